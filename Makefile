@@ -1,0 +1,58 @@
+# Everything runs in an environment of its own, .venv, which is made on first use.
+PYTHON   ?= python3
+VENV     ?= .venv
+BIN      := $(VENV)/bin
+STAMP    := $(VENV)/.installed
+EXTRAS   ?= dev
+
+# Without SOURCE a synthetic sample is drawn and built in a data directory of its own, where it can never
+# pass for the real images.
+SOURCE   ?=
+NUM      ?= 400
+SEED     ?= 0
+SIZE     ?= 256
+SAMPLE   := build/sample
+ifeq ($(strip $(SOURCE)),)
+DATA_DIR ?= build/synthetic
+else
+DATA_DIR ?= $(if $(TFDS_DATA_DIR),$(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
+endif
+RUNNER   ?=
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install shards test lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make shards SOURCE=DIR    train.csv beside train/ or the unopened train.zip; without it: a synthetic sample"
+	@echo "       DATA_DIR=DIR         where the dataset goes          [$(DATA_DIR)]"
+	@echo "       SIZE=256             pixels a side                   [$(SIZE)]"
+	@echo "       NUM=400 SEED=0       examples of the synthetic sample, and its seed"
+	@echo "       ARGS='--on-error quarantine'   any other option of 'python -m pipeline shards'"
+
+install: $(STAMP) ## make the environment in .venv (the other targets do it by themselves)
+
+$(STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+shards: $(STAMP) ## build the dataset from SOURCE=DIR, or from a synthetic sample
+ifeq ($(strip $(SOURCE)),)
+	$(BIN)/python -m pipeline sample $(SAMPLE)-$(NUM)-$(SEED) --num $(NUM) --seed $(SEED)
+endif
+	$(BIN)/python -m pipeline shards --source '$(or $(strip $(SOURCE)),$(SAMPLE)-$(NUM)-$(SEED))' \
+	  --data-dir '$(DATA_DIR)' --size $(SIZE) $(if $(RUNNER),--runner=$(RUNNER)) $(ARGS)
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## check style (ruff) and types (mypy)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## remove what was built here, and the environment
+	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,149 @@
+"""`tfds build hpa_stacked`: TFDS's door to the job in `pipeline`.
+
+A stock TFDS Beam builder sends every serialised image through a shuffle, keeps them in memory and starts
+again after a crash. Here preparing runs the same plan-first job as `python -m pipeline shards`, and gives the
+same bytes; reading is TFDS's own.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets.public_api as tfds
+from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
+
+from pipeline import job, progress, publish, schema, sources
+
+_LAYOUT = """\
+Put the images and the label table of the Kaggle competition "Human Protein Atlas Image Classification" (2018,
+https://www.kaggle.com/c/human-protein-atlas-image-classification/data; it asks for an account) here:
+  {dir}/train.csv                     header Id,Target
+  {dir}/train.zip                     as downloaded, unopened, or unpacked:
+  {dir}/train/<Id>_red.png            and _green, _blue, _yellow, for each Id
+or name another folder of that layout with --manual_dir."""
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class HpaStackedConfig(tfds.core.BuilderConfig):
+    """`size` is pixels a side; `on_error` and `max_bad` say what happens to bad images (see `pipeline`)."""
+
+    name: str = ""
+    size: int = schema.DEFAULT_SIZE
+    seed: int = 0
+    on_error: str = "fail"
+    max_bad: float = 0.01
+
+    def __post_init__(self) -> None:
+        self.name = self.name or str(self.size)
+        self.description = self.description or publish.config_description(self.size)
+        if self.name != str(self.size):
+            raise ValueError(f"config '{self.name}' has size {self.size}, expected the name '{self.size}'")
+
+
+class Builder(FileReaderBuilder):
+    """Builder of hpa_stacked: configurations are sizes, "256" by default."""
+
+    VERSION = tfds.core.Version(schema.VERSION)
+    RELEASE_NOTES = schema.RELEASE_NOTES
+    BUILDER_CONFIGS = [HpaStackedConfig(size=size) for size in schema.SIZES]  # noqa: RUF012
+    DEFAULT_BUILDER_CONFIG_NAME = str(schema.DEFAULT_SIZE)
+    MANUAL_DOWNLOAD_INSTRUCTIONS = _LAYOUT.format(dir="<manual_dir>")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        published = publish.published_metadata(Path(self._data_dir)) or {}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=publish.description(synthetic=published.get("synthetic", False)),
+            features=publish.features(self.builder_config.size),
+            supervised_keys=publish.SUPERVISED_KEYS,
+            homepage=publish.HOMEPAGE,
+            citation=publish.CITATION,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def download_and_prepare(
+        self,
+        *,
+        download_dir: Any = None,
+        download_config: tfds.download.DownloadConfig | None = None,
+        file_format: Any = None,
+        permissions: Any = None,
+    ) -> None:
+        """Builds and publishes the dataset of this configuration, or finds that it is there.
+
+        Nothing is downloaded: the source is `manual_dir`. Arguments as TFDS documents them; what this
+        dataset cannot do is refused by name.
+
+        Raises:
+          AssertionError: no data in `manual_dir`, with what was expected where (as TFDS does).
+          ValueError: a request that is refused, or a source that cannot be built from.
+        """
+        config = download_config or tfds.download.DownloadConfig()
+        _refuse(config, file_format or self.info.file_format)
+        if self.data_path.exists() and not config.download_mode.overwrite_dataset:
+            return
+        manager = self._make_download_manager(download_dir=download_dir, download_config=config)
+        labels, images = _find(
+            manager, Path(config.manual_dir or Path(download_dir or manager.download_dir) / "manual")
+        )
+        with progress.bar("building") as update:
+            job.build(self._build_config(labels, images, config), update)
+        self.info.read_from_directory(self.data_path)
+
+    def _build_config(self, labels: Path, images: Path, config: tfds.download.DownloadConfig) -> job.BuildConfig:
+        mine = self.builder_config
+        settings = {}
+        if config.max_shard_size != tfds.download.DownloadConfig().max_shard_size:
+            settings["shard_mib"] = config.max_shard_size / 2**20
+        if config.beam_options is not None:
+            settings["beam_args"] = config.beam_options
+        return job.BuildConfig(
+            labels=labels,
+            images=images,
+            data_dir=Path(self._data_dir_root),
+            size=mine.size,
+            seed=mine.seed,
+            on_error=mine.on_error,
+            max_bad=mine.max_bad,
+            num_shards=config.num_shards,
+            max_examples=config.max_examples_per_split,
+            overwrite=config.download_mode.overwrite_dataset,
+            **settings,
+        )
+
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("download_and_prepare does the work")
+
+
+def _refuse(config: tfds.download.DownloadConfig, file_format: Any) -> None:
+    """Raises `ValueError` for what TFDS offers and this dataset does not do."""
+    default = tfds.download.DownloadConfig()
+    if getattr(file_format, "value", file_format) not in (None, "tfrecord"):
+        _refuse_one("file_format", "hpa_stacked is written as tfrecord")
+    if config.download_mode == tfds.download.GenerateMode.UPDATE_DATASET_INFO:
+        _refuse_one("update_metadata_only", "the dataset's checksums cover its metadata; build it again")
+    if config.max_examples_per_split == 0:
+        _refuse_one("max_examples_per_split=0", "'python -m pipeline audit' looks at a source without building")
+    if config.ignore_duplicates:
+        _refuse_one("ignore_duplicates", "a repeated id is an error in the label table")
+    if config.min_shard_size != default.min_shard_size:
+        _refuse_one("min_shard_size", "set max_shard_size or num_shards")
+    if config.compute_stats not in (default.compute_stats, tfds.download.ComputeStatsMode.AUTO):
+        _refuse_one("compute_stats", "counts and channel statistics are always computed")
+    if config.beam_runner is not None:
+        _refuse_one("beam_runner", "name the runner in beam_pipeline_options")
+
+
+def _refuse_one(name: str, advice: str) -> None:
+    raise ValueError(f"{name} is not supported by hpa_stacked: {advice}")
+
+
+def _find(manager: tfds.download.DownloadManager, expected: Path) -> tuple[Path, Path]:
+    """Returns (label table, images); raises `AssertionError`, as TFDS does, naming every path expected."""
+    try:
+        return sources.find(Path(os.fspath(manager.manual_dir)))
+    except FileNotFoundError as error:
+        raise AssertionError(f"{error}\n{_LAYOUT.format(dir=expected)}") from None
+    except AssertionError as error:  # TFDS's own text, for a folder that is not there
+        raise AssertionError(str(error).replace("<manual_dir>", str(expected))) from None

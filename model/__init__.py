@@ -1,0 +1,1 @@
+"""A multi-label classifier of protein localisations, trained from the published shards."""

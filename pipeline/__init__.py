@@ -1,0 +1,1 @@
+"""From four greyscale filter images per example to sharded, split, verified TFRecords."""

@@ -1,0 +1,227 @@
+"""The command line: `python -m pipeline sample | audit | split | shards | verify`."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import schema
+
+# Everything else is imported by the command that needs it: `--help` answers at once.
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Turn four greyscale filter images per example into a sharded, split, verified TFDS dataset.
+
+    \b
+    No images at hand?    python -m pipeline sample build/sample
+    Are they complete?    python -m pipeline audit --source DIR
+    Build the dataset:    python -m pipeline shards --source DIR --data-dir data
+    Is it still intact?   python -m pipeline verify data/hpa_stacked/256/1.0.0
+    """
+
+
+def source_options(command: Callable) -> Callable:
+    """Options that say where the input is."""
+    for option in (
+        click.option("--labels", type=click.Path(path_type=Path), help="Label table (CSV: Id,Target), if apart."),
+        click.option("--images", type=click.Path(path_type=Path), help="Folder or zip of the images, if apart."),
+        click.option(
+            "--source",
+            type=click.Path(path_type=Path),
+            help="Folder in Kaggle's layout: train.csv beside train/ or the unopened train.zip.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _sizes(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    try:
+        return tuple(int(word) for word in value.split(",")) if value else None
+    except ValueError:
+        raise click.BadParameter(f"{value!r}, expected three whole numbers like 24000,3000,4072") from None
+
+
+def _share(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    try:
+        share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise click.BadParameter(f"{value!r}, expected a share like 1% or 0.01")
+    return share
+
+
+def split_options(command: Callable) -> Callable:
+    """Options that say how examples are split."""
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Another seed, another split and order."),
+        click.option(
+            "--groups",
+            type=click.Path(path_type=Path),
+            help="CSV (Id,Group): examples of one group, near-duplicates say, never cross a split.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--num", default=1000, show_default=True, type=click.IntRange(1), help="Examples to draw.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, another set.")
+@click.option("--balanced", is_flag=True, help="Every class equally often, in place of the real frequencies.")
+@click.option("--workers", type=click.IntRange(1), help="Processes to draw with.  [default: one per processor]")
+def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) -> None:
+    """Draw a synthetic source in Kaggle's layout into the folder OUT.
+
+    Pictures of cells with the atlas's four stains and 28 localisations, for trying everything out without
+    the real images. The same seed gives the same files. Killed, it continues where it was.
+    """
+    from pipeline.sample import write_sample
+
+    with _one_line_errors():
+        write_sample(out, num=num, seed=seed, balanced=balanced, workers=workers)
+    click.echo(f"{num} synthetic examples in {out}")
+
+
+@main.command()
+@source_options
+@click.option("--deep", is_flag=True, help="Decode every image too: as slow as a build, and as thorough.")
+@click.option("--size", default=schema.DEFAULT_SIZE, show_default=True, help="With --deep: pixels a side wanted.")
+@click.option("--threads", type=click.IntRange(1), help="With --deep.  [default: one per processor]")
+def audit(
+    source: Path | None, images: Path | None, labels: Path | None, deep: bool, size: int, threads: int | None
+) -> None:
+    """Check a source before building: count everything, report every problem, write nothing.
+
+    Exits with 1 if there is any problem.
+    """
+    from pipeline import audit as audit_module
+    from pipeline import progress
+
+    with _one_line_errors():
+        labels_path, images_path = _find(source, images, labels)
+        with progress.bar("checking") as update:
+            found = audit_module.audit(
+                labels_path, images_path, deep=deep, size=size, threads=threads, on_progress=update
+            )
+        click.echo(found.report())
+    if found.problems:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--labels", required=True, type=click.Path(path_type=Path), help="Label table (CSV: Id,Target).")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV to write (columns Id,Split).")
+@click.option("--sizes", callback=_sizes, help="Examples in train,dev,test.  [default: in proportion 24000,3000,4072]")
+@split_options
+def split(labels: Path, out: Path, sizes: tuple[int, ...] | None, groups: Path | None, seed: int) -> None:
+    """Compute the stratified train/dev/test split alone: the plan as CSV, and its report."""
+    from pipeline import manifest, splits, writer
+
+    with _one_line_errors():
+        examples = manifest.read_labels(labels)
+        grouped = manifest.read_groups(groups, examples) if groups else None
+        assigned = splits.assign(examples, sizes, seed=seed, groups=grouped)
+        with writer.replacing(out) as file:
+            rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
+            file.write("".join(["Id,Split\n", *rows]).encode())
+    click.echo(assigned.report())
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@source_options
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where TFDS datasets lie.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
+)
+@click.option("--size", default=schema.DEFAULT_SIZE, show_default=True, help="Pixels a side of the stacked image.")
+@click.option(
+    "--sizes", "split_sizes", callback=_sizes, help="Examples in train,dev,test.  [default: as 24000,3000,4072]"
+)
+@split_options
+@click.option("--num-shards", type=int, help="Shards per split.  [default: by --shard-mib]")
+@click.option("--shard-mib", default=64.0, show_default=True, help="Largest size of a shard, in MiB.")
+@click.option("--max-examples-per-split", "max_examples", type=int, help="Build only so many, for a trial.")
+@click.option("--threads", type=click.IntRange(1), help="Decoding threads per worker.  [default: one per processor]")
+@click.option(
+    "--on-error",
+    type=click.Choice(["fail", "quarantine"]),
+    default="fail",
+    show_default=True,
+    help="Bad images: publish nothing, or leave their examples out and list them in quarantine.csv.",
+)
+@click.option(
+    "--max-bad", default="1%", show_default=True, callback=_share, help="With quarantine: the most to leave out."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a dataset of other input or parameters.")
+@click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
+def shards(
+    source: Path | None, images: Path | None, labels: Path | None, data_dir: Path | None, **settings: Any
+) -> None:
+    """Build the dataset: stack, resize, split, shard, prove and publish.
+
+    Killed, the same command continues with the shards that are missing. Finished, it has nothing to do.
+    Options that are not listed here go to Apache Beam: --runner=DataflowRunner and so on.
+    """
+    from pipeline import job, progress
+
+    with _one_line_errors():
+        labels_path, images_path = _find(source, images, labels)
+        config = job.BuildConfig(
+            labels=labels_path, images=images_path, data_dir=data_dir or job.default_data_dir(), **settings
+        )
+        with progress.bar("building") as update:
+            result = job.build(config, update)
+    click.echo(job.report(config, result))
+
+
+@main.command()
+@click.argument("dataset_dir", type=click.Path(path_type=Path))
+def verify(dataset_dir: Path) -> None:
+    """Read every byte of a published dataset and check it: digests, checksums, counts, ids, labels.
+
+    DATASET_DIR is the folder of one version, like data/hpa_stacked/256/1.0.0. Exits with 1 if anything is off.
+    """
+    from pipeline import progress
+    from pipeline.verify import verify as verify_dataset
+
+    with _one_line_errors(), progress.bar("verifying") as update:
+        problems = verify_dataset(dataset_dir, update)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise click.ClickException(f"{dataset_dir}: {len(problems)} problems")
+    click.echo(f"{dataset_dir}: intact")
+
+
+def _find(source: Path | None, images: Path | None, labels: Path | None) -> tuple[Path, Path]:
+    from pipeline import sources
+
+    if source is not None and images is None and labels is None:
+        return sources.find(source)
+    if source is None and images is not None and labels is not None:
+        return labels, images
+    raise click.UsageError(
+        "say where the input is: --source DIR (train.csv beside train/ or train.zip), or --images and --labels; "
+        "'python -m pipeline sample DIR' draws one"
+    )
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Shows what is expected to go wrong as a message and exit code 1; defects keep their traceback."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError) as error:
+        message = error.strerror if isinstance(error, OSError) and error.filename is None else None
+        raise click.ClickException(message or str(error)) from error
+    except KeyboardInterrupt:
+        raise click.ClickException("stopped; the same command continues where it was") from None

@@ -1,0 +1,84 @@
+"""Did every example of the plan come out exactly once?
+
+Beam's own local parallel modes have dropped elements without an error, so nothing is published on a
+runner's word: the plan is compared, id by id, with what the workers report and with the files themselves.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import records
+from pipeline.manifest import Example, summary
+from pipeline.shards import ShardPlan
+from pipeline.writer import ShardReport, shard_path
+
+
+class ConservationError(RuntimeError):
+    """Examples were lost, repeated or invented between the plan and the files. A defect, not the user's."""
+
+
+def prove(
+    directory: Path,
+    plans: Sequence[ShardPlan],
+    reports: Sequence[ShardReport | None],
+    examples: Sequence[Example],
+) -> None:
+    """Checks that each of `examples` stands in exactly one shard, or is reported bad, and nothing else does.
+
+    Args:
+      directory: of the build.
+      plans: all of them.
+      reports: one per plan; `None` where there is none.
+      examples: all that the plan must hold.
+
+    Raises:
+      ConservationError: naming every shard and id that is off (ten at most).
+    """
+    problems: list[str] = []
+    fate: Counter[str] = Counter()
+    for plan, report in zip(plans, reports, strict=True):
+        if report is None:
+            ids = ", ".join(example.id for example in plan.examples[:3])
+            problems.append(f"{plan.filename} was never written: {len(plan.examples)} examples lost ({ids} ...)")
+            fate.update(example.id for example in plan.examples)
+            continue
+        fate.update(report.ids)
+        fate.update({row.id for row in report.bad})
+        problems += shard_problems(directory, plan, report)
+    wanted = {example.id for example in examples}
+    problems += [f"id '{i}' came out {n} times, expected once" for i, n in sorted(fate.items()) if n > 1]
+    problems += [f"id '{i}' of the label table came out nowhere" for i in sorted(wanted - fate.keys())]
+    problems += [f"id '{i}' is not in the label table" for i in sorted(fate.keys() - wanted)]
+    if problems:
+        raise ConservationError(
+            f"{directory}: what was written is not what was planned; nothing was published: "
+            + summary(problems, "differences")
+        )
+
+
+def shard_problems(directory: Path, plan: ShardPlan, report: ShardReport) -> list[str]:
+    """Returns how a shard's report differs from its plan, or the file from its report; empty if they agree."""
+    bad = {row.id for row in report.bad}
+    expected = [example.id for example in plan.examples if example.id not in bad]
+    problems = [f"{plan.filename}: id '{i}' was not written" for i in expected if i not in set(report.ids)]
+    if not problems and expected != list(report.ids):
+        problems = [f"{plan.filename}: {len(report.ids)} records, expected {len(expected)} in the order of the plan"]
+    return problems + _check_file(shard_path(directory, plan.filename), report)
+
+
+def _check_file(path: Path, report: ShardReport) -> list[str]:
+    try:
+        with open(path, "rb") as file:
+            num_bytes = os.fstat(file.fileno()).st_size
+            if num_bytes != report.num_bytes:
+                return [f"{path.name}: the file has {num_bytes} bytes, its writer counted {report.num_bytes}"]
+            ids = tuple(records.read_ids(file))
+    except FileNotFoundError:
+        return [f"{path.name}: reported as written, but the file is not there"]
+    except records.RecordError as error:
+        return [f"{path.name}: {error}"]
+    if ids != report.ids:
+        return [f"{path.name}: the ids in the file are not those that its writer reported"]
+    return []

@@ -1,0 +1,471 @@
+"""The job: from a label table and a set of images to a published dataset."""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import manifest, publish, schema, shards, sources, splits, writer
+from pipeline.conservation import prove, shard_problems
+from pipeline.manifest import InputError, Manifest
+from pipeline.shards import ShardPlan
+from pipeline.writer import BadImageRow, ShardReport
+
+Progress = Callable[[int, int], None]
+
+
+class BadExamples(InputError):
+    """Images that cannot be used, and a build that was told not to leave any out (or not so many)."""
+
+
+class AlreadyPublished(InputError):
+    """Another dataset is published where this one would go."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildConfig:
+    """One build. The first group of fields decides the bytes of the dataset; the second does not."""
+
+    labels: Path
+    images: Path
+    data_dir: Path
+    size: int = schema.DEFAULT_SIZE
+    seed: int = 0
+    split_sizes: tuple[int, ...] | None = None
+    groups: Path | None = None
+    num_shards: int | None = None
+    shard_mib: float = shards.DEFAULT_SHARD_MIB
+    max_examples: int | None = None
+
+    threads: int | None = None
+    on_error: str = "fail"
+    max_bad: float = 0.01
+    overwrite: bool = False
+    beam_args: Sequence[str] | Any = ()  # flags, or ready PipelineOptions
+    write: Callable[..., ShardReport] = writer.write_shard
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= 4096:
+            raise InputError(f"size is {self.size}, expected 1 to 4096 pixels a side")
+        if self.on_error not in ("fail", "quarantine"):
+            raise InputError(f"on_error is '{self.on_error}', expected 'fail' or 'quarantine'")
+        if not 0 <= self.max_bad <= 1:
+            raise InputError(f"max_bad is {self.max_bad}, expected a share from 0 to 1 (0% to 100%)")
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildResult:
+    """What a build did. `metadata` is what the dataset says of itself."""
+
+    path: Path
+    metadata: dict[str, Any]
+    num_examples: dict[str, int]
+    num_shards: int
+    num_shards_resumed: int
+    bad: tuple[BadImageRow, ...]
+    up_to_date: bool = False
+
+
+def build(config: BuildConfig, on_progress: Progress = lambda done, total: None) -> BuildResult:
+    """Builds and publishes the dataset; continues a build that was killed; does nothing if it is there.
+
+    Args:
+      config: what to build, and how.
+      on_progress: called with (examples done, examples in all), from another thread.
+
+    Raises:
+      InputError: something is wrong with the input or the place; nothing was published.
+      ConservationError: what was written is not what was planned; nothing was published.
+      OSError: a file could not be written.
+    """
+    options = _beam_options(config.beam_args) if config.beam_args else None
+    source = manifest.read(config.labels, sources.open_images(config.images))
+    parameters = _parameters(config, source)
+    fingerprint = source.fingerprint(**parameters)
+    target = publish.dataset_dir(config.data_dir, config.size)
+    with _lock(target):
+        published = _check_target(config, source, target, fingerprint)
+        if published is not None:
+            return _up_to_date(target, published)
+        _check_missing(config, source)
+        plans = make_plans(config, source)
+        directory = _building_dir(target)
+        done = _finished(directory, plans, config.size, source)
+        _check_space(directory, plans, done, config.size)
+        with _reporting(directory, plans, on_progress):
+            _run(config, source, directory, plans, done, options)
+        reports = [_read_report(directory, plan, config.size, source) for plan in plans]
+        planned = [example for plan in plans for example in plan.examples]
+        prove(directory, plans, reports, source.examples if config.max_examples is None else planned)
+        complete = [report for report in reports if report is not None]
+        bad = _check_bad(config, target, complete, len(planned))
+        metadata = {
+            **publish.describe(plans, complete, size=config.size, synthetic=source.synthetic),
+            "fingerprint": fingerprint,
+            **parameters,
+        }
+        finished = directory / writer.SHARDS
+        if config.groups:
+            shutil.copyfile(config.groups, finished / publish.GROUPS)
+        publish.write_metadata(finished, plans, complete, metadata)
+        publish.move_into_place(finished, target)
+        _clean_up(target)
+    return BuildResult(
+        path=target,
+        metadata=metadata,
+        num_examples=_count(plans, complete),
+        num_shards=len(plans),
+        num_shards_resumed=len(done),
+        bad=bad,
+    )
+
+
+def make_plans(config: BuildConfig, source: Manifest) -> list[ShardPlan]:
+    """Returns the plan of every shard of a build."""
+    groups = manifest.read_groups(config.groups, source.examples) if config.groups else None
+    assigned = splits.assign(source.examples, config.split_sizes, seed=config.seed, groups=groups)
+    return shards.plan(
+        source.examples,
+        assigned.of,
+        size=config.size,
+        seed=config.seed,
+        num_shards=config.num_shards,
+        shard_mib=config.shard_mib,
+        max_examples=config.max_examples,
+    )
+
+
+def report(config: BuildConfig, result: BuildResult) -> str:
+    """Returns what a person should know at the end, in a few lines."""
+    counts = ", ".join(f"{name} {count}" for name, count in result.num_examples.items())
+    lines = [
+        f"nothing to do: {result.path} holds this very dataset" if result.up_to_date else f"published {result.path}",
+        f"  {counts} examples in {result.num_shards} shards"
+        + (f", {result.num_shards_resumed} of them from an earlier run" if result.num_shards_resumed else ""),
+    ]
+    if result.metadata["synthetic"]:
+        lines.append("  SYNTHETIC: drawn, not photographed")
+    if quarantined := result.metadata["num_quarantined"]:
+        lines.append(f"  {quarantined} bad examples left out, listed in {result.path / publish.QUARANTINE}")
+    if scaled := result.metadata["num_16bit_images"]:
+        lines.append(f"  {scaled} images scaled from 16 to 8 bits")
+    name = f"{schema.NAME}/{config.size}"
+    lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
+    return "\n".join(lines)
+
+
+def _parameters(config: BuildConfig, source: Manifest) -> dict[str, Any]:
+    groups = hashlib.sha256(config.groups.read_bytes()).hexdigest() if config.groups else None
+    return {
+        "dataset_version": schema.VERSION,
+        "seed": config.seed,
+        "split_sizes": list(config.split_sizes or splits.proportional_sizes(len(source.examples))),
+        "groups_sha256": groups,
+        "num_shards_per_split": config.num_shards,
+        "shard_mib": float(config.shard_mib),
+        "max_examples_per_split": config.max_examples,
+    }
+
+
+@contextlib.contextmanager
+def _lock(target: Path) -> Iterator[None]:
+    """Holds the right to build at `target`; two builds in one place would mix their shards."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = open(target.with_name(f".{target.name}.lock"), "w")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(
+            f"{target.parent}: cannot be written ({error.strerror}); choose another data directory"
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{target}: another build is at work there; wait for it or stop it") from None
+        yield
+
+
+def _check_target(config: BuildConfig, source: Manifest, target: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Returns the metadata of the published dataset if it is the one asked for, `None` if it must be built."""
+    _check_synthetic(config, source, target)
+    published = publish.published_metadata(target)
+    if published is None:
+        return None
+    if published.get("fingerprint") == fingerprint:
+        return published
+    if config.overwrite:
+        return None
+    found = f"fingerprint {published['fingerprint'][:12]}" if "fingerprint" in published else "no fingerprint"
+    raise AlreadyPublished(
+        f"{target}: holds a dataset of other input or parameters ({found}, expected {fingerprint[:12]}); "
+        "use another data directory, or --overwrite to replace it"
+    )
+
+
+def _check_synthetic(config: BuildConfig, source: Manifest, target: Path) -> None:
+    """A drawn dataset never stands where a real one is expected, and never beside one."""
+    kind = {True: "synthetic", False: "real"}
+    for other in sorted(target.parent.parent.glob(f"*/{schema.VERSION}")):
+        metadata = publish.published_metadata(other) or {}
+        if metadata.get("synthetic", source.synthetic) != source.synthetic:
+            raise AlreadyPublished(
+                f"{other}: holds {kind[not source.synthetic]} images, and this source is "
+                f"{kind[source.synthetic]}; build it in a data directory of its own"
+            )
+    if source.synthetic and config.data_dir.absolute() == default_data_dir():
+        raise InputError(
+            f"{config.data_dir}: is where TFDS looks by default, and this source is synthetic; "
+            "build it in a data directory of its own, so that it never passes for the real images"
+        )
+
+
+def default_data_dir() -> Path:
+    """Returns the data directory that TFDS uses when none is named."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser().absolute()
+
+
+def _up_to_date(target: Path, metadata: dict[str, Any]) -> BuildResult:
+    _clean_up(target)  # a run killed just after the rename
+    info = json_splits(target)
+    return BuildResult(
+        path=target,
+        metadata=metadata,
+        num_examples={name: sum(lengths) for name, lengths in info.items()},
+        num_shards=sum(len(lengths) for lengths in info.values()),
+        num_shards_resumed=0,
+        bad=(),
+        up_to_date=True,
+    )
+
+
+def json_splits(path: Path) -> dict[str, list[int]]:
+    """Returns `{split: examples in each shard}` as a published dataset states it."""
+    import json
+
+    info = json.loads((path / "dataset_info.json").read_text())
+    return {split["name"]: [int(n) for n in split["shardLengths"]] for split in info["splits"]}
+
+
+def _check_missing(config: BuildConfig, source: Manifest) -> None:
+    missing = [
+        BadImageRow(example_id, name, "missing_filter", f"no file {example_id}_{name}.png")
+        for example_id, name in source.missing()
+    ]
+    if missing:
+        target = publish.dataset_dir(config.data_dir, config.size)
+        _refuse_bad(config, target, missing, len(source.examples))
+
+
+def _check_bad(
+    config: BuildConfig, target: Path, reports: Sequence[ShardReport], num_examples: int
+) -> tuple[BadImageRow, ...]:
+    bad = tuple(row for report in reports for row in report.bad)
+    if bad:
+        _refuse_bad(config, target, bad, num_examples)
+        if not any(report.ids for report in reports):
+            raise BadExamples("every example is bad; nothing is left to publish")
+    return bad
+
+
+def _refuse_bad(config: BuildConfig, target: Path, bad: Sequence[BadImageRow], num_examples: int) -> None:
+    num_bad = len({row.id for row in bad})
+    if config.on_error == "quarantine" and num_bad <= config.max_bad * num_examples:
+        return
+    table = target.with_name("bad_examples.csv")
+    publish.write_bad_rows(table, bad)
+    rows = sorted(bad, key=lambda row: (row.id, row.filter))
+    lines = [f"image '{row.id}': filter '{row.filter}': {row.code}: {row.detail}" for row in rows]
+    listed = manifest.summary(lines, "bad images")
+    if config.on_error == "quarantine":
+        advice = f"more than --max-bad {config.max_bad:.3%}"
+    else:
+        advice = "mend them, or leave them out with --on-error quarantine"
+    raise BadExamples(
+        f"{num_bad} of {num_examples} examples are bad, and nothing was published ({advice}; "
+        f"all of them: {table}): {listed}"
+    )
+
+
+def _building_dir(target: Path) -> Path:
+    directory = target.with_name(f".{target.name}.building")
+    for name in (writer.SHARDS, writer.REPORTS):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    writer.remove_temporaries(directory)
+    return directory
+
+
+def _finished(directory: Path, plans: Sequence[ShardPlan], size: int, source: Manifest) -> set[str]:
+    """Returns the names of shards that an earlier run finished for this very plan; removes all others."""
+    done = set()
+    for plan in plans:
+        report = _read_report(directory, plan, size, source)
+        if report and not shard_problems(directory, plan, report):
+            if _sha256(writer.shard_path(directory, plan.filename)) == report.sha256:
+                done.add(plan.filename)
+    for path in directory.glob(f"{writer.REPORTS}/*"):
+        if path.name.removesuffix(".json") not in done:
+            path.unlink()  # before its shard: a report must never outlive what it speaks of
+    for path in directory.glob(f"{writer.SHARDS}/*"):
+        if path.name not in done:
+            path.unlink()
+    return done
+
+
+def _read_report(directory: Path, plan: ShardPlan, size: int, source: Manifest) -> ShardReport | None:
+    report = writer.read_report(directory, plan.filename)
+    if report is None or report.plan_fingerprint != plan.fingerprint(size, source.file_bytes):
+        return None
+    return report
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_space(directory: Path, plans: Sequence[ShardPlan], done: set[str], size: int) -> None:
+    todo = sum(len(plan.examples) for plan in plans if plan.filename not in done)
+    needed, free = todo * shards.record_bytes(size), shutil.disk_usage(directory).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{directory}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; "
+            "free some space, or choose another data directory",
+        )
+
+
+def _run(
+    config: BuildConfig,
+    source: Manifest,
+    directory: Path,
+    plans: Sequence[ShardPlan],
+    done: set[str],
+    options: Any,
+) -> None:
+    """Writes the shards that are not done, on the runner that `options` (`PipelineOptions`) name."""
+    todo = [plan for plan in plans if plan.filename not in done]
+    if not todo:
+        return
+    with _quiet(logging.ERROR):  # Beam remarks on every optional package that is not there
+        # Two seconds to import, which a run with nothing to do should not wait for.
+        import apache_beam as beam
+
+        from pipeline.transforms import Task, WriteConfig, WriteShards
+
+    write = WriteConfig(
+        images=source.images,
+        size=config.size,
+        directory=str(directory.absolute()),
+        threads=config.threads or len(os.sched_getaffinity(0)),
+        write=config.write,
+    )
+    tasks = [Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in todo]
+    options = options or _beam_options(())
+    with _plain_errors(), _quiet(logging.CRITICAL):
+        pipeline = beam.Pipeline(runner=_runner(options), options=options)
+        _ = pipeline | "Plans" >> beam.Create(tasks, reshuffle=False) | WriteShards(write)
+        state = pipeline.run().wait_until_finish()
+    if state not in (None, "DONE"):
+        raise RuntimeError(f"the Beam job ended in state {state}; see the runner's log")
+
+
+def _beam_options(args: Sequence[str] | Any) -> Any:
+    """Raises `InputError` for an option that Beam does not know; Beam itself would only log it."""
+    with _quiet(logging.ERROR):
+        from apache_beam.options import pipeline_options
+
+    if isinstance(args, pipeline_options.PipelineOptions):
+        return args
+    parser = pipeline_options._BeamArgumentParser(allow_abbrev=False, add_help=False)
+    known: Any
+    for known in (pipeline_options.PipelineOptions, *pipeline_options.PipelineOptions.__subclasses__()):
+        known._add_argparse_args(parser)
+    unknown = parser.parse_known_args(list(args))[1]
+    if unknown:
+        raise InputError(f"{unknown[0]}: neither an option of this command nor of Beam; see --help")
+    return pipeline_options.PipelineOptions(list(args))
+
+
+def _runner(options: Any) -> Any:
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    name = options.view_as(StandardOptions).runner
+    if name not in (None, "DirectRunner"):
+        return name
+    # `DirectRunner` would try Prism first, a program that Beam fetches from the network.
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+    return FnApiRunner()
+
+
+@contextlib.contextmanager
+def _quiet(level: int) -> Iterator[None]:
+    """Keeps log messages below `level` off the screen."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(level)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turns the pages that Beam makes of an error in a worker into the one line that matters."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        found = re.search(r"^\w*Error: (?:\[Errno \d+\] )?(.+?)(?: \[while running .*)?$", str(error), re.MULTILINE)
+        if found is None:
+            raise
+        raise RuntimeError(found[1]) from error
+
+
+@contextlib.contextmanager
+def _reporting(directory: Path, plans: Sequence[ShardPlan], on_progress: Progress) -> Iterator[None]:
+    """Calls `on_progress` as reports appear, which they do on every runner."""
+    lengths = {f"{plan.filename}.json": len(plan.examples) for plan in plans}
+    total, stop = sum(lengths.values()), threading.Event()
+
+    def count() -> None:
+        names = os.listdir(directory / writer.REPORTS)
+        on_progress(sum(lengths.get(name, 0) for name in names), total)
+
+    def watch() -> None:
+        while not stop.wait(0.2):
+            count()
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    count()
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        count()
+
+
+def _count(plans: Sequence[ShardPlan], reports: Sequence[ShardReport]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for plan, report in zip(plans, reports, strict=True):
+        counts[plan.split] = counts.get(plan.split, 0) + len(report.ids)
+    return counts
+
+
+def _clean_up(target: Path) -> None:
+    target.with_name("bad_examples.csv").unlink(missing_ok=True)
+    for name in (f".{target.name}.building", f".{target.name}.replaced"):
+        shutil.rmtree(target.with_name(name), ignore_errors=True)

@@ -1,0 +1,80 @@
+"""How is writing shards spread over the workers of a Beam runner?
+
+Plans go in, small summaries come out: no pixel crosses a shuffle. The DoFn only wires `writer.write_shard`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from pipeline.shards import ShardPlan
+from pipeline.sources import Images
+from pipeline.writer import ShardReport, write_shard
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteConfig:
+    """What every worker needs to know to write a shard."""
+
+    images: Images
+    size: int
+    directory: str
+    threads: int
+    write: Callable[..., ShardReport] = write_shard
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One shard to write, and the fingerprint of its plan."""
+
+    plan: ShardPlan
+    fingerprint: str
+
+
+class WriteShards(beam.PTransform):
+    """`PCollection[Task] -> PCollection[(filename, examples written)]`."""
+
+    def __init__(self, config: WriteConfig):
+        super().__init__()
+        self._config = config
+
+    def expand(self, tasks: beam.PCollection) -> beam.PCollection:
+        # Without a reshuffle a runner may fuse the tasks with their source into one piece of work.
+        return (
+            tasks | "SpreadOverWorkers" >> beam.Reshuffle() | "StackAndWrite" >> beam.ParDo(_WriteShard(self._config))
+        )
+
+
+class _WriteShard(beam.DoFn):
+    def __init__(self, config: WriteConfig):
+        self._config = config
+
+    def setup(self) -> None:
+        # Decoding and resizing release the GIL, so threads in one process fill the cores, at a fraction of
+        # the memory of a process each.
+        self._pool = ThreadPoolExecutor(self._config.threads, "stack")
+
+    def teardown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def process(self, task: Task) -> Iterator[tuple[str, int]]:
+        config = self._config
+        report = config.write(
+            task.plan,
+            images=config.images,
+            size=config.size,
+            directory=Path(config.directory),
+            plan_fingerprint=task.fingerprint,
+            pool=self._pool,
+            look_ahead=4 * config.threads,
+        )
+        Metrics.counter("hpa_stacked", "examples_written").inc(len(report.ids))
+        Metrics.counter("hpa_stacked", "bytes_written").inc(report.num_bytes)
+        for code in {row.code for row in report.bad}:
+            ids = {row.id for row in report.bad if row.code == code}
+            Metrics.counter("hpa_stacked", f"examples_bad_{code}").inc(len(ids))
+        yield report.filename, len(report.ids)

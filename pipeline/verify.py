@@ -1,0 +1,121 @@
+"""Is a published dataset still what was published?
+
+Reads every byte once: files against `SHA256SUMS`, records against their own checksums, contents against the
+metadata. Any flipped byte is found, and named by file and, inside a shard, by record.
+"""
+
+import hashlib
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pipeline import manifest, publish, records, schema
+from pipeline.job import json_splits
+from pipeline.manifest import InputError
+
+
+def verify(directory: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
+    """Returns every problem of the dataset in `directory`; an empty list if there is none.
+
+    Args:
+      directory: of one version, `.../hpa_stacked/256/1.0.0`.
+      on_progress: called with (examples read, examples in all).
+
+    Raises:
+      InputError: no dataset there.
+    """
+    digests, problems = _read_checksums(directory)
+    present = {path.name for path in directory.iterdir() if path.is_file()} - {publish.CHECKSUMS}
+    problems += [f"{name}: listed in {publish.CHECKSUMS}, but not there" for name in sorted(digests.keys() - present)]
+    problems += [f"{name}: not listed in {publish.CHECKSUMS}" for name in sorted(present - digests.keys())]
+    for name in sorted(present & digests.keys()):
+        if ".tfrecord-" not in name and _sha256(directory / name) != digests[name]:
+            problems.append(f"{name}: changed since it was published (its SHA-256 differs)")
+    try:
+        size = int((publish.published_metadata(directory) or {})["size"])
+        lengths = json_splits(directory)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
+    return problems + list(_verify_shards(directory, digests, lengths, size, on_progress))
+
+
+def _read_checksums(directory: Path) -> tuple[dict[str, str], list[str]]:
+    path = directory / publish.CHECKSUMS
+    try:
+        lines = path.read_text().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{directory}: no {publish.CHECKSUMS} there; expected the folder of one version of the dataset, "
+            f"like data/{schema.NAME}/{schema.DEFAULT_SIZE}/{schema.VERSION}"
+        ) from None
+    except UnicodeDecodeError:
+        return {}, [f"{publish.CHECKSUMS}: not text"]
+    digests, problems = {}, []
+    for number, line in enumerate(lines, 1):
+        digest, gap, name = line.partition("  ")
+        if len(digest) == 64 and gap and name and "/" not in name:
+            digests[name] = digest
+        else:
+            problems.append(f"{publish.CHECKSUMS}: line {number} is not 'digest  name'")
+    return digests, problems
+
+
+def _verify_shards(
+    directory: Path,
+    digests: dict[str, str],
+    lengths: dict[str, list[int]],
+    size: int,
+    on_progress: Callable[[int, int], None],
+) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    total, done = sum(itertools.chain(*lengths.values())), 0
+    for split, counts in lengths.items():
+        for index, expected in enumerate(counts):
+            name = f"{schema.NAME}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
+            if not (directory / name).exists():
+                if name not in digests:
+                    yield f"{name}: not there"
+                continue
+            yield from _verify_shard(directory / name, digests.get(name, ""), expected, size, seen)
+            done += expected
+            on_progress(done, total)
+
+
+def _verify_shard(path: Path, digest: str, expected: int, size: int, seen: dict[str, str]) -> Iterator[str]:
+    data = path.read_bytes()  # one shard, 64 MiB by default
+    problems, count = [], 0
+    try:
+        for record in records.read(io.BytesIO(data)):
+            problems += [f"{path.name}: record {count}: {what}" for what in _verify_record(record, size, path, seen)]
+            count += 1
+        if count != expected:
+            problems.append(f"{path.name}: {count} records, expected {expected} as dataset_info.json says")
+    except records.RecordError as error:
+        problems.append(f"{path.name}: {error}")
+    if not problems and hashlib.sha256(data).hexdigest() != digest:
+        problems.append(f"{path.name}: changed since it was published (its SHA-256 differs)")
+    yield from problems
+
+
+def _verify_record(data: bytes, size: int, path: Path, seen: dict[str, str]) -> Iterator[str]:
+    try:
+        record = records.decode(data)
+        manifest.check_id(record.id)
+    except ValueError as error:
+        yield str(error)
+        return
+    if record.id in seen:
+        yield f"id '{record.id}' stands in {seen[record.id]} already"
+    seen[record.id] = path.name
+    num_bytes = size * size * len(schema.FILTERS)
+    if len(record.image) != num_bytes:
+        yield f"id '{record.id}': image of {len(record.image)} bytes, expected {num_bytes}"
+    labels = list(record.labels)
+    if not labels or labels != sorted(set(labels)) or labels[-1] >= schema.NUM_CLASSES:
+        yield f"id '{record.id}': labels {labels}, expected ascending class ids 0..{schema.NUM_CLASSES - 1}"
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

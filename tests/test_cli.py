@@ -1,0 +1,109 @@
+import csv
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+
+
+def run(*args):
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.mark.parametrize("command", ["sample", "audit", "split", "shards", "verify"])
+def test_every_command_explains_itself(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    assert command in run("--help").output
+
+
+def test_shards_then_verify(source, tmp_path):
+    result = run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
+    assert result.exit_code == 0, result.output
+    assert "train 15, dev 2, test 3 examples in 3 shards" in result.output
+    assert run("verify", tmp_path / "data/hpa_stacked/16/1.0.0").stdout.endswith("1.0.0: intact\n")
+    again = run(
+        "shards", "--images", source.images, "--labels", source.table, "--data-dir", tmp_path / "data", "--size", 16
+    )
+    assert again.output.startswith("nothing to do:")
+
+
+def test_verify_exits_with_1(source, tmp_path):
+    run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
+    path = tmp_path / "data/hpa_stacked/16/1.0.0"
+    (path / "features.json").write_text("{}")
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert "features.json: changed since it was published (its SHA-256 differs)" in result.output
+
+
+def test_errors_are_one_line_and_exit_code_1(source, tmp_path):
+    source.table.write_text("Id,Target\nex-0000,99\n")
+    result = run("shards", "--source", source.root, "--data-dir", tmp_path / "data")
+    assert result.exit_code == 1
+    assert result.output == f"Error: {source.table}: row 2: id 'ex-0000' has label 99, expected 0..27 (Rods & rings)\n"
+
+
+def test_options_that_neither_we_nor_beam_know_are_refused(source, tmp_path):
+    result = run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--sise", "16")
+    assert (result.exit_code, result.output) == (
+        1,
+        "Error: --sise: neither an option of this command nor of Beam; see --help\n",
+    )
+
+
+def test_options_of_beam_reach_beam(source, tmp_path):
+    arguments = ("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
+    assert run(*arguments, "--runner=NoSuchRunner").exit_code == 1
+    assert run(*arguments, "--runner=DirectRunner", "--job_name", "mine").exit_code == 0
+
+
+def test_without_a_source_the_command_says_what_to_do():
+    result = run("shards")
+    assert result.exit_code == 2
+    assert "say where the input is: --source DIR" in result.output
+
+
+@pytest.mark.parametrize("bad", ["2", "-1%", "many"])
+def test_max_bad_is_a_share(source, bad):
+    result = run("shards", "--source", source.root, "--max-bad", bad)
+    assert result.exit_code == 2
+    assert "expected a share like 1% or 0.01" in result.output
+
+
+def test_audit_reports_every_problem_and_exits_with_1(source):
+    assert run("audit", "--source", source.root).exit_code == 0
+    source.image("ex-0001", "red").unlink()
+    source.image("ex-0002", "blue").write_bytes(b"")
+    source.image("ex-0003", "blue").write_bytes(b"no image")
+    quick = run("audit", "--source", source.root)
+    assert quick.exit_code == 1
+    assert "image 'ex-0001': filter 'red': missing_filter: no file ex-0001_red.png" in quick.output
+    assert "2 of 20 examples have problems" in quick.output
+    deep = run("audit", "--source", source.root, "--deep", "--size", 16)
+    assert "image 'ex-0003': filter 'blue': unreadable: not a PNG image" in deep.output
+    assert "3 of 20 examples have problems" in deep.output
+
+
+def test_split_writes_the_plan_and_its_report(source, tmp_path):
+    out = tmp_path / "split.csv"
+    result = run("split", "--labels", source.table, "--out", out, "--sizes", "10,5,5")
+    assert result.exit_code == 0
+    assert "largest deviation from the exact share" in result.output
+    rows = list(csv.DictReader(open(out)))
+    assert {row["Id"] for row in rows} == source.labels.keys()
+    assert [sum(row["Split"] == split for row in rows) for split in ("train", "dev", "test")] == [10, 5, 5]
+    assert (
+        "expected three whole numbers like"
+        in run("split", "--labels", source.table, "--out", out, "--sizes", "a").output
+    )
+
+
+def test_the_module_runs():
+    done = subprocess.run([sys.executable, "-m", "pipeline", "--help"], check=True, capture_output=True, text=True)
+    assert "python -m pipeline [OPTIONS] COMMAND" in done.stdout
