@@ -218,9 +218,11 @@ def _find(source: Path | None, images: Path | None, labels: Path | None) -> tupl
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Shows what is expected to go wrong as a message and exit code 1; defects keep their traceback."""
+    from pipeline.errors import InputError, JobError
+
     try:
         yield
-    except (ValueError, OSError, RuntimeError) as error:
+    except (InputError, JobError, OSError) as error:
         message = error.strerror if isinstance(error, OSError) and error.filename is None else None
         raise click.ClickException(message or str(error)) from error
     except KeyboardInterrupt:

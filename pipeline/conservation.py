@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import records
+from pipeline.errors import JobError
 from pipeline.manifest import Example, summary
 from pipeline.shards import ShardPlan
 from pipeline.writer import ShardReport, shard_path
 
 
-class ConservationError(RuntimeError):
+class ConservationError(JobError):
     """Examples were lost, repeated or invented between the plan and the files. A defect, not the user's."""
 
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import hashlib
+import json
 import logging
 import os
 import re
@@ -16,7 +16,8 @@ from typing import Any
 
 from pipeline import manifest, publish, schema, shards, sources, splits, writer
 from pipeline.conservation import prove, shard_problems
-from pipeline.manifest import InputError, Manifest
+from pipeline.errors import InputError, JobError
+from pipeline.manifest import Manifest
 from pipeline.shards import ShardPlan
 from pipeline.writer import BadImageRow, ShardReport
 
@@ -164,7 +165,7 @@ def report(config: BuildConfig, result: BuildResult) -> str:
 
 
 def _parameters(config: BuildConfig, source: Manifest) -> dict[str, Any]:
-    groups = hashlib.sha256(config.groups.read_bytes()).hexdigest() if config.groups else None
+    groups = writer.sha256_of(config.groups) if config.groups else None
     return {
         "dataset_version": schema.VERSION,
         "seed": config.seed,
@@ -249,8 +250,6 @@ def _up_to_date(target: Path, metadata: dict[str, Any]) -> BuildResult:
 
 def json_splits(path: Path) -> dict[str, list[int]]:
     """Returns `{split: examples in each shard}` as a published dataset states it."""
-    import json
-
     info = json.loads((path / "dataset_info.json").read_text())
     return {split["name"]: [int(n) for n in split["shardLengths"]] for split in info["splits"]}
 
@@ -308,9 +307,9 @@ def _finished(directory: Path, plans: Sequence[ShardPlan], size: int, source: Ma
     done = set()
     for plan in plans:
         report = _read_report(directory, plan, size, source)
-        if report and not shard_problems(directory, plan, report):
-            if _sha256(writer.shard_path(directory, plan.filename)) == report.sha256:
-                done.add(plan.filename)
+        path = writer.shard_path(directory, plan.filename)
+        if report and not shard_problems(directory, plan, report) and writer.sha256_of(path) == report.sha256:
+            done.add(plan.filename)
     for path in directory.glob(f"{writer.REPORTS}/*"):
         if path.name.removesuffix(".json") not in done:
             path.unlink()  # before its shard: a report must never outlive what it speaks of
@@ -325,11 +324,6 @@ def _read_report(directory: Path, plan: ShardPlan, size: int, source: Manifest) 
     if report is None or report.plan_fingerprint != plan.fingerprint(size, source.file_bytes):
         return None
     return report
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_space(directory: Path, plans: Sequence[ShardPlan], done: set[str], size: int) -> None:
@@ -371,11 +365,14 @@ def _run(
     tasks = [Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in todo]
     options = options or _beam_options(())
     with _plain_errors(), _quiet(logging.CRITICAL):
-        pipeline = beam.Pipeline(runner=_runner(options), options=options)
+        try:
+            pipeline = beam.Pipeline(runner=_runner(options), options=options)
+        except ValueError as error:  # options that the runner refuses, or no such runner
+            raise InputError(str(error)) from None
         _ = pipeline | "Plans" >> beam.Create(tasks, reshuffle=False) | WriteShards(write)
         state = pipeline.run().wait_until_finish()
     if state not in (None, "DONE"):
-        raise RuntimeError(f"the Beam job ended in state {state}; see the runner's log")
+        raise JobError(f"the Beam job ended in state {state}; see the runner's log")
 
 
 def _beam_options(args: Sequence[str] | Any) -> Any:
@@ -421,16 +418,17 @@ def _quiet(level: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Turns the pages that Beam makes of an error in a worker into the one line that matters."""
+    """Turns the pages that Beam makes of a worker's `OSError` into the line that matters; the rest are defects."""
     try:
         yield
     except OSError:
         raise
     except Exception as error:
-        found = re.search(r"^\w*Error: (?:\[Errno \d+\] )?(.+?)(?: \[while running .*)?$", str(error), re.MULTILINE)
+        pattern = r"^(?:\w+: )*(?:\w*Error|OSError): \[Errno \d+\] (.+?)(?: \[while running .*)?$"
+        found = re.search(pattern, str(error), re.MULTILINE)
         if found is None:
             raise
-        raise RuntimeError(found[1]) from error
+        raise JobError(found[1]) from error
 
 
 @contextlib.contextmanager

@@ -14,16 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline import sources
+from pipeline.errors import InputError
 from pipeline.schema import CLASS_NAMES, FILTERS, NUM_CLASSES, SYNTHETIC_PREFIX, VERSION
 
 HEADER = ("Id", "Target")
 MAX_LISTED = 10
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-
-
-class InputError(ValueError):
-    """The user's input cannot be built from; the message says where, what was expected and what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ sight, then the folder is renamed to its place. A reader sees all of it or nothi
 """
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -18,7 +17,7 @@ from typing import Any
 
 from pipeline import schema
 from pipeline.shards import ShardPlan
-from pipeline.writer import BadImageRow, ShardReport, replacing
+from pipeline.writer import BadImageRow, ShardReport, replacing, sha256_of
 
 CHECKSUMS = "SHA256SUMS"
 QUARANTINE = "quarantine.csv"
@@ -121,7 +120,7 @@ def write_metadata(
     digests = {report.filename: report.sha256 for report in reports}
     for path in sorted(directory.iterdir()):
         if path.name not in digests and path.name != CHECKSUMS:
-            digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            digests[path.name] = sha256_of(path)
     lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
     with replacing(directory / CHECKSUMS) as file:
         file.write("".join(lines).encode())

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from pipeline import records
-from pipeline.manifest import Example, InputError
+from pipeline.errors import InputError
+from pipeline.manifest import Example
 from pipeline.schema import FILTERS, NAME, NUM_CLASSES, SPLITS, VERSION
 
 DEFAULT_SHARD_MIB = 64

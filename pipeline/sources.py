@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.errors import InputError
+
 LAYOUT = "train.csv beside train/<Id>_{red,green,blue,yellow}.png, or beside an unopened train.zip of them"
 
 
@@ -87,7 +89,7 @@ def open_images(path: Path) -> Images:
 
     Raises:
       FileNotFoundError: nothing there.
-      ValueError: something else there.
+      InputError: something else there.
     """
     if path.is_dir():
         return Folder(str(path.absolute()))
@@ -96,7 +98,7 @@ def open_images(path: Path) -> Images:
     try:
         names = _open_zip(str(path.absolute())).namelist()
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: expected a folder or a zip of images, but {error}") from None
+        raise InputError(f"{path}: expected a folder or a zip of images, but {error}") from None
     prefix = next((name.rpartition("/") for name in names if name.endswith("_green.png")), ("", "", ""))
     return Zip(str(path.absolute()), prefix[0] + prefix[1])
 

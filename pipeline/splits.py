@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.manifest import Example, InputError
+from pipeline.errors import InputError, JobError
+from pipeline.manifest import Example
 from pipeline.schema import CLASS_NAMES, NUM_CLASSES, SPLITS
 
 PAPER_SIZES = (24_000, 3_000, 4_072)
@@ -203,7 +204,7 @@ def _solve(kinds: Sequence[Kind], num_units: Sequence[int], sizes: tuple[int, ..
         options={"node_limit": 2000, "mip_rel_gap": 1e-3},
     )
     if result.x is None:
-        raise RuntimeError(f"no split found for {len(kinds)} kinds into {sizes}: {result.message}")
+        raise JobError(f"no split found for {len(kinds)} kinds into {sizes}: {result.message}")
     return np.rint(result.x[:num_x]).astype(int).reshape(len(kinds), num_splits)
 
 

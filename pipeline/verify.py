@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline import manifest, publish, records, schema
+from pipeline.errors import InputError
 from pipeline.job import json_splits
-from pipeline.manifest import InputError
+from pipeline.writer import sha256_of
 
 
 def verify(directory: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
@@ -30,7 +31,7 @@ def verify(directory: Path, on_progress: Callable[[int, int], None] = lambda don
     problems += [f"{name}: listed in {publish.CHECKSUMS}, but not there" for name in sorted(digests.keys() - present)]
     problems += [f"{name}: not listed in {publish.CHECKSUMS}" for name in sorted(present - digests.keys())]
     for name in sorted(present & digests.keys()):
-        if ".tfrecord-" not in name and _sha256(directory / name) != digests[name]:
+        if ".tfrecord-" not in name and sha256_of(directory / name) != digests[name]:
             problems.append(f"{name}: changed since it was published (its SHA-256 differs)")
     try:
         size = int((publish.published_metadata(directory) or {})["size"])
@@ -114,8 +115,3 @@ def _verify_record(data: bytes, size: int, path: Path, seen: dict[str, str]) -> 
     labels = list(record.labels)
     if not labels or labels != sorted(set(labels)) or labels[-1] >= schema.NUM_CLASSES:
         yield f"id '{record.id}': labels {labels}, expected ascending class ids 0..{schema.NUM_CLASSES - 1}"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

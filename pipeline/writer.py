@@ -185,6 +185,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 (hex) of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def remove_temporaries(directory: Path) -> None:
     """Removes what killed writers left behind. Only while no writer is at work."""
     for path in directory.glob(f"*/{_TEMPORARY}*"):

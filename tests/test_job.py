@@ -17,8 +17,8 @@ from conftest import draw_source
 
 from pipeline import job, publish, writer
 from pipeline.conservation import ConservationError
+from pipeline.errors import InputError
 from pipeline.job import AlreadyPublished, BadExamples, BuildConfig, build
-from pipeline.manifest import InputError
 from pipeline.stack import stack_example
 
 

@@ -4,7 +4,8 @@ import zipfile
 import pytest
 
 from pipeline import manifest, sources
-from pipeline.manifest import Example, InputError, read_groups, read_labels
+from pipeline.errors import InputError
+from pipeline.manifest import Example, read_groups, read_labels
 
 
 def read(tmp_path, text, encoding="utf-8"):

@@ -1,7 +1,8 @@
 import pytest
 
 from pipeline import records, shards, splits
-from pipeline.manifest import Example, InputError, read_labels
+from pipeline.errors import InputError
+from pipeline.manifest import Example, read_labels
 
 EXAMPLES = [Example(f"id{k:03d}", (k % 28,)) for k in range(100)]
 ALL_TRAIN = dict.fromkeys((example.id for example in EXAMPLES), "train")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline import splits
-from pipeline.manifest import Example, InputError, read_labels
+from pipeline.errors import InputError
+from pipeline.manifest import Example, read_labels
 from pipeline.schema import SPLITS
 
 

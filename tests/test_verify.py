@@ -1,8 +1,8 @@
 import pytest
 from test_job import config_for
 
+from pipeline.errors import InputError
 from pipeline.job import build
-from pipeline.manifest import InputError
 from pipeline.verify import verify
 
 
