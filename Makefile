@@ -21,7 +21,7 @@ RUNNER   ?=
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards test lint clean
+.PHONY: help install shards test test-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ endif
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
+
+test-full: $(STAMP) ## build a full-size stand-in: time, memory, three kills (20 minutes, 20 GB of disk)
+	$(BIN)/python -m pytest -m full -s tests/test_full_size.py
 
 lint: $(STAMP) ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check .

@@ -32,15 +32,18 @@ class Record(NamedTuple):
     labels: tuple[int, ...]
 
 
-def encode(example_id: str, image: bytes, labels: Sequence[int]) -> bytes:
+def encode(example_id: str, image: bytes | memoryview, labels: Sequence[int]) -> bytes:
     """Returns the serialised `tf.train.Example` with features id, image (bytes) and labels (int64)."""
+    image = memoryview(image).cast("B")
+    # The heads of the image's nested messages, innermost first, so that its bytes are copied once.
+    value = _head(1, len(image))
+    bytes_list = _head(1, len(value) + len(image))
+    feature = _head(2, len(bytes_list) + len(value) + len(image))
+    entry = _field(1, b"image") + feature + bytes_list + value
+    before = _feature(b"id", _field(1, _field(1, example_id.encode()))) + _head(1, len(entry) + len(image)) + entry
     packed = b"".join(_varint(label) for label in labels)
-    features = (
-        _feature(b"id", _field(1, _field(1, example_id.encode()))),
-        _feature(b"image", _field(1, _field(1, image))),
-        _feature(b"labels", _field(3, _field(1, packed))),
-    )
-    return _field(1, b"".join(features))
+    after = _feature(b"labels", _field(3, _field(1, packed)))
+    return b"".join((_head(1, len(before) + len(image) + len(after)), before, image, after))
 
 
 def decode(data: bytes) -> Record:
@@ -144,8 +147,12 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
+def _head(number: int, num_bytes: int) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(num_bytes)  # wire type 2: length, then bytes
+
+
 def _field(number: int, payload: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload  # wire type 2: length, then bytes
+    return _head(number, len(payload)) + payload
 
 
 def _feature(key: bytes, value: bytes) -> bytes:

@@ -55,18 +55,11 @@ CODES = {
 
 @dataclasses.dataclass(frozen=True)
 class Stacked:
-    """`image` is uint8 `[size, size, 4]`, channels in `FILTERS` order."""
+    """`image` is uint8 `[size, size, 4]`, channels in `FILTERS` order; `moments` as the function gives them."""
 
     image: np.ndarray
+    moments: np.ndarray
     num_16bit: int  # filters that were scaled down from 16 bits
-
-    def moments(self) -> np.ndarray:
-        """Returns int64 `[2, 4]`: for each channel the sum of its pixels, and of their squares; exact."""
-        import cv2
-
-        # OpenCV adds up 8-bit pixels as whole numbers, ten times faster than NumPy sums over the last axis.
-        squares = [cv2.norm(channel, cv2.NORM_L2SQR) for channel in cv2.split(self.image)]
-        return np.array([cv2.sumElems(self.image), squares]).astype(np.int64)
 
 
 def stack_example(images: Images, example_id: str, size: int) -> Stacked:
@@ -86,7 +79,8 @@ def stack_example(images: Images, example_id: str, size: int) -> Stacked:
     if bad:
         raise BadExample(bad)
     num_16bit = sum(channel.dtype == np.uint16 for channel in channels)
-    return Stacked(stack([resize(to_8bit(channel), size) for channel in channels]), num_16bit)
+    resized = [resize(to_8bit(channel), size) for channel in channels]
+    return Stacked(stack(resized), moments(resized), num_16bit)
 
 
 def stack(channels: Sequence[np.ndarray]) -> np.ndarray:
@@ -94,6 +88,17 @@ def stack(channels: Sequence[np.ndarray]) -> np.ndarray:
     import cv2
 
     return cv2.merge(list(channels))
+
+
+def moments(channels: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns int64 `[2, channels]`: for each uint8 image the sum of its pixels, and of their squares; exact."""
+    out = np.empty((2, len(channels)), np.int64)
+    for k, channel in enumerate(channels):
+        # In whole numbers throughout. (A dot product would be handed to BLAS, whose threads fight ours, and
+        # OpenCV's `norm` adds in single precision where images are small.)
+        squares = np.multiply(channel, channel, dtype=np.uint16)
+        out[:, k] = channel.sum(dtype=np.uint64), squares.sum(dtype=np.uint64)
+    return out
 
 
 def read_filter(images: Images, example_id: str, filter_name: str) -> np.ndarray:

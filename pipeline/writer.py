@@ -126,7 +126,7 @@ def write_shard(
             stacked = stack_example(images, example.id, size)
         except BadExample as error:
             return [BadImageRow(example.id, image.filter, image.code, image.detail) for image in error.images]
-        return stacked.num_16bit, stacked.moments(), _record(example, stacked)
+        return stacked.num_16bit, stacked.moments, _record(example, stacked)
 
     with replacing(shard_path(directory, plan.filename)) as file:
         for example, result in zip(plan.examples, map_ahead(pool, prepare, plan.examples, look_ahead), strict=True):
@@ -201,7 +201,7 @@ def remove_temporaries(directory: Path) -> None:
 
 
 def _record(example: Example, stacked: Stacked) -> tuple[bytes, bytes, bytes]:
-    return records.frame(records.encode(example.id, stacked.image.tobytes(), example.labels))
+    return records.frame(records.encode(example.id, stacked.image.data, example.labels))
 
 
 def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], look_ahead: int) -> Iterator[R]:

@@ -115,7 +115,6 @@ class HpaStackedTest(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = hpa_tfds.HpaStacked
     SPLITS = {"train": 4, "dev": 1, "test": 1}  # noqa: RUF012
     BUILDER_CONFIG_NAMES_TO_TEST = ["128", "256"]  # noqa: RUF012
-    test_session = None  # TensorFlow's helper of that name is no test
 
     @classmethod
     def setUpClass(cls):

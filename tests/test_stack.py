@@ -64,12 +64,12 @@ def test_resize_rounds_halves_up_for_every_sum_of_a_box(factor):
         np.testing.assert_array_equal(resize(square, 64)[: len(expected)], np.tile(expected[:, None], (1, 64)))
 
 
-def test_moments_are_the_exact_sums():
-    image = RNG.integers(0, 256, (512, 512, 4), dtype=np.uint8)
-    image[..., 2] = 255
-    pixels = image.reshape(-1, 4).astype(np.int64)
-    expected = [pixels.sum(axis=0), (pixels**2).sum(axis=0)]
-    np.testing.assert_array_equal(stack.Stacked(image, 0).moments(), expected)
+@pytest.mark.parametrize("side", [5, 16, 256, 512])
+def test_moments_are_the_exact_sums(side):
+    image = RNG.integers(0, 256, (side, side), dtype=np.uint8)
+    channels = [image, np.full((side, side), 255, np.uint8)]
+    expected = [[c.astype(np.int64).sum() for c in channels], [(c.astype(np.int64) ** 2).sum() for c in channels]]
+    np.testing.assert_array_equal(stack.moments(channels), expected)
 
 
 @pytest.mark.parametrize("side", [512, 3072, 4096])

@@ -1,0 +1,183 @@
+"""Which machinery computes, on what, and how is it told?
+
+Keras reads `KERAS_BACKEND` when it is first imported; call `start` before that. TensorFlow always reads the
+data, so it is kept off the accelerator when another backend needs it.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def start() -> str:
+    """Imports TensorFlow and Keras without their chatter; returns the backend's name.
+
+    Raises:
+        ValueError: `KERAS_BACKEND` names none, or one that is not installed.
+    """
+    name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if name not in BACKENDS:
+        raise ValueError(f"KERAS_BACKEND is {name!r}, expected one of {', '.join(BACKENDS)}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _quiet():
+        try:
+            import tensorflow as tf
+
+            importlib.import_module(name)
+            import keras
+        except ImportError as error:
+            raise ValueError(f"KERAS_BACKEND is {name!r}, which is not installed ({error})") from error
+    for gpu in tf.config.list_physical_devices("GPU"):
+        if name == "tensorflow":
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if name != "tensorflow":
+        tf.config.set_visible_devices([], "GPU")
+    return keras.backend.backend()
+
+
+def gpus() -> int:
+    """Returns how many GPUs the backend sees."""
+    import keras
+
+    return 0 if keras.backend.backend() == "torch" and not _torch_cuda() else len(_gpu_names())
+
+
+def policy(precision: str) -> str:
+    """Returns the Keras dtype policy for the setting `precision`: `auto` is bfloat16 where it is fast."""
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if gpus() and _has_fast_bfloat16() else "mixed_float16" if gpus() else "float32"
+
+
+def jit_compile() -> bool:
+    """Returns whether to compile the step by XLA: on GPUs, and always in JAX.
+
+    Not for TensorFlow on a CPU, where XLA's convolutions are slower than its own, nor for Torch, whose
+    compiler needs a C++ compiler at run time.
+    """
+    import keras
+
+    name = keras.backend.backend()
+    return name == "jax" or (name == "tensorflow" and gpus() > 0)
+
+
+@contextlib.contextmanager
+def all_devices() -> Iterator[int]:
+    """Inside, models are made for all devices, batches shared out between them; yields how many there are."""
+    import keras
+
+    name, devices = keras.backend.backend(), _devices()
+    if len(devices) < 2 or name == "torch":
+        yield 1
+    elif name == "jax":
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False))
+        try:
+            yield len(devices)
+        finally:
+            keras.distribution.set_distribution(None)
+    else:
+        import tensorflow as tf
+
+        with tf.distribute.MirroredStrategy(devices).scope():
+            yield len(devices)
+
+
+def deterministic_on_cpu() -> None:
+    """Makes TensorFlow repeat itself to the bit where that costs little: without a GPU."""
+    import tensorflow as tf
+
+    if not gpus():
+        tf.config.experimental.enable_op_determinism()
+
+
+def prefetch_to_device(batches: Any) -> Any:
+    """Returns batches that wait in the memory of the one GPU that TensorFlow computes on, if there is one."""
+    import keras
+    import tensorflow as tf
+
+    names = tf.config.list_logical_devices("GPU")
+    if keras.backend.backend() != "tensorflow" or len(names) != 1:
+        return batches
+    return batches.apply(tf.data.experimental.prefetch_to_device(names[0].name, buffer_size=2))
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of everything that can change a result, and the devices."""
+    import keras
+
+    names = ["hpa-stacked", "keras", "tensorflow", "tensorflow-datasets", "numpy"]
+    if keras.backend.backend() != "tensorflow":
+        names.append(keras.backend.backend())
+    found = {name: _version(name) for name in names}
+    devices = ", ".join(map(str, _devices())) or "cpu"
+    return {"python": platform.python_version(), **found, "backend": keras.backend.backend(), "devices": devices}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _devices() -> list[str]:
+    """Returns the GPUs; without one, virtual CPUs if there are several (which tests make)."""
+    import keras
+
+    return _gpu_names() or (keras.distribution.list_devices("cpu") if keras.backend.backend() != "torch" else [])
+
+
+def _gpu_names() -> list[str]:
+    import keras
+
+    if keras.backend.backend() == "torch":
+        return ["cuda:0"] if _torch_cuda() else []
+    try:
+        return list(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # JAX: no such platform
+        return []
+
+
+def _torch_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _has_fast_bfloat16() -> bool:
+    """Returns whether the GPU computes in bfloat16 by itself: NVIDIA's do from compute capability 8.0."""
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.get_device_capability()[0] >= 8
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return float(getattr(jax.devices()[0], "compute_capability", 8.0)) >= 8
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("compute_capability", (8, 0))[0] >= 8
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Swallows what is written to standard error meanwhile: TensorFlow greets before its log level counts."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -1,0 +1,330 @@
+"""How do published shards become batches, fast and always in the same order?
+
+Serialised records are shuffled (never decoded images), then batched, then parsed with one call per batch.
+Pixels stay uint8 all the way to the device. The order of an epoch is a function of seed and epoch alone, so a
+killed run can skip what it has seen and go on.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.settings import CHANNELS
+
+NAME = "hpa_stacked"
+NUM_CLASSES = 28
+
+# Sixteen shards in turn, sixteen records each: neighbours in a shard are shuffled already, and long runs
+# keep the readers from waking for every record.
+CYCLE_LENGTH = 16
+BLOCK_LENGTH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A published dataset, checked: what its metadata says, and where its shards lie.
+
+    `mean` and `std` are per channel over train on the scale 0..1, in the order of `channels`.
+    """
+
+    path: Path
+    size: int
+    channels: tuple[str, ...]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+    synthetic: bool
+    shards: dict[str, tuple[str, ...]]
+    num_examples: dict[str, int]
+
+    def describe(self) -> str:
+        """Returns one line: where it is, how many examples, which fingerprint."""
+        counts = ", ".join(f"{split} {num:,}" for split, num in self.num_examples.items())
+        kind = "SYNTHETIC " if self.synthetic else ""
+        return f"{self.path} ({kind}{counts}; fingerprint {self.fingerprint[:12]})"
+
+
+def default_data_dir(size: int) -> Path:
+    """Returns `build/synthetic` if `make shards` built this size there, else TFDS's default data directory."""
+    from tensorflow_datasets.core import constants
+
+    built = Path("build/synthetic")
+    return built if (built / NAME / str(size)).is_dir() else Path(constants.DATA_DIR).expanduser()
+
+
+def find(data_dir: Path, size: int) -> Path:
+    """Returns the folder of the newest version of `hpa_stacked/<size>` in `data_dir`.
+
+    Raises:
+        FileNotFoundError: there is none; the message says which sizes there are and how to build one.
+    """
+    import tensorflow_datasets as tfds
+
+    versions = [
+        path
+        for path in (data_dir / NAME / str(size)).glob("*")
+        if tfds.core.Version.is_valid(path.name) and (path / "dataset_info.json").exists()
+    ]
+    if versions:
+        return max(versions, key=lambda path: tfds.core.Version(path.name))
+    build = "make shards" if size == 256 else f"make shards SIZE={size}"
+    others = sorted(path.name for path in (data_dir / NAME).glob("*") if path.name.isdigit())
+    found = f" (size {', '.join(others)} is there)" if others else ""
+    raise FileNotFoundError(
+        f"no dataset {NAME}/{size} in {data_dir}{found}: '{build}' builds one, --data-dir says where another is"
+    )
+
+
+def open_dataset(data_dir: Path, size: int) -> Dataset:
+    """Returns the dataset `hpa_stacked/<size>` in `data_dir`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it does not say of itself what this trainer needs: channels, classes, size, moments.
+    """
+    return open_version(find(data_dir, size), size)
+
+
+def open_version(path: Path, size: int | None = None) -> Dataset:
+    """Returns the dataset in the folder `path` of one version, checked; its size too if `size` is given."""
+    import tensorflow_datasets as tfds
+
+    info = tfds.builder_from_directory(path).info
+    metadata = dict(info.metadata or {})
+    missing = [key for key in ("channels", "class_names", "mean", "std", "fingerprint") if key not in metadata]
+    if missing:
+        raise ValueError(f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'make shards'")
+    _check_features(path, info, metadata, size)
+    return Dataset(
+        path=path,
+        size=info.features["image"].shape[0],
+        channels=tuple(metadata["channels"]),
+        class_names=tuple(metadata["class_names"]),
+        mean=tuple(metadata["mean"]),
+        std=tuple(metadata["std"]),
+        fingerprint=metadata["fingerprint"],
+        synthetic=bool(metadata.get("synthetic")),
+        shards={name: tuple(map(str, split.filepaths)) for name, split in info.splits.items()},
+        num_examples={name: split.num_examples for name, split in info.splits.items()},
+    )
+
+
+def _check_features(path: Path, info: Any, metadata: dict[str, Any], size: int | None) -> None:
+    channels, shape = tuple(metadata["channels"]), info.features["image"].shape
+    if channels != CHANNELS:
+        raise ValueError(f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(CHANNELS)}")
+    expected = (size or shape[0], size or shape[0], len(CHANNELS))
+    if shape != expected:
+        raise ValueError(f"dataset {path}: images of shape {shape}, expected {expected}")
+    named, listed = info.features["labels"].feature.names, list(metadata["class_names"])
+    if len(named) != NUM_CLASSES or len(listed) != NUM_CLASSES:
+        raise ValueError(f"dataset {path}: {len(named)} classes, expected {NUM_CLASSES}")
+    for index, (one, other) in enumerate(zip(named, listed, strict=True)):
+        if one != other:
+            raise ValueError(f"dataset {path}: class {index} is {one!r} in its features, {other!r} in its metadata")
+
+
+def check_same(dataset: Dataset, saved: dict[str, Any], run: Path) -> None:
+    """Refuses a dataset that is not the one of the run in folder `run`, whose config says `saved`.
+
+    Raises:
+        ValueError: other size, channels, classes or contents.
+    """
+    for index, (here, there) in enumerate(zip(dataset.class_names, saved["class_names"], strict=False)):
+        if here != there:
+            raise ValueError(f"dataset {dataset.path}: class {index} is {here!r}, but {there!r} in run {run}")
+    for name in ("size", "channels", "class_names", "fingerprint"):
+        here, there = getattr(dataset, name), saved[name]
+        here = list(here) if isinstance(here, tuple) else here
+        if here != there:
+            raise ValueError(f"dataset {dataset.path}: {name} {here}, but {there} in run {run}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Which examples an epoch shows, in which order: the same seed and epoch, the same batches.
+
+    `factors` are repeat factors, one per example of train in storage order, or `None`.
+    """
+
+    seed: int
+    buffer: int
+    factors: np.ndarray | None = None
+
+    def seeds(self, epoch: int) -> tuple[int, int]:
+        """Returns two seeds of the epoch: one for the order, one for the rounding of repeat factors."""
+        first, second = np.random.SeedSequence([self.seed, epoch]).generate_state(2)
+        return int(first), int(second)
+
+    def repeats(self, epoch: int) -> np.ndarray | None:
+        """Returns how often each example is shown in the epoch: int64 `[N]`, mean as near as can be `factors`."""
+        return None if self.factors is None else rounded_repeats(self.factors, self.seeds(epoch)[1])
+
+
+def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
+    """Returns how often each example is to be shown: float64 `[N]`, 1 or more.
+
+    A class that a share f of the examples carry has the factor max(1, sqrt(threshold / f)); an example has the
+    largest of its classes' factors (Gupta et al. 2019, LVIS, appendix on repeat factor sampling).
+    """
+    share = label_vectors.mean(axis=0)
+    per_class = np.sqrt(threshold / np.maximum(share, 1 / len(label_vectors)))
+    return np.maximum(1.0, (label_vectors * per_class).max(axis=1))
+
+
+def rounded_repeats(factors: np.ndarray, seed: int) -> np.ndarray:
+    """Returns whole numbers, int64 `[N]`, rounded up with the probability of the fractional part."""
+    whole = np.floor(factors)
+    draws = np.random.default_rng(seed).random(len(factors))
+    return (whole + (draws < factors - whole)).astype(np.int64)
+
+
+def num_steps(dataset: Dataset, order: Order, epoch: int, batch_size: int, limit: int | None = None) -> int:
+    """Returns the number of full batches in the epoch; a rest smaller than a batch is left for other epochs."""
+    repeats = order.repeats(epoch)
+    shown = int(repeats.sum()) if repeats is not None else _limited(dataset, "train", limit)
+    return shown // batch_size
+
+
+def check_batch_size(dataset: Dataset, batch_size: int, limit: int | None = None) -> None:
+    """Refuses a batch that train cannot fill.
+
+    Raises:
+        ValueError: batch larger than the split.
+    """
+    num = _limited(dataset, "train", limit)
+    if batch_size > num:
+        raise ValueError(f"a batch of {batch_size} is larger than train ({num} examples): --batch-size {num} or less")
+
+
+def train_batches(
+    dataset: Dataset,
+    order: Order,
+    epoch: int,
+    *,
+    channels: Sequence[str],
+    batch_size: int,
+    skip: int = 0,
+    limit: int | None = None,
+) -> Any:
+    """Returns a `tf.data.Dataset` of the epoch's batches, without the first `skip` of them.
+
+    Each is a pair of images, uint8 `[B, S, S, C]` with the channels asked for, and label vectors, float32
+    `[B, 28]` of 0 and 1.
+    """
+    steps = num_steps(dataset, order, epoch, batch_size, limit)
+    records = _repeated(_serialised(dataset, "train", limit), order.repeats(epoch))
+    # Shuffled before they are parsed: a serialised record is one string to pass on, and 256 KiB, not 1 MiB.
+    records = records.shuffle(order.buffer, seed=order.seeds(epoch)[0], reshuffle_each_iteration=False)
+    # Skipped before they are parsed: what a killed run has seen costs reading only.
+    batches = records.batch(batch_size, drop_remainder=True).take(steps).skip(skip)
+    return _parsed(batches, dataset, channels, pairs=True).apply(_tail(steps - skip))
+
+
+def eval_batches(
+    dataset: Dataset, split: str, *, channels: Sequence[str], batch_size: int, limit: int | None = None
+) -> Any:
+    """Returns a `tf.data.Dataset` of image batches of the whole split in storage order, the last one smaller.
+
+    uint8 `[B, S, S, C]`; `read_labels` and `read_ids` give what belongs to them, in the same order.
+    """
+    num = _limited(dataset, split, limit)
+    batches = _serialised(dataset, split, limit).batch(batch_size)
+    return _parsed(batches, dataset, channels, pairs=False).apply(_tail(-(-num // batch_size)))
+
+
+def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
+    """Returns the label vectors of the split in storage order: uint8 `[N, 28]` of 0 and 1."""
+    parts = [vectors for _, vectors in _ids_and_labels(dataset, split, limit)]
+    return np.concatenate(parts) if parts else np.zeros((0, NUM_CLASSES), np.uint8)
+
+
+def read_ids(dataset: Dataset, split: str, limit: int | None = None) -> list[str]:
+    """Returns the ids of the split in storage order."""
+    return [one.decode() for ids, _ in _ids_and_labels(dataset, split, limit) for one in ids.tolist()]
+
+
+def _limited(dataset: Dataset, split: str, limit: int | None) -> int:
+    num = dataset.num_examples.get(split, 0)
+    return num if limit is None else min(num, limit)
+
+
+def _serialised(dataset: Dataset, split: str, limit: int | None) -> Any:
+    """Returns the serialised records of the split: always in the same order, whatever the number of threads."""
+    import tensorflow as tf
+
+    files = tf.data.Dataset.from_tensor_slices(list(dataset.shards[split]))
+    records = files.interleave(
+        lambda path: tf.data.TFRecordDataset(path, buffer_size=4 << 20),
+        cycle_length=min(CYCLE_LENGTH, len(dataset.shards[split])),
+        block_length=BLOCK_LENGTH,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return records if limit is None else records.take(limit)
+
+
+def _repeated(records: Any, repeats: np.ndarray | None) -> Any:
+    import tensorflow as tf
+
+    if repeats is None:
+        return records
+    counted = tf.data.Dataset.zip(records, tf.data.Dataset.from_tensor_slices(repeats))
+    return counted.flat_map(lambda record, times: tf.data.Dataset.from_tensors(record).repeat(times))
+
+
+def _parsed(batches: Any, dataset: Dataset, channels: Sequence[str], *, pairs: bool) -> Any:
+    import tensorflow as tf
+
+    shape = (dataset.size, dataset.size, len(dataset.channels))
+    chosen = [dataset.channels.index(channel) for channel in channels]
+    features = {"image": tf.io.FixedLenFeature([], tf.string)}
+    if pairs:
+        features["labels"] = tf.io.VarLenFeature(tf.int64)
+
+    def parse(serialised: Any) -> Any:
+        parsed = tf.io.parse_example(serialised, features)
+        flat = tf.io.decode_raw(parsed["image"], tf.uint8, fixed_length=int(np.prod(shape)))
+        images = tf.reshape(flat, (-1, *shape))
+        if chosen != list(range(shape[-1])):
+            images = tf.gather(images, chosen, axis=-1)
+        return (images, _label_vectors(parsed["labels"])) if pairs else images
+
+    return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _label_vectors(labels: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.cast(tf.sparse.to_indicator(labels, NUM_CLASSES), tf.float32)
+
+
+def _tail(num_batches: int) -> Any:
+    """Returns the last steps of every pipeline: its length made known, and a few batches ready ahead."""
+    import tensorflow as tf
+
+    def finish(batches: Any) -> Any:
+        options = tf.data.Options()
+        # Every device reads the same files; `fit` cuts the batches up between them.
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        known = batches.with_options(options).apply(tf.data.experimental.assert_cardinality(num_batches))
+        return known.prefetch(tf.data.AUTOTUNE)
+
+    return finish
+
+
+def _ids_and_labels(dataset: Dataset, split: str, limit: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    import tensorflow as tf
+
+    features = {"id": tf.io.FixedLenFeature([], tf.string), "labels": tf.io.VarLenFeature(tf.int64)}
+
+    def parse(serialised: Any) -> Any:
+        parsed = tf.io.parse_example(serialised, features)
+        return parsed["id"], tf.cast(_label_vectors(parsed["labels"]), tf.uint8)
+
+    batches = _serialised(dataset, split, limit).batch(64).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    yield from batches.as_numpy_iterator()

@@ -1,0 +1,18 @@
+"""The experiments that have a name, one file each."""
+
+import importlib
+
+from model.settings import Settings
+
+NAMES = ("green-128", "green-256", "rgb-256", "stacked-256", "best")
+
+
+def load(name: str) -> Settings:
+    """Returns the settings of the preset called `name`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in NAMES:
+        raise ValueError(f"no preset {name!r}, expected one of {', '.join(NAMES)}")
+    return importlib.import_module(f"model.presets.{name.replace('-', '_')}").SETTINGS

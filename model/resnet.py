@@ -1,0 +1,91 @@
+"""Block, stack, network: ResNet-50 for any number of channels, and the paper's variant of it.
+
+Layers are named as in `keras.applications.ResNet50`, so that its weights fit by name. Version 1 of the
+network (He et al. 2016), with the stride in the first 1 x 1 convolution of a stack, as published.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+EPSILON = 1.001e-5
+"""Of batch normalisation, as in `keras.applications`."""
+
+MOMENTUM = 0.9
+"""Of the moving statistics: that of the published ResNet, where Keras's default of 0.99 follows too slowly
+for the short epochs of small sets."""
+
+
+def block(x: Any, filters: int, *, name: str, stride: int = 1, identity: bool = True, extra_conv: bool = False) -> Any:
+    """Returns a bottleneck block's output, `4 * filters` channels.
+
+    An identity block adds its input as it is; the other kind passes it through a convolution first. The
+    paper's variant, `extra_conv`, has two 3 x 3 convolutions in an identity block.
+    """
+    shortcut = x
+    if not identity:
+        shortcut = _conv(x, 4 * filters, 1, name=f"{name}_0", stride=stride)
+    x = _relu(_conv(x, filters, 1, name=f"{name}_1", stride=stride), f"{name}_1")
+    x = _relu(_conv(x, filters, 3, name=f"{name}_2"), f"{name}_2")
+    if identity and extra_conv:
+        x = _relu(_conv(x, filters, 3, name=f"{name}_2b"), f"{name}_2b")
+    x = _conv(x, 4 * filters, 1, name=f"{name}_3")
+    x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return layers.Activation("relu", name=f"{name}_out")(x)
+
+
+def stack(x: Any, filters: int, blocks: int, *, name: str, stride: int = 2, extra_conv: bool = False) -> Any:
+    """Returns the output of one convolution block followed by `blocks - 1` identity blocks."""
+    x = block(x, filters, name=f"{name}_block1", stride=stride, identity=False)
+    for index in range(2, blocks + 1):
+        x = block(x, filters, name=f"{name}_block{index}", extra_conv=extra_conv)
+    return x
+
+
+def network(
+    input_shape: tuple[int, int, int],
+    num_outputs: int,
+    *,
+    blocks: Sequence[int] = (3, 4, 6, 3),
+    width: int = 64,
+    extra_conv: bool = False,
+    prior: float | None = None,
+) -> keras.Model:
+    """Returns a network from images, float `[B, H, W, C]`, to logits, float32 `[B, num_outputs]`.
+
+    With the defaults it is ResNet-50. `prior` is the probability every output starts from (Lin et al. 2017).
+    """
+    inputs = keras.Input(input_shape, name="normalised")
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(inputs)
+    x = layers.Conv2D(width, 7, strides=2, kernel_initializer="he_normal", name="conv1_conv")(x)
+    x = _relu(_norm(x, "conv1"), "conv1")
+    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
+    x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
+    for index, num in enumerate(blocks):
+        stride = 1 if index == 0 else 2
+        x = stack(x, width << index, num, name=f"conv{index + 2}", stride=stride, extra_conv=extra_conv)
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    bias = 0.0 if prior is None else math.log(prior / (1 - prior))
+    # float32 whatever the policy: a loss of rounded logits is a noisy loss.
+    logits = layers.Dense(
+        num_outputs, bias_initializer=keras.initializers.Constant(bias), dtype="float32", name="logits"
+    )(x)
+    return keras.Model(inputs, logits, name="resnet")
+
+
+def _conv(x: Any, filters: int, kernel_size: int, *, name: str, stride: int = 1) -> Any:
+    x = layers.Conv2D(
+        filters, kernel_size, strides=stride, padding="same", kernel_initializer="he_normal", name=f"{name}_conv"
+    )(x)
+    return _norm(x, name)
+
+
+def _norm(x: Any, name: str) -> Any:
+    return layers.BatchNormalization(epsilon=EPSILON, momentum=MOMENTUM, name=f"{name}_bn")(x)
+
+
+def _relu(x: Any, name: str) -> Any:
+    return layers.Activation("relu", name=f"{name}_relu")(x)

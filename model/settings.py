@@ -1,0 +1,196 @@
+"""What can be chosen about a training run, and which choices make sense?"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CHANNELS = ("red", "green", "blue", "yellow")
+"""The channels of a published image, in their order."""
+
+CHOICES = {
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("constant", "cosine"),
+    "loss": ("bce", "focal", "asymmetric"),
+    "augment": ("none", "d4"),
+    "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run computes, except the dataset.
+
+    Two runs with equal settings on the same dataset and the same machine see the same batches and compute
+    the same losses.
+    """
+
+    preset: str
+
+    # Input
+    size: int = 256
+    channels: tuple[str, ...] = CHANNELS
+    downsample: int = 1
+    """Images are averaged over boxes of so many pixels a side before the network."""
+    oversample: float = 0.0
+    """Threshold of the repeat factors: classes in fewer than this share of train are repeated; 0 is off."""
+    shuffle_buffer: int = 2048
+    """Serialised examples to draw the next one from: 256 KiB each at 256 x 256."""
+    limit_examples: int | None = None
+    """Look at no more than the first so many examples of each split."""
+
+    # Augmentation, on the device
+    augment: str = "none"
+    brightness: float = 0.0
+    """Intensities are scaled by a factor within 1 +- this, drawn per example and channel."""
+    mixup: float = 0.0
+    """Parameter of the beta distribution that mixing weights are drawn from; 0 is off."""
+
+    # Network
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    width: int = 64
+    extra_conv: bool = False
+    """One more 3 x 3 convolution in each identity block."""
+    weights: str | None = None
+    """`imagenet`, or a file of weights of `keras.applications.ResNet50`."""
+    prior: float | None = None
+    """Probability that the untrained output layer answers; `None` is 0.5."""
+
+    # Optimisation
+    epochs: int = 30
+    batch_size: int = 16
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup_epochs: float = 0.0
+    loss: str = "bce"
+    ema: float = 0.0
+    """Momentum of the moving average of the weights that is evaluated and kept; 0 is off."""
+    precision: str = "auto"
+    seed: int = 0
+
+    # Evaluation
+    test_time_flips: bool = False
+
+    # Notes on the way
+    log_every: int = 20
+    """Steps that one row of `steps.csv` is the mean of."""
+    save_every: int = 500
+    """Steps between checkpoints, beside the one at the end of each epoch."""
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            _check(getattr(self, name) in choices, self, name, f"one of {', '.join(choices)}")
+        unknown = [channel for channel in self.channels if channel not in CHANNELS]
+        if unknown or not self.channels or len(set(self.channels)) < len(self.channels):
+            raise ValueError(
+                f"channels {','.join(self.channels)!r}: expected some of {', '.join(CHANNELS)}, each at most once"
+            )
+        for name in ("size", "downsample", "width", "epochs", "batch_size", "shuffle_buffer", "log_every", "save_every"):
+            _check(getattr(self, name) >= 1, self, name, "1 or more")
+        for name in ("oversample", "brightness", "mixup", "weight_decay", "warmup_epochs", "ema", "seed"):
+            _check(getattr(self, name) >= 0, self, name, "0 or more")
+        _check(self.learning_rate > 0, self, "learning_rate", "more than 0")
+        _check(self.ema < 1, self, "ema", "less than 1")
+        _check(self.brightness < 1, self, "brightness", "less than 1")
+        _check(self.oversample <= 1, self, "oversample", "a share of at most 1")
+        _check(self.limit_examples is None or self.limit_examples >= 1, self, "limit_examples", "1 or more")
+        _check(self.prior is None or 0 < self.prior < 1, self, "prior", "between 0 and 1")
+        _check(self.size % self.downsample == 0, self, "downsample", f"a divisor of the size {self.size}")
+        _check(len(self.blocks) >= 1 and min(self.blocks) >= 1, self, "blocks", "1 or more in each stack")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the settings as plain values, tuples as lists."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def _check(holds: bool, settings: Settings, name: str, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} is {getattr(settings, name)!r}, expected {expected}")
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def override(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    """Returns `settings` with `values` in place of its own.
+
+    Raises:
+        ValueError: a key that is no setting, or a value of the wrong type, named with its `source`.
+    """
+    unknown = sorted(set(values) - set(FIELDS))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], FIELDS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f", expected some of {', '.join(sorted(FIELDS))}"
+        raise ValueError(f"{source}: no such setting: {', '.join(unknown)}{hint}")
+    return dataclasses.replace(settings, **{name: _typed(name, value, source) for name, value in values.items()})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns the settings in the JSON file `path`."""
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: a JSON {type(values).__name__}, expected an object of settings")
+    return values
+
+
+def from_json(values: Mapping[str, Any], source: str) -> Settings:
+    """Returns the settings that `to_json` wrote."""
+    return override(Settings(preset=str(values.get("preset"))), values, source)
+
+
+def differences(old: Settings, new: Settings) -> list[str]:
+    """Returns one phrase per setting that differs: what it is in `new`, and what it was in `old`."""
+    pairs = ((name, getattr(old, name), getattr(new, name)) for name in FIELDS)
+    return [f"{name} {_shown(now)} (was {_shown(was)})" for name, was, now in pairs if was != now]
+
+
+def smoke(settings: Settings) -> Settings:
+    """Returns the same run, small enough for about a minute on two cores: same network, loss and augmentation.
+
+    Images are averaged down to 64 x 64 on the way into the network, and only the first 256 examples of each
+    split are seen, for two epochs. It shows that everything works, not how well.
+    """
+    return dataclasses.replace(
+        settings,
+        downsample=max(1, settings.size // 64),
+        limit_examples=256,
+        epochs=2,
+        batch_size=16,
+        warmup_epochs=min(settings.warmup_epochs, 0.5),
+        # An average over a thousand steps would still be the random start after thirty.
+        ema=min(settings.ema, 0.9),
+        # Nothing to download, and nothing that depends on the network.
+        weights=None if settings.weights == "imagenet" else settings.weights,
+        log_every=4,
+        save_every=1000,
+    )
+
+
+def _typed(name: str, value: Any, source: str) -> Any:
+    kind = str(FIELDS[name].type)
+    if kind.startswith("tuple"):
+        value = tuple(value.split(",")) if isinstance(value, str) else value
+        fits = isinstance(value, (list, tuple)) and all(isinstance(v, str if "str" in kind else int) for v in value)
+        value = tuple(value) if fits else value
+    elif value is None:
+        fits = "None" in kind
+    elif kind.startswith("float"):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        value = float(value) if fits else value
+    else:
+        expected = {"int": int, "str": str, "bool": bool}[kind.split(" ")[0]]
+        fits = type(value) is expected
+    if not fits:
+        raise ValueError(f"{source}: {name} is {value!r}, expected {kind.replace(' | None', ' or null')}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,334 @@
+"""Where do cells lie, and what shape do they have? The geometry that all four stains of an example share.
+
+A place in a cell is given by its angle around the cell's centre and its *depth*: -1 is the centre, 0 the
+nuclear envelope, 1 the plasma membrane. `Field.locate` turns that into pixels, so a structure is described
+by what a biologist would say of it ("beside the nucleus", "along the edge") whatever the cell's shape.
+"""
+
+import dataclasses
+import functools
+
+import cv2
+import numpy as np
+
+SIDE = 512
+"""Pixels a side, as in the Kaggle set."""
+
+MAX_CELLS = 120
+"""Of a field; a cell's number must fit the 8-bit maps."""
+
+ANGLES = 96
+"""Vertices of an outline: about 4 pixels apart on a large cell."""
+
+INTERPHASE, METAPHASE, DAUGHTER = 0, 1, 2
+"""Phases of a cell; daughters come in pairs, joined by a bridge."""
+
+Floats = np.ndarray  # float32
+_TURN = 2 * np.pi
+_THETA = np.arange(ANGLES) * (_TURN / ANGLES)
+
+
+@dataclasses.dataclass(frozen=True)
+class CellLine:
+    """How the cells of one line look; lengths in pixels, the rest are ratios."""
+
+    name: str
+    radius: float  # of a cell that nothing presses
+    nucleus: float  # radius of the nucleus, as a share of the cell's
+    elongation: float  # 0: round; 0.6: spindle-shaped
+    ruggedness: float  # of the outline
+    crowding: float  # share of the field's room that is taken: 0.1 sparse, 1 confluent
+    gap: float  # pixels between neighbours
+    swirl: float  # how far fibres wind around the nucleus, in radians
+    num_fibres: int  # microtubules a cell
+    num_nucleoli: float  # mean number a nucleus
+
+
+CELL_LINES = (
+    CellLine("large and flat, as U-2 OS", 78, 0.42, 0.25, 0.10, 0.62, 2.5, 0.8, 85, 3.0),
+    CellLine("confluent epithelial, as A-431", 52, 0.54, 0.15, 0.07, 0.95, 1.0, 1.2, 60, 2.5),
+    CellLine("spindle-shaped, as U-251 MG", 66, 0.40, 0.50, 0.14, 0.45, 3.0, 0.5, 70, 2.0),
+    CellLine("cobblestone, as MCF7", 46, 0.58, 0.12, 0.08, 0.85, 1.5, 1.4, 50, 2.2),
+    CellLine("small and tight, as HEK 293", 37, 0.56, 0.22, 0.16, 0.80, 1.5, 1.0, 38, 2.5),
+    CellLine("loose and ragged, as HeLa", 60, 0.46, 0.28, 0.20, 0.55, 3.0, 0.9, 70, 3.5),
+    CellLine("fibroblast, as BJ", 84, 0.34, 0.58, 0.10, 0.40, 3.0, 0.35, 80, 2.5),
+    CellLine("round and scattered, as PC-3", 50, 0.55, 0.10, 0.12, 0.40, 3.0, 1.3, 60, 2.0),
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Field:
+    """The cells of one example, `n` of them; some lie partly outside the picture.
+
+    Attributes:
+      centre: float64 `[n, 2]`, x and y of the nuclei's centres, pixels.
+      outline: float64 `[n, ANGLES]`, distance from the centre to the plasma membrane, pixels.
+      envelope: the same to the nuclear envelope (of a metaphase cell: to the rim of its chromosomes).
+      phase: int `[n]`.
+      axis: float64 `[n]`, radians: long axis of the cell; of a dividing cell, the direction in which it divides.
+      organiser: float64 `[n]`, radians: the side of the nucleus where the microtubules are organised.
+      sister: int `[n]`, the other daughter, or -1.
+      bridge: float64 `[n, 2, 2]`, the two ends (x, y) of the bridge between daughters.
+      cell: uint8 `[SIDE, SIDE]`, 0 is background, k + 1 is cell k.
+      nucleus: uint8 `[SIDE, SIDE]`, likewise.
+    """
+
+    line: CellLine
+    centre: np.ndarray
+    outline: np.ndarray
+    envelope: np.ndarray
+    phase: np.ndarray
+    axis: np.ndarray
+    organiser: np.ndarray
+    sister: np.ndarray
+    bridge: np.ndarray
+    cell: np.ndarray
+    nucleus: np.ndarray
+
+    @property
+    def num_cells(self) -> int:
+        return len(self.centre)
+
+    @functools.cached_property
+    def size(self) -> np.ndarray:
+        """Mean distance of the plasma membrane from the centre, float64 `[n]`, pixels."""
+        return self.outline.mean(axis=1)
+
+    @functools.cached_property
+    def interphase(self) -> np.ndarray:
+        """Indices of the cells with a whole nucleus (daughters included)."""
+        return np.flatnonzero(self.phase != METAPHASE)
+
+    @functools.cached_property
+    def metaphase(self) -> np.ndarray:
+        """Indices of the cells with a spindle."""
+        return np.flatnonzero(self.phase == METAPHASE)
+
+    def locate(self, cell: np.ndarray, angle: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Returns x and y, `[..., 2]` in pixels, of places in cells (`cell`, `angle`, `depth` broadcast)."""
+        place = np.mod(angle, _TURN) * (ANGLES / _TURN)
+        low = place.astype(np.intp)
+        part = place - low
+        low %= ANGLES
+        high = (low + 1) % ANGLES
+        rim = self.envelope[cell, low] * (1 - part) + self.envelope[cell, high] * part
+        edge = self.outline[cell, low] * (1 - part) + self.outline[cell, high] * part
+        radius = np.where(depth < 0, rim * (1 + depth), rim + (edge - rim) * depth)
+        xy = np.stack([np.cos(angle) * radius, np.sin(angle) * radius], axis=-1)
+        return xy + self.centre[cell]
+
+    @functools.cached_property
+    def poles(self) -> np.ndarray:
+        """x and y of the ends of each cell's spindle, `[n, 2, 2]` (only of meaning for metaphase cells)."""
+        way = np.stack([np.cos(self.axis), np.sin(self.axis)], axis=-1) * (0.55 * self.size)[:, None]
+        return np.stack([self.centre + way, self.centre - way], axis=1)
+
+    @functools.cached_property
+    def organising_centre(self) -> np.ndarray:
+        """x and y of each cell's microtubule organising centre, `[n, 2]`: close to the nucleus, outside it."""
+        return self.locate(np.arange(self.num_cells), self.organiser, np.full(self.num_cells, 0.14))
+
+    @functools.cached_property
+    def borders(self) -> np.ndarray:
+        """bool `[SIDE, SIDE]`: the pixels where the map of cells changes."""
+        border = np.zeros((SIDE, SIDE), bool)
+        border[:, :-1] = self.cell[:, 1:] != self.cell[:, :-1]
+        border[:-1] |= self.cell[1:] != self.cell[:-1]
+        return border
+
+    @functools.cached_property
+    def edge_distance(self) -> Floats:
+        """float32 `[SIDE, SIDE]`: pixels to the edge of the cell, 0 outside."""
+        inside = ((self.cell > 0) & ~self.borders).view(np.uint8)
+        return cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+
+    @functools.cached_property
+    def rim_distance(self) -> Floats:
+        """float32 `[SIDE, SIDE]`: pixels from the nearest nuclear envelope outwards, 0 inside nuclei."""
+        return cv2.distanceTransform((self.nucleus == 0).view(np.uint8), cv2.DIST_L2, 3)
+
+    @functools.cached_property
+    def nucleus_depth(self) -> Floats:
+        """float32 `[SIDE, SIDE]`: pixels from the nuclear envelope inwards, 0 outside nuclei."""
+        return cv2.distanceTransform((self.nucleus > 0).view(np.uint8), cv2.DIST_L2, 3)
+
+    @functools.cached_property
+    def depth(self) -> Floats:
+        """float32 `[SIDE, SIDE]`: 0 at the nuclear envelope, 1 at the plasma membrane and outside."""
+        return self.rim_distance / (self.rim_distance + self.edge_distance + 1e-3)
+
+    @functools.cached_property
+    def cytoplasm(self) -> Floats:
+        """float32 `[SIDE, SIDE]`, 0 or 1: inside a cell and outside its nucleus."""
+        return ((self.cell > 0) & (self.nucleus == 0)).astype(np.float32)
+
+    @functools.cached_property
+    def nuclei(self) -> Floats:
+        """float32 `[SIDE, SIDE]`, 0 or 1: inside the nucleus of a cell that has one."""
+        return (self.of_cells(self.phase != METAPHASE, self.nucleus)).astype(np.float32)
+
+    def of_cells(self, values: np.ndarray, where: np.ndarray | None = None, outside: float = 0.0) -> Floats:
+        """Spreads one value a cell over the pixels of the map `where` (default: cells): float32 `[SIDE, SIDE]`."""
+        table = np.full(256, outside, np.float32)
+        table[1 : 1 + len(values)] = values
+        return table[self.cell if where is None else where]
+
+
+def draw_field(rng: np.random.Generator, line: CellLine, *, num_mitoses: int, num_bridges: int) -> Field:
+    """Places cells of one line and outlines them, with at least so many dividing cells in the picture."""
+    centre = _scatter(rng, line)
+    centre, phase, axis, sister = _divide(rng, line, centre, num_mitoses, num_bridges)
+    num = len(centre)
+    radius = line.radius * np.exp(rng.normal(0, 0.13, num))
+    radius[phase == METAPHASE] = 0.62 * line.radius
+    radius[phase == DAUGHTER] = 0.66 * line.radius
+    outline = _press(line, centre, _outlines(rng, line, radius, axis, phase), radius, sister)
+    envelope = np.minimum(_envelopes(rng, line, radius, axis, phase), 0.86 * outline)
+    bridge = _bridges(centre, outline, axis, sister)
+    return Field(
+        line=line,
+        centre=centre,
+        outline=outline,
+        envelope=envelope,
+        phase=phase,
+        axis=axis,
+        organiser=rng.uniform(0, _TURN, num),
+        sister=sister,
+        bridge=bridge,
+        cell=_fill(centre, outline, bridge, sister),
+        nucleus=_fill(centre, envelope),
+    )
+
+
+def _scatter(rng: np.random.Generator, line: CellLine) -> np.ndarray:
+    """Throws centres at the field, x and y `[n, 2]`; those that fall too near an earlier one are dropped."""
+    margin = 0.7 * line.radius
+    room = (SIDE + 2 * margin) ** 2
+    spacing = line.radius * (1.35 if line.crowding > 0.7 else 1.7)
+    wanted = max(3, round(line.crowding * room / (spacing**2 * 1.25)))
+    darts = rng.uniform(-margin, SIDE + margin, (10 * min(wanted, MAX_CELLS), 2))
+    far = np.square(darts[:, None] - darts[None]).sum(axis=-1) >= spacing**2
+    kept: list[int] = []
+    free = np.ones(len(darts), bool)
+    for dart in range(len(darts)):
+        if free[dart]:
+            kept.append(dart)
+            free &= far[dart]
+            if len(kept) >= min(wanted, MAX_CELLS):
+                break
+    return darts[kept]
+
+
+def _divide(
+    rng: np.random.Generator, line: CellLine, centre: np.ndarray, num_mitoses: int, num_bridges: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lets some cells within the picture divide; returns centre, phase, axis and sister."""
+    common = rng.uniform(0, np.pi)  # cells of a field tend to lie alike
+    margin = 0.6 * line.radius
+    for _ in range(num_bridges):
+        first = rng.uniform(margin + line.radius, SIDE - margin - line.radius, 2)
+        way = rng.uniform(0, _TURN)
+        step = 0.95 * line.radius * np.array([np.cos(way), np.sin(way)])
+        pair = np.stack([first - step, first + step])
+        apart = np.sqrt(np.square(centre[:, None] - pair[None]).sum(axis=-1)).min(axis=1) if len(centre) else centre
+        centre = np.concatenate([pair, centre[apart > 1.25 * line.radius]])
+    # A later pair may have pushed out one half of an earlier one: only whole pairs count.
+    num = len(centre)
+    phase = np.full(num, INTERPHASE)
+    sister = np.full(num, -1)
+    axis = common + rng.normal(0, 0.5, num)
+    for one in range(0, 2 * num_bridges, 2):
+        if one + 1 < num and np.hypot(*(centre[one] - centre[one + 1])) < 2 * line.radius:
+            phase[[one, one + 1]] = DAUGHTER
+            sister[[one, one + 1]] = one + 1, one
+            way = centre[one + 1] - centre[one]
+            axis[[one, one + 1]] = np.arctan2(way[1], way[0])
+    inside = np.all((centre > margin) & (centre < SIDE - margin), axis=1) & (phase == INTERPHASE)
+    chosen = np.flatnonzero(inside)[:num_mitoses]
+    phase[chosen] = METAPHASE
+    axis[chosen] = rng.uniform(0, _TURN, len(chosen))
+    return centre, phase, axis, sister
+
+
+def _outlines(
+    rng: np.random.Generator, line: CellLine, radius: np.ndarray, axis: np.ndarray, phase: np.ndarray
+) -> np.ndarray:
+    """Distances to the plasma membrane of free cells, `[n, ANGLES]`; dividing cells are nearly round."""
+    num = len(radius)
+    calm = np.where(phase == INTERPHASE, 1.0, np.where(phase == METAPHASE, 0.1, 0.4))[:, None]
+    turned = _THETA[None] - axis[:, None]
+    shape = line.elongation * np.cos(2 * turned) * rng.uniform(0.5, 1.5, (num, 1))
+    for order in range(1, 10):
+        height = line.ruggedness * rng.normal(0, 1 / np.sqrt(order), (num, 1)) * (1.0 if order < 5 else 0.6)
+        shape = shape + height * np.cos(order * _THETA[None] + rng.uniform(0, _TURN, (num, 1)))
+    return radius[:, None] * np.exp(calm * shape)
+
+
+def _envelopes(
+    rng: np.random.Generator, line: CellLine, radius: np.ndarray, axis: np.ndarray, phase: np.ndarray
+) -> np.ndarray:
+    """Distances to the nuclear envelope, `[n, ANGLES]`: a lumpy ellipse; in metaphase a plate across the axis."""
+    num = len(radius)
+    turned = _THETA[None] - axis[:, None] - rng.normal(0, 0.2, (num, 1)) * (phase == INTERPHASE)[:, None]
+    size = line.nucleus * line.radius * np.exp(rng.normal(0, 0.1, num))
+    size[phase == DAUGHTER] *= 0.72
+    long = np.exp(np.minimum(0.5 * line.elongation, 0.3) + np.abs(rng.normal(0, 0.08, num)))
+    along, across = size * long, size / long
+    plate = phase == METAPHASE
+    along[plate], across[plate] = 0.13 * radius[plate], 0.62 * radius[plate]
+    egg = along[:, None] * across[:, None] / np.hypot(across[:, None] * np.cos(turned), along[:, None] * np.sin(turned))
+    lumps = sum(
+        rng.normal(0, 0.035 / order, (num, 1)) * np.cos(order * _THETA[None] + rng.uniform(0, _TURN, (num, 1)))
+        for order in (1, 2, 3, 4)
+    )
+    return egg * (1 + lumps)
+
+
+def _press(
+    line: CellLine, centre: np.ndarray, outline: np.ndarray, radius: np.ndarray, sister: np.ndarray
+) -> np.ndarray:
+    """Cuts outlines where neighbours meet: each stays on its side of the line between the two centres."""
+    away = centre[None] - centre[:, None]
+    apart = np.hypot(away[..., 0], away[..., 1])
+    np.fill_diagonal(apart, np.inf)
+    share = radius[:, None] / (radius[:, None] + radius[None])
+    gap = np.full_like(apart, line.gap)
+    num = len(centre)
+    gap[np.arange(num)[sister >= 0], sister[sister >= 0]] = 0.5 * line.radius
+    reach = np.maximum(apart * share - gap / 2, 3)
+    near = apart < 6 * line.radius
+    one, other = np.nonzero(near)
+    towards = np.arctan2(away[one, other, 1], away[one, other, 0])
+    facing = np.cos(_THETA[None] - towards[:, None])
+    limit = np.where(facing > 0.05, reach[one, other][:, None] / np.maximum(facing, 0.05), np.inf)
+    pressed = outline.copy()
+    np.minimum.at(pressed, one, limit)
+    return np.maximum(pressed, 4)
+
+
+def _bridges(centre: np.ndarray, outline: np.ndarray, axis: np.ndarray, sister: np.ndarray) -> np.ndarray:
+    """Ends of the bridges, `[n, 2, 2]`: the facing edges of two daughters."""
+    ends = np.zeros((len(centre), 2, 2))
+    for one in np.flatnonzero(sister >= 0):
+        way = centre[sister[one]] - centre[one]
+        reach = outline[one, int(np.arctan2(way[1], way[0]) % _TURN * (ANGLES / _TURN)) % ANGLES]
+        ends[one, 0] = centre[one] + way / np.hypot(*way) * (reach - 3)
+    for one in np.flatnonzero(sister >= 0):
+        ends[one, 1] = ends[sister[one], 0]
+    return ends
+
+
+def _fill(
+    centre: np.ndarray, outline: np.ndarray, bridge: np.ndarray | None = None, sister: np.ndarray | None = None
+) -> np.ndarray:
+    """Paints outlines into a map, uint8 `[SIDE, SIDE]`; cell k as k + 1."""
+    painted = np.zeros((SIDE, SIDE), np.uint8)
+    ring = np.stack([np.cos(_THETA), np.sin(_THETA)], axis=-1)
+    corners = np.rint((centre[:, None] + outline[..., None] * ring[None]) * 16).astype(np.int32)
+    for one in range(len(centre)):
+        cv2.fillPoly(painted, [corners[one]], one + 1, shift=4)
+    if bridge is not None and sister is not None:
+        for one in np.flatnonzero(sister > np.arange(len(sister))):
+            start, stop = np.rint(bridge[one]).astype(int).tolist()
+            cv2.line(painted, start, stop, int(one) + 1, thickness=5)
+    return painted

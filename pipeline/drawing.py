@@ -1,0 +1,101 @@
+"""What do the four filters of one drawn example look like? A field of cells, stained, seen through a camera."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline import cells, localisations, pens, stains
+from pipeline.cells import SIDE, Floats
+from pipeline.schema import CLASS_NAMES, FILTERS
+
+DRAWING_VERSION = 1
+"""Raised whenever the same seed gives other pixels or labels."""
+
+_BRIDGE, _SPINDLE = CLASS_NAMES.index("Cytokinetic bridge"), CLASS_NAMES.index("Mitotic spindle")
+_JUNCTIONS, _DROPLETS = CLASS_NAMES.index("Cell junctions"), CLASS_NAMES.index("Lipid droplets")
+
+
+def draw_example(rng: np.random.Generator, labels: Sequence[int]) -> dict[str, np.ndarray]:
+    """Draws one example: `{filter: uint8 [SIDE, SIDE]}`, with the protein (green) where the labels say."""
+    scene = _stage(rng, labels)
+    signals = {
+        "red": _level(stains.red(rng, scene)),
+        "green": protein(rng, scene, labels),
+        "blue": _level(stains.blue(rng, scene)),
+        "yellow": _level(stains.yellow(rng, scene)),
+    }
+    return _photograph(rng, signals)
+
+
+def _stage(rng: np.random.Generator, labels: Sequence[int]) -> stains.Scene:
+    """A field of cells in which the labels can be shown: a spindle needs a dividing cell, a junction neighbours.
+
+    Any field may have dividing cells and fat, so that red, blue and yellow alone do not tell the labels.
+    """
+    line = cells.CELL_LINES[rng.integers(len(cells.CELL_LINES))]
+    line = dataclasses.replace(
+        line,
+        radius=line.radius * rng.uniform(0.8, 1.2),
+        crowding=float(np.clip(line.crowding * rng.lognormal(0, 0.35), 0.08, 1)),
+    )
+    if _JUNCTIONS in labels:
+        line = dataclasses.replace(line, crowding=max(line.crowding, 0.8), gap=1.0)
+    num_mitoses = rng.integers(1, 4) if _SPINDLE in labels else int(rng.random() < 0.12)
+    num_bridges = rng.integers(1, 4) if _BRIDGE in labels else int(rng.random() < 0.10)
+    field = cells.draw_field(rng, line, num_mitoses=int(num_mitoses), num_bridges=int(num_bridges))
+    return stains.draw_scene(rng, field, fat=_DROPLETS in labels)
+
+
+def protein(rng: np.random.Generator, scene: stains.Scene, labels: Sequence[int]) -> Floats:
+    """The protein of interest, float32 `[SIDE, SIDE]`: its localisations over a trace of it everywhere.
+
+    Cells differ in how much of it they hold, and in some fields many hold none.
+    """
+    field = scene.field
+    image = np.zeros((SIDE, SIDE), np.float32)
+    shares = rng.uniform(0.5, 1, len(labels)) if len(labels) > 1 else np.ones(1)
+    for label, share in zip(labels, shares / shares.max(), strict=True):
+        image += np.float32(share) * localisations.DRAW[label](rng, scene)
+    gain = np.exp(rng.normal(0, rng.uniform(0.1, 0.4), field.num_cells))
+    if rng.random() < 0.1:
+        gain *= np.where(rng.random(field.num_cells) < 0.5, 0.15, 1)
+    image *= field.of_cells(gain, outside=1.0)
+    trace = rng.uniform(0.01, 0.10)
+    return image + trace * (field.cell > 0) * (1 + 0.4 * pens.texture(rng, "grain"))
+
+
+def _level(image: Floats) -> Floats:
+    """Scales an image so that one pixel in a hundred is above 1 (judged from every ninth pixel, which is quick)."""
+    top = np.percentile(image[1::3, 1::3], 99)
+    return image * np.float32(1 / max(float(top), 1e-3))
+
+
+def _photograph(rng: np.random.Generator, signals: dict[str, Floats]) -> dict[str, np.ndarray]:
+    """Stains bleed into one another; each filter has its exposure, its offset and its noise."""
+    bleed = rng.exponential(0.03, 3)
+    green = signals["green"]
+    for name, share in zip(("red", "blue", "yellow"), bleed, strict=True):
+        green = green + np.float32(min(share, 0.15)) * signals[name]
+    signals = {**signals, "green": green}
+    faint = rng.uniform(0.06, 0.3) if rng.random() < 0.03 else 1.0
+    medians = {"red": 175, "green": 150, "blue": 175, "yellow": 150}
+    images = {}
+    for name in FILTERS:
+        exposure = faint * medians[name] * rng.lognormal(0, 0.3)
+        if name == "green" and rng.random() < 0.08:
+            exposure *= rng.uniform(0.03, 0.2)
+        images[name] = _expose(rng, signals[name], exposure)
+    return images
+
+
+def _expose(rng: np.random.Generator, signal: Floats, exposure: float) -> np.ndarray:
+    """Counts photons: uint8 `[SIDE, SIDE]`; the noise grows with the root of the light, and black is cut off."""
+    light = np.maximum(signal * np.float32(exposure), 0)
+    light += np.float32(rng.uniform(0, 4))
+    noise = np.sqrt(light * np.float32(rng.uniform(0.5, 3)) + np.float32(rng.uniform(0.3, 6)))
+    noise *= pens.texture(rng, "white")
+    light += noise
+    light -= np.float32(rng.uniform(2, 5))
+    np.clip(light, 0, 255, out=light)
+    return light.astype(np.uint8)
