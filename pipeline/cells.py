@@ -171,7 +171,7 @@ class Field:
         """Spreads one value a cell over the pixels of the map `where` (default: cells): float32 `[SIDE, SIDE]`."""
         table = np.full(256, outside, np.float32)
         table[1 : 1 + len(values)] = values
-        return table[self.cell if where is None else where]
+        return cv2.LUT(self.cell if where is None else where, table)
 
 
 def draw_field(rng: np.random.Generator, line: CellLine, *, num_mitoses: int, num_bridges: int) -> Field:
@@ -207,16 +207,11 @@ def _scatter(rng: np.random.Generator, line: CellLine) -> np.ndarray:
     spacing = line.radius * (1.35 if line.crowding > 0.7 else 1.7)
     wanted = max(3, round(line.crowding * room / (spacing**2 * 1.25)))
     darts = rng.uniform(-margin, SIDE + margin, (10 * min(wanted, MAX_CELLS), 2))
-    far = np.square(darts[:, None] - darts[None]).sum(axis=-1) >= spacing**2
-    kept: list[int] = []
-    free = np.ones(len(darts), bool)
-    for dart in range(len(darts)):
-        if free[dart]:
-            kept.append(dart)
-            free &= far[dart]
-            if len(kept) >= min(wanted, MAX_CELLS):
-                break
-    return darts[kept]
+    kept: list[np.ndarray] = []
+    while len(darts) and len(kept) < min(wanted, MAX_CELLS):
+        kept.append(darts[0])
+        darts = darts[np.square(darts - darts[0]).sum(axis=-1) >= spacing**2]
+    return np.array(kept)
 
 
 def _divide(
@@ -328,7 +323,7 @@ def _fill(
     for one in range(len(centre)):
         cv2.fillPoly(painted, [corners[one]], one + 1, shift=4)
     if bridge is not None and sister is not None:
-        for one in np.flatnonzero(sister > np.arange(len(sister))):
+        for one in np.flatnonzero(sister > np.arange(len(sister))).tolist():
             start, stop = np.rint(bridge[one]).astype(int).tolist()
-            cv2.line(painted, start, stop, int(one) + 1, thickness=5)
+            cv2.line(painted, start, stop, one + 1, thickness=5)
     return painted

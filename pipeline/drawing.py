@@ -18,7 +18,7 @@ _JUNCTIONS, _DROPLETS = CLASS_NAMES.index("Cell junctions"), CLASS_NAMES.index("
 
 def draw_example(rng: np.random.Generator, labels: Sequence[int]) -> dict[str, np.ndarray]:
     """Draws one example: `{filter: uint8 [SIDE, SIDE]}`, with the protein (green) where the labels say."""
-    scene = _stage(rng, labels)
+    scene = stage(rng, labels)
     signals = {
         "red": _level(stains.red(rng, scene)),
         "green": protein(rng, scene, labels),
@@ -28,7 +28,7 @@ def draw_example(rng: np.random.Generator, labels: Sequence[int]) -> dict[str, n
     return _photograph(rng, signals)
 
 
-def _stage(rng: np.random.Generator, labels: Sequence[int]) -> stains.Scene:
+def stage(rng: np.random.Generator, labels: Sequence[int]) -> stains.Scene:
     """A field of cells in which the labels can be shown: a spindle needs a dividing cell, a junction neighbours.
 
     Any field may have dividing cells and fat, so that red, blue and yellow alone do not tell the labels.

@@ -73,6 +73,7 @@ class BuildResult:
     num_shards: int
     num_shards_resumed: int
     bad: tuple[BadImageRow, ...]
+    metrics: tuple[str, ...] = ()  # of this run, one line each
     up_to_date: bool = False
 
 
@@ -103,7 +104,7 @@ def build(config: BuildConfig, on_progress: Progress = lambda done, total: None)
         done = _finished(directory, plans, config.size, source)
         _check_space(directory, plans, done, config.size)
         with _reporting(directory, plans, on_progress):
-            _run(config, source, directory, plans, done, options)
+            metrics = _run(config, source, directory, plans, done, options)
         reports = [_read_report(directory, plan, config.size, source) for plan in plans]
         planned = [example for plan in plans for example in plan.examples]
         prove(directory, plans, reports, source.examples if config.max_examples is None else planned)
@@ -127,6 +128,7 @@ def build(config: BuildConfig, on_progress: Progress = lambda done, total: None)
         num_shards=len(plans),
         num_shards_resumed=len(done),
         bad=bad,
+        metrics=tuple(metrics),
     )
 
 
@@ -159,6 +161,7 @@ def report(config: BuildConfig, result: BuildResult) -> str:
         lines.append(f"  {quarantined} bad examples left out, listed in {result.path / publish.QUARANTINE}")
     if scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {scaled} images scaled from 16 to 8 bits")
+    lines += [f"  {line}" for line in result.metrics]
     name = f"{schema.NAME}/{config.size}"
     lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)
@@ -344,16 +347,16 @@ def _run(
     plans: Sequence[ShardPlan],
     done: set[str],
     options: Any,
-) -> None:
-    """Writes the shards that are not done, on the runner that `options` (`PipelineOptions`) name."""
+) -> list[str]:
+    """Writes the shards that are not done, on the runner that `options` name; returns the run's metrics."""
     todo = [plan for plan in plans if plan.filename not in done]
     if not todo:
-        return
+        return []
     with _quiet(logging.ERROR):  # Beam remarks on every optional package that is not there
         # Two seconds to import, which a run with nothing to do should not wait for.
         import apache_beam as beam
 
-        from pipeline.transforms import Task, WriteConfig, WriteShards
+        from pipeline.transforms import Task, WriteConfig, WriteShards, read_metrics
 
     write = WriteConfig(
         images=source.images,
@@ -370,9 +373,11 @@ def _run(
         except ValueError as error:  # options that the runner refuses, or no such runner
             raise InputError(str(error)) from None
         _ = pipeline | "Plans" >> beam.Create(tasks, reshuffle=False) | WriteShards(write)
-        state = pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        state = result.wait_until_finish()
     if state not in (None, "DONE"):
         raise JobError(f"the Beam job ended in state {state}; see the runner's log")
+    return read_metrics(result)
 
 
 def _beam_options(args: Sequence[str] | Any) -> Any:

@@ -15,14 +15,15 @@ from pipeline.schema import NUM_CLASSES
 ROWS_BY_NUM_LABELS = {1: 15126, 2: 12485, 3: 3160, 4: 299, 5: 2}
 
 ROWS_BY_CLASS = (
-    (12885, 1254, 3621, 1561, 1858, 2513, 1008, 2822, 53, 45, 28, 1093, 688, 537)
-    + (1066, 21, 530, 210, 902, 1482, 172, 3777, 802, 2965, 322, 8228, 328, 11)
+    12885, 1254, 3621, 1561, 1858, 2513, 1008, 2822, 53, 45, 28, 1093, 688, 537,
+    1066, 21, 530, 210, 902, 1482, 172, 3777, 802, 2965, 322, 8228, 328, 11,
 )  # fmt: skip
 
 ROWS_BY_ONLY_CLASS = (
-    (2414, 271, 808, 654, 1077, 983, 622, 1163, 31, 17, 0, 601, 232, 157)
-    + (484, 0, 27, 0, 314, 522, 98, 1058, 213, 1653, 122, 1470, 134, 1)
+    2414, 271, 808, 654, 1077, 983, 622, 1163, 31, 17, 0, 601, 232, 157,
+    484, 0, 27, 0, 314, 522, 98, 1058, 213, 1653, 122, 1470, 134, 1,
 )  # fmt: skip
+"""Rows that hold this class and no other."""
 
 ROWS_BY_PAIR = {
     (0, 25): 3631, (0, 2): 1735, (0, 21): 1343, (0, 7): 1092, (21, 25): 921, (0, 5): 806, (0, 23): 802,
@@ -75,12 +76,11 @@ def _distribution() -> tuple[list[tuple[int, ...]], np.ndarray]:
     for column, labels in enumerate(several):
         member[list(labels), column] = True
     sizes = member.sum(axis=0)
-    rows_by_size = {2: ROWS_BY_NUM_LABELS[2], 3: ROWS_BY_NUM_LABELS[3], 4: ROWS_BY_NUM_LABELS[4] + ROWS_BY_NUM_LABELS[5]}
+    rows_by_size = {**ROWS_BY_NUM_LABELS, 4: ROWS_BY_NUM_LABELS[4] + ROWS_BY_NUM_LABELS[5]}
     constraints = [(np.flatnonzero(member[a] & member[b]), rows) for (a, b), rows in ROWS_BY_PAIR.items()]
-    constraints += [
-        (np.flatnonzero(member[c]), ROWS_BY_CLASS[c] - ROWS_BY_ONLY_CLASS[c]) for c in range(NUM_CLASSES)
-    ]
-    constraints += [(np.flatnonzero(sizes == size), rows) for size, rows in rows_by_size.items()]
+    for one, (rows, alone) in enumerate(zip(ROWS_BY_CLASS, ROWS_BY_ONLY_CLASS, strict=True)):
+        constraints.append((np.flatnonzero(member[one]), rows - alone))
+    constraints += [(np.flatnonzero(sizes == size), rows_by_size[size]) for size in range(2, _LARGEST + 1)]
     expected = np.ones(len(several))
     for _ in range(30):
         for where, rows in constraints:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from pipeline import pens
-from pipeline.cells import ANGLES, METAPHASE, SIDE, Field, Floats
+from pipeline.cells import METAPHASE, Field, Floats
 
 _TURN = 2 * np.pi
 
@@ -109,9 +109,8 @@ def _droplets(rng: np.random.Generator, field: Field, share: float) -> tuple[np.
 
 def fibre_image(scene: Scene, lines: np.ndarray, cell: np.ndarray | None, gain: np.ndarray) -> Floats:
     """Lines as the microscope shows them, float32 `[SIDE, SIDE]`; brighter where they cross."""
-    points = pens.dense(lines, 5)
-    weights = np.float32(0.6) if cell is None else gain[cell].astype(np.float32)[:, None]
-    return pens.blur(pens.splat(points, weights), 0.75)
+    weights = np.full(len(lines), 0.6) if cell is None else gain[cell]
+    return pens.blur(pens.splat(pens.dense(lines, 5), weights[None, :, None]), 0.75)
 
 
 def red(rng: np.random.Generator, scene: Scene) -> Floats:

@@ -9,11 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.runners.runner import PipelineResult
 
 from pipeline.shards import ShardPlan
 from pipeline.sources import Images
 from pipeline.writer import ShardReport, write_shard
+
+NAMESPACE = "hpa_stacked"
+"""Of the job's metrics, in a runner's console."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +75,25 @@ class _WriteShard(beam.DoFn):
             plan_fingerprint=task.fingerprint,
             pool=self._pool,
             look_ahead=4 * config.threads,
+            observe=lambda name, value: Metrics.distribution(NAMESPACE, name).update(value),
         )
-        Metrics.counter("hpa_stacked", "examples_written").inc(len(report.ids))
-        Metrics.counter("hpa_stacked", "bytes_written").inc(report.num_bytes)
+        Metrics.counter(NAMESPACE, "examples_read").inc(len(task.plan.examples))
+        Metrics.counter(NAMESPACE, "examples_written").inc(len(report.ids))
+        Metrics.counter(NAMESPACE, "bytes_written").inc(report.num_bytes)
         for code in {row.code for row in report.bad}:
             ids = {row.id for row in report.bad if row.code == code}
-            Metrics.counter("hpa_stacked", f"examples_bad_{code}").inc(len(ids))
+            Metrics.counter(NAMESPACE, f"examples_bad_{code}").inc(len(ids))
         yield report.filename, len(report.ids)
+
+
+def read_metrics(result: PipelineResult) -> list[str]:
+    """Returns a line for each of the job's own metrics, or none on a runner that keeps none."""
+    try:
+        found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+    except NotImplementedError:
+        return []
+    lines = [f"{metric.key.metric.name}: {metric.result:,}" for metric in found["counters"]]
+    for metric in found["distributions"]:
+        values = metric.result
+        lines.append(f"{metric.key.metric.name}: mean {values.mean:.1f}, min {values.min}, max {values.max}")
+    return sorted(lines)

@@ -84,19 +84,31 @@ def _verify_shards(
 
 
 def _verify_shard(path: Path, digest: str, expected: int, size: int, seen: dict[str, str]) -> Iterator[str]:
-    data = path.read_bytes()  # one shard, 64 MiB by default
-    problems, count = [], 0
+    problems, count, found = [], 0, hashlib.sha256()
     try:
-        for record in records.read(io.BytesIO(data)):
+        for record in _records(path, found):
             problems += [f"{path.name}: record {count}: {what}" for what in _verify_record(record, size, path, seen)]
             count += 1
         if count != expected:
             problems.append(f"{path.name}: {count} records, expected {expected} as dataset_info.json says")
     except records.RecordError as error:
         problems.append(f"{path.name}: {error}")
-    if not problems and hashlib.sha256(data).hexdigest() != digest:
+    if not problems and found.hexdigest() != digest:
         problems.append(f"{path.name}: changed since it was published (its SHA-256 differs)")
     yield from problems
+
+
+def _records(path: Path, digest: "hashlib._Hash") -> Iterator[bytes]:
+    """Yields the records of a shard, and feeds `digest` every byte that is read."""
+
+    class Tee(io.FileIO):
+        def read(self, num_bytes: int | None = -1) -> bytes:
+            data = super().read(num_bytes)
+            digest.update(data)
+            return data
+
+    with Tee(path) as file:
+        yield from records.read(file)
 
 
 def _verify_record(data: bytes, size: int, path: Path, seen: dict[str, str]) -> Iterator[str]:

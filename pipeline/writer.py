@@ -64,7 +64,6 @@ class ShardReport:
     channel_sums: tuple[int, ...]
     channel_squares: tuple[int, ...]
     num_16bit: int
-    seconds: float
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -107,34 +106,39 @@ def write_shard(
     plan_fingerprint: str,
     pool: ThreadPoolExecutor,
     look_ahead: int,
+    observe: Callable[[str, int], None] = lambda name, value: None,
 ) -> ShardReport:
     """Writes one shard and its report into `directory`, and returns the report.
 
-    Images are decoded in `pool`; no more than `look_ahead` examples are held in memory at a time.
+    Images are decoded in `pool`; no more than `look_ahead` examples are held in memory at a time. `observe` is
+    told how long each example took: ("decode_ms", ...) and ("write_ms", ...).
 
     Raises:
       OSError: the file cannot be written; nothing of it is left behind.
     """
-    start = time.monotonic()
     ids: list[str] = []
     bad: list[BadImageRow] = []
     digest, num_bytes, num_16bit = hashlib.sha256(), 0, 0
     sums = np.zeros((2, len(FILTERS)), np.int64)
 
     def prepare(example: Example) -> Any:
+        start = time.perf_counter()
         try:
             stacked = stack_example(images, example.id, size)
         except BadExample as error:
             return [BadImageRow(example.id, image.filter, image.code, image.detail) for image in error.images]
-        return stacked.num_16bit, stacked.moments, _record(example, stacked)
+        return _milliseconds(start), stacked.num_16bit, stacked.moments, _record(example, stacked)
 
     with replacing(shard_path(directory, plan.filename)) as file:
         for example, result in zip(plan.examples, map_ahead(pool, prepare, plan.examples, look_ahead), strict=True):
             if isinstance(result, list):
                 bad += result
                 continue
-            example_16bit, moments, pieces = result
+            decode_ms, example_16bit, moments, pieces = result
+            start = time.perf_counter()
             num_bytes += _write_pieces(file, digest, pieces)
+            observe("decode_ms", decode_ms)
+            observe("write_ms", _milliseconds(start))
             ids.append(example.id)
             sums += moments
             num_16bit += example_16bit
@@ -149,11 +153,14 @@ def write_shard(
         channel_sums=tuple(sums[0].tolist()),
         channel_squares=tuple(sums[1].tolist()),
         num_16bit=num_16bit,
-        seconds=time.monotonic() - start,
     )
     with replacing(report_path(directory, plan.filename)) as file:
         file.write(report.to_json().encode())
     return report
+
+
+def _milliseconds(start: float) -> int:
+    return round(1000 * (time.perf_counter() - start))
 
 
 def _write_pieces(file: BinaryIO, digest: Any, pieces: Iterable[bytes]) -> int:
