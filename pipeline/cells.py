@@ -37,7 +37,8 @@ class CellLine:
     nucleus: float  # radius of the nucleus, as a share of the cell's
     elongation: float  # 0: round; 0.6: spindle-shaped
     ruggedness: float  # of the outline
-    crowding: float  # share of the field's room that is taken: 0.1 sparse, 1 confluent
+    tails: float  # share of the cells that are drawn out into a tail
+    crowding: float  # 0.1: a few cells, 1: confluent
     gap: float  # pixels between neighbours
     swirl: float  # how far fibres wind around the nucleus, in radians
     num_fibres: int  # microtubules a cell
@@ -45,14 +46,14 @@ class CellLine:
 
 
 CELL_LINES = (
-    CellLine("large and flat, as U-2 OS", 78, 0.42, 0.25, 0.10, 0.62, 2.5, 0.8, 85, 3.0),
-    CellLine("confluent epithelial, as A-431", 52, 0.54, 0.15, 0.07, 0.95, 1.0, 1.2, 60, 2.5),
-    CellLine("spindle-shaped, as U-251 MG", 66, 0.40, 0.50, 0.14, 0.45, 3.0, 0.5, 70, 2.0),
-    CellLine("cobblestone, as MCF7", 46, 0.58, 0.12, 0.08, 0.85, 1.5, 1.4, 50, 2.2),
-    CellLine("small and tight, as HEK 293", 37, 0.56, 0.22, 0.16, 0.80, 1.5, 1.0, 38, 2.5),
-    CellLine("loose and ragged, as HeLa", 60, 0.46, 0.28, 0.20, 0.55, 3.0, 0.9, 70, 3.5),
-    CellLine("fibroblast, as BJ", 84, 0.34, 0.58, 0.10, 0.40, 3.0, 0.35, 80, 2.5),
-    CellLine("round and scattered, as PC-3", 50, 0.55, 0.10, 0.12, 0.40, 3.0, 1.3, 60, 2.0),
+    CellLine("large and flat, as U-2 OS", 76, 0.40, 0.25, 0.10, 0.2, 0.85, 2.0, 0.7, 150, 3.0),
+    CellLine("confluent epithelial, as A-431", 50, 0.54, 0.15, 0.07, 0.0, 1.2, 1.0, 1.1, 100, 2.5),
+    CellLine("spindle-shaped, as U-251 MG", 62, 0.42, 0.42, 0.13, 0.7, 0.65, 3.0, 0.4, 130, 2.0),
+    CellLine("cobblestone, as MCF7", 45, 0.58, 0.12, 0.08, 0.0, 1.1, 1.5, 1.3, 80, 2.2),
+    CellLine("small and tight, as HEK 293", 37, 0.56, 0.22, 0.16, 0.3, 1.0, 1.5, 0.9, 60, 2.5),
+    CellLine("loose and ragged, as HeLa", 58, 0.46, 0.26, 0.17, 0.4, 0.8, 3.0, 0.8, 120, 3.5),
+    CellLine("fibroblast, as BJ", 80, 0.36, 0.50, 0.10, 0.6, 0.6, 3.0, 0.3, 150, 2.5),
+    CellLine("round and scattered, as PC-3", 50, 0.55, 0.10, 0.12, 0.1, 0.6, 3.0, 1.2, 100, 2.0),
 )
 
 
@@ -204,8 +205,8 @@ def _scatter(rng: np.random.Generator, line: CellLine) -> np.ndarray:
     """Throws centres at the field, x and y `[n, 2]`; those that fall too near an earlier one are dropped."""
     margin = 0.7 * line.radius
     room = (SIDE + 2 * margin) ** 2
-    spacing = line.radius * (1.35 if line.crowding > 0.7 else 1.7)
-    wanted = max(3, round(line.crowding * room / (spacing**2 * 1.25)))
+    spacing = line.radius * np.clip(2.2 - 0.9 * line.crowding, 1.2, 1.8)
+    wanted = max(3, round(line.crowding * room / (1.4 * spacing**2)))  # Darts fill a floor to about 1 / 1.4.
     darts = rng.uniform(-margin, SIDE + margin, (10 * min(wanted, MAX_CELLS), 2))
     kept: list[np.ndarray] = []
     while len(darts) and len(kept) < min(wanted, MAX_CELLS):
@@ -220,29 +221,33 @@ def _divide(
     """Lets some cells within the picture divide; returns centre, phase, axis and sister."""
     common = rng.uniform(0, np.pi)  # cells of a field tend to lie alike
     margin = 0.6 * line.radius
+    pairs = np.empty((0, 2))
     for _ in range(num_bridges):
-        first = rng.uniform(margin + line.radius, SIDE - margin - line.radius, 2)
+        middle = rng.uniform(margin + line.radius, SIDE - margin - line.radius, 2)
         way = rng.uniform(0, _TURN)
         step = 0.95 * line.radius * np.array([np.cos(way), np.sin(way)])
-        pair = np.stack([first - step, first + step])
-        apart = np.sqrt(np.square(centre[:, None] - pair[None]).sum(axis=-1)).min(axis=1) if len(centre) else centre
-        centre = np.concatenate([pair, centre[apart > 1.25 * line.radius]])
-    # A later pair may have pushed out one half of an earlier one: only whole pairs count.
+        if _distance(pairs, middle).min(initial=np.inf) > 3 * line.radius:
+            pairs = np.concatenate([pairs, [middle - step, middle + step]])
+    for one in pairs:
+        centre = centre[_distance(centre, one) > 1.25 * line.radius]
+    centre = np.concatenate([pairs, centre])
     num = len(centre)
-    phase = np.full(num, INTERPHASE)
-    sister = np.full(num, -1)
+    phase, sister = np.full(num, INTERPHASE), np.full(num, -1)
     axis = common + rng.normal(0, 0.5, num)
-    for one in range(0, 2 * num_bridges, 2):
-        if one + 1 < num and np.hypot(*(centre[one] - centre[one + 1])) < 2 * line.radius:
-            phase[[one, one + 1]] = DAUGHTER
-            sister[[one, one + 1]] = one + 1, one
-            way = centre[one + 1] - centre[one]
-            axis[[one, one + 1]] = np.arctan2(way[1], way[0])
+    daughters = np.arange(len(pairs))
+    phase[daughters] = DAUGHTER
+    sister[daughters] = daughters ^ 1
+    way = centre[sister[daughters]] - centre[daughters]
+    axis[daughters] = np.arctan2(way[:, 1], way[:, 0])
     inside = np.all((centre > margin) & (centre < SIDE - margin), axis=1) & (phase == INTERPHASE)
     chosen = np.flatnonzero(inside)[:num_mitoses]
     phase[chosen] = METAPHASE
     axis[chosen] = rng.uniform(0, _TURN, len(chosen))
     return centre, phase, axis, sister
+
+
+def _distance(places: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return np.hypot(places[:, 0] - place[0], places[:, 1] - place[1])
 
 
 def _outlines(
@@ -256,6 +261,9 @@ def _outlines(
     for order in range(1, 10):
         height = line.ruggedness * rng.normal(0, 1 / np.sqrt(order), (num, 1)) * (1.0 if order < 5 else 0.6)
         shape = shape + height * np.cos(order * _THETA[None] + rng.uniform(0, _TURN, (num, 1)))
+    length = rng.uniform(0.4, 1.0, (num, 1)) * (rng.random((num, 1)) < line.tails)
+    side = np.where(rng.random((num, 1)) < 0.5, 0, np.pi)
+    shape = shape + length * np.exp(25 * (np.cos(turned - side) - 1))
     return radius[:, None] * np.exp(calm * shape)
 
 
@@ -273,7 +281,7 @@ def _envelopes(
     along[plate], across[plate] = 0.13 * radius[plate], 0.62 * radius[plate]
     egg = along[:, None] * across[:, None] / np.hypot(across[:, None] * np.cos(turned), along[:, None] * np.sin(turned))
     lumps = sum(
-        rng.normal(0, 0.035 / order, (num, 1)) * np.cos(order * _THETA[None] + rng.uniform(0, _TURN, (num, 1)))
+        rng.normal(0, 0.05 / order, (num, 1)) * np.cos(order * _THETA[None] + rng.uniform(0, _TURN, (num, 1)))
         for order in (1, 2, 3, 4)
     )
     return egg * (1 + lumps)
@@ -298,7 +306,9 @@ def _press(
     limit = np.where(facing > 0.05, reach[one, other][:, None] / np.maximum(facing, 0.05), np.inf)
     pressed = outline.copy()
     np.minimum.at(pressed, one, limit)
-    return np.maximum(pressed, 4)
+    # Membranes have no sharp corners.
+    smooth = (np.roll(pressed, 1, axis=1) + 2 * pressed + np.roll(pressed, -1, axis=1)) / 4
+    return np.maximum(smooth, 4)
 
 
 def _bridges(centre: np.ndarray, outline: np.ndarray, axis: np.ndarray, sister: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def draw_sheet(seed: int, side: int, columns: int, green_only: bool = False) -> 
 
     tiles = []
     for label, name in enumerate(CLASS_NAMES):
-        images = _crop(draw_example(np.random.default_rng([seed, label]), [label]), side)
+        images = _crop(draw_example(np.random.default_rng([seed, label]), [label], clear=True), side)
         tile = np.repeat(images["green"][..., None], 3, axis=2) if green_only else composite(images)
         tiles.append(_named(tile, name))
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)

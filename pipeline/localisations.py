@@ -7,6 +7,7 @@ structure looks like follows the pictures and definitions of the Human Protein A
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from pipeline import pens, stains
@@ -35,7 +36,7 @@ def _in_nucleus(rng: np.random.Generator, field: Field, cell: np.ndarray, outer:
 
 def nucleoplasm(rng: np.random.Generator, scene: Scene) -> Floats:
     """The whole nucleus but its nucleoli, finely grained."""
-    image = scene.field.nuclei * (0.75 + 0.22 * pens.texture(rng, "grain"))
+    image = scene.field.nuclei * (0.6 + 0.09 * pens.texture(rng, "grain") + 0.07 * pens.texture(rng, "blobs"))
     return image * (1 - 0.75 * scene.nucleoli)
 
 
@@ -77,19 +78,19 @@ def nuclear_bodies(rng: np.random.Generator, scene: Scene) -> Floats:
 def endoplasmic_reticulum(rng: np.random.Generator, scene: Scene) -> Floats:
     """The network that yellow shows, densest around the nucleus."""
     field = scene.field
-    return np.exp(-1.6 * field.depth) * field.cytoplasm * (0.15 + 1.1 * scene.net)
+    return np.exp(-1.6 * field.depth) * field.cytoplasm * (0.1 + 0.9 * scene.net)
 
 
 def golgi_apparatus(rng: np.random.Generator, scene: Scene) -> Floats:
     """A ribbon of stacks that hugs one side of the nucleus, around the organising centre."""
     field = scene.field
-    cell = np.repeat(field.interphase, 5)
-    start = field.organiser[cell] + rng.normal(0, 0.45, len(cell))
-    part = np.linspace(-0.5, 0.5, 7)[None]
-    angle = start[:, None] + part * rng.uniform(0.3, 1.0, (len(cell), 1))
-    depth = 0.16 + rng.normal(0, 0.07, (len(cell), 1)) + rng.normal(0, 0.035, angle.shape)
+    cell = np.repeat(field.interphase, 9)
+    start = field.organiser[cell] + rng.normal(0, 0.5, len(cell))
+    part = np.linspace(-0.5, 0.5, 5)[None]
+    angle = start[:, None] + part * rng.uniform(0.15, 0.8, (len(cell), 1))
+    depth = 0.15 + rng.normal(0, 0.075, (len(cell), 1)) + rng.normal(0, 0.03, angle.shape)
     lines = field.locate(cell[:, None], angle, np.clip(depth, 0.03, 0.5))
-    return pens.blur(pens.strokes(lines, rng.uniform(0.6, 1, len(cell)), thickness=3), 0.8)
+    return pens.blur(pens.strokes(lines, rng.uniform(0.5, 1, len(cell)), thickness=2), 0.8)
 
 
 def peroxisomes(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -119,14 +120,14 @@ def lysosomes(rng: np.random.Generator, scene: Scene) -> Floats:
 def intermediate_filaments(rng: np.random.Generator, scene: Scene) -> Floats:
     """Wavy bundles, thicker than microtubules and not the same ones: a cage close around the nucleus."""
     field = scene.field
-    cell = np.repeat(field.interphase, 26)
+    cell = np.repeat(field.interphase, 34)
     part = np.linspace(0, 1, 16)[None]
     column = (len(cell), 1)
-    angle = rng.uniform(0, _TURN, column) + rng.normal(0, 1.1, column) * part
+    angle = rng.uniform(0, _TURN, column) + rng.normal(0, 0.9, column) * part
     angle = angle + 0.16 * np.sin(_TURN * (part * rng.uniform(1, 3, column) + rng.random(column)))
-    depth = rng.uniform(0.03, 0.35, column) + rng.uniform(-0.1, 0.4, column) * part
+    depth = rng.uniform(0.02, 0.4, column) + rng.uniform(-0.1, 0.5, column) * part
     lines = field.locate(cell[:, None], angle, np.clip(depth, 0.02, 0.85))
-    return pens.blur(pens.strokes(lines, rng.uniform(0.35, 1, len(cell)), thickness=2), 0.8)
+    return pens.blur(pens.strokes(lines, rng.uniform(0.3, 1, len(cell))), 0.7)
 
 
 def actin_filaments(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -146,7 +147,7 @@ def focal_adhesion_sites(rng: np.random.Generator, scene: Scene) -> Floats:
     field = scene.field
     cell = _each(rng, field, 22)
     angle = rng.uniform(0, _TURN, len(cell))[:, None]
-    depth = rng.uniform(0.78, 0.9, len(cell))[:, None] + np.array([0, 0.09])[None]
+    depth = rng.uniform(0.78, 0.9, len(cell))[:, None] + np.array([0, 0.11])[None]
     lines = field.locate(cell[:, None], np.repeat(angle, 2, axis=1), depth)
     return pens.blur(pens.strokes(lines, rng.uniform(0.6, 1, len(cell)), thickness=2), 0.7)
 
@@ -160,8 +161,8 @@ def microtubules(rng: np.random.Generator, scene: Scene) -> Floats:
 
 def microtubule_ends(rng: np.random.Generator, scene: Scene) -> Floats:
     """Little comets at the outer ends of the fibres that red shows."""
-    chosen = rng.random(len(scene.fibres)) < 0.7
-    return pens.blur(pens.strokes(scene.fibres[chosen, -3:], thickness=2), 0.6)
+    chosen = rng.random(len(scene.fibres)) < 0.5
+    return pens.blur(pens.strokes(scene.fibres[chosen, -2:], thickness=2), 0.6)
 
 
 def cytokinetic_bridge(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -179,7 +180,7 @@ def mitotic_spindle(rng: np.random.Generator, scene: Scene) -> Floats:
     """The spindle of a dividing cell: the fibres between its poles and its chromosomes."""
     if not len(scene.spindles):
         return np.zeros((SIDE, SIDE), np.float32)
-    return 0.8 * stains.fibre_image(scene, scene.spindles, None, np.ones(1))
+    return 0.5 * stains.fibre_image(scene, scene.spindles, None, np.ones(1))
 
 
 def microtubule_organizing_center(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -214,18 +215,13 @@ def plasma_membrane(rng: np.random.Generator, scene: Scene) -> Floats:
 
 def cell_junctions(rng: np.random.Generator, scene: Scene) -> Floats:
     """The edge only where two cells touch, beaded."""
-    return pens.blur(_contacts(scene.field), 0.9) * np.maximum(1.3 + 0.5 * pens.texture(rng, "grain"), 0)
-
-
-def _contacts(field: Field) -> Floats:
-    """float32 `[SIDE, SIDE]`, 0 or 1: within 2 pixels of another cell's border."""
-    import cv2
-
-    three = np.ones((7, 7), np.uint8)
-    most = cv2.dilate(field.cell, three)
-    least = cv2.erode(np.where(field.cell == 0, 255, field.cell).astype(np.uint8), three)
-    touching = (most > 0) & (least < 255) & (most != least)
-    return (touching & (field.edge_distance < 3)).astype(np.float32)
+    field = scene.field
+    square = np.ones((7, 7), np.uint8)
+    highest = cv2.dilate(field.cell, square)
+    lowest = cv2.erode(np.where(field.cell == 0, 255, field.cell).astype(np.uint8), square)
+    touching = (highest != lowest) & (highest > 0) & (lowest < 255) & (field.edge_distance < 2)
+    beads = np.clip(0.9 + 0.6 * pens.texture(rng, "blobs"), 0.1, 2)
+    return pens.blur(touching.astype(np.float32), 0.8) * beads
 
 
 def mitochondria(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -254,7 +250,7 @@ def cytosol(rng: np.random.Generator, scene: Scene) -> Floats:
     """The cytoplasm, finely grained, without its fibres; a little in the nucleus."""
     field = scene.field
     level = field.cytoplasm * (1 - 0.35 * field.depth) + 0.18 * field.nuclei
-    return level * (0.8 + 0.18 * pens.texture(rng, "grain"))
+    return level * (0.6 + 0.07 * pens.texture(rng, "grain") + 0.05 * pens.texture(rng, "patches"))
 
 
 def cytoplasmic_bodies(rng: np.random.Generator, scene: Scene) -> Floats:

@@ -48,6 +48,12 @@ def blur(image: Floats, sigma: float) -> Floats:
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
+def glow(image: Floats) -> Floats:
+    """The same far out of focus (about 6 pixels), as light from above and below the plane; computed coarsely."""
+    small = cv2.resize(image, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA)
+    return cv2.resize(blur(small, 1.5), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+
+
 def splat(points: np.ndarray, weights: np.ndarray) -> Floats:
     """Adds up weights at points (x, y; `[..., 2]` pixels), float32 `[SIDE, SIDE]`; those outside are dropped."""
     columns = points[..., 0].astype(np.int32).ravel()

@@ -60,19 +60,15 @@ def draw_scene(rng: np.random.Generator, field: Field, *, fat: bool) -> Scene:
 
 def _fibres(rng: np.random.Generator, field: Field) -> tuple[np.ndarray, np.ndarray]:
     """Microtubules: some fan out from the organising centre, the rest wind around the nucleus on their way out."""
-    each = max(8, field.line.num_fibres)
-    cell = np.repeat(field.interphase, each)
-    num, steps = len(cell), 24
-    part = np.linspace(0, 1, steps, dtype=np.float32)[None]
-    column = (num, 1)
-    swirl = rng.normal(0, field.line.swirl, column) + 0.12 * np.sin(
-        part * rng.uniform(3, 12, column) + rng.uniform(0, _TURN, column)
-    ) / np.maximum(part, 0.05)
-    angle = rng.uniform(0, _TURN, column) + swirl * part
-    start, stop = rng.uniform(0.02, 0.55, column), rng.uniform(0.55, 0.98, column)
+    cell = np.repeat(field.interphase, field.line.num_fibres)
+    column = (len(cell), 1)
+    part = np.linspace(0, 1, 16, dtype=np.float32)[None]
+    wave = rng.uniform(0.02, 0.10, column) * np.sin(_TURN * (part * rng.uniform(0.5, 1.5, column) + rng.random(column)))
+    angle = rng.uniform(0, _TURN, column) + rng.normal(0, field.line.swirl, column) * part + wave
+    start, stop = rng.uniform(0.01, 0.5, column), rng.uniform(0.5, 0.99, column)
     lines = field.locate(cell[:, None], angle, start + (stop - start) * part)
-    fans = rng.random(column) < 0.45
-    pull = np.where(fans, np.square(1 - part) * np.maximum(1 - 2 * part, 0), 0)[..., None]
+    fans = rng.random(column) < 0.4
+    pull = np.where(fans, np.square(np.maximum(1 - 1.6 * part, 0)), 0)[..., None]
     lines += pull * (field.organising_centre[cell][:, None] - lines)
     return cell, lines.astype(np.float32)
 
@@ -120,7 +116,9 @@ def red(rng: np.random.Generator, scene: Scene) -> Floats:
     image = fibre_image(scene, scene.fibres, scene.fibre_cell, gain)
     # Above and below the nucleus the focus is off: what crosses it is dim.
     image *= 1 - 0.8 * field.nuclei
-    image += field.of_cells(0.22 * gain) * (field.cytoplasm * (1.1 - 0.6 * field.depth) + 0.15)
+    image += 0.5 * pens.glow(image)
+    haze = field.of_cells(rng.uniform(0.2, 0.5) * gain)
+    image += haze * (field.cytoplasm * (1.1 - 0.7 * field.depth) + 0.15) * (0.6 + 0.8 * scene.net)
     if len(scene.spindles):
         image += fibre_image(scene, scene.spindles, None, gain)
     paired = np.flatnonzero(field.sister > np.arange(field.num_cells))
@@ -133,7 +131,7 @@ def blue(rng: np.random.Generator, scene: Scene) -> Floats:
     """Nuclei: chromatin with its texture, dark nucleoli; the chromosomes of a dividing cell are brightest."""
     field = scene.field
     gain = np.exp(rng.normal(0, 0.2, field.num_cells)) * np.where(field.phase == METAPHASE, 1.7, 1.0)
-    chromatin = 1 + 0.16 * pens.texture(rng, "grain") + 0.16 * pens.texture(rng, "blobs")
+    chromatin = 1 + 0.10 * pens.texture(rng, "grain") + 0.16 * pens.texture(rng, "blobs")
     image = field.of_cells(gain, field.nucleus) * chromatin
     image *= 1 - 0.6 * scene.nucleoli
     return pens.blur(image, 0.9)
@@ -145,7 +143,7 @@ def yellow(rng: np.random.Generator, scene: Scene) -> Floats:
     gain = np.exp(rng.normal(0, 0.35, field.num_cells))
     fall = np.float32(rng.uniform(0.8, 2.4))
     sheet = np.exp(field.depth * -fall) * field.cytoplasm + 0.14 * field.nuclei
-    image = field.of_cells(gain) * sheet * (0.25 + 0.9 * scene.net) * (1 + 0.22 * pens.texture(rng, "patches"))
+    image = field.of_cells(gain) * sheet * (0.12 + scene.net) * (1 + 0.22 * pens.texture(rng, "patches"))
     if len(scene.droplet_xy):
         image *= 1 - 0.85 * pens.discs(scene.droplet_xy, scene.droplet_radius)
     return pens.blur(np.maximum(image, 0), 0.6)
