@@ -1,16 +1,15 @@
 """Is a source fit to build from? Looks at everything, writes nothing."""
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from pipeline import manifest, sources
 from pipeline.manifest import Manifest
 from pipeline.schema import CLASS_NAMES, FILTERS
 from pipeline.stack import BadExample, stack_example
+from pipeline.storage import Place
 from pipeline.writer import map_ahead
 
 
@@ -43,8 +42,8 @@ class Audit:
 
 
 def audit(
-    labels: Path,
-    images: Path,
+    labels: Place,
+    images: Place,
     *,
     deep: bool = False,
     size: int = 1,
@@ -58,7 +57,7 @@ def audit(
       images: folder or zip.
       deep: decode too.
       size: the pixels a side that a build would ask for; smaller images are a problem.
-      threads: to decode with; `None`: one per processor.
+      threads: to decode with; `None`: as many as suit the machine and the source.
       on_progress: called with (examples done, examples in all) while decoding.
 
     Raises:
@@ -67,7 +66,7 @@ def audit(
     source = manifest.read(labels, sources.open_images(images))
     bad = [(i, name, "missing_filter", f"no file {i}_{name}.png") for i, name in source.missing()]
     if deep:
-        bad = _decode_all(source, size, threads or len(os.sched_getaffinity(0)), on_progress)
+        bad = _decode_all(source, size, threads or source.images.threads, on_progress)
     else:
         bad += [
             (example.id, name, "empty", "the file has 0 bytes, expected a PNG image")

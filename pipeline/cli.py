@@ -4,11 +4,14 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline import schema
+
+if TYPE_CHECKING:
+    from pipeline.storage import Place
 
 # Everything else is imported by the command that needs it: `--help` answers at once.
 
@@ -25,15 +28,33 @@ def main() -> None:
     """
 
 
+class PlaceType(click.ParamType):
+    """A path, or a URL of an object store."""
+
+    name = "place"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        from pipeline import storage
+        from pipeline.errors import InputError
+
+        try:
+            return storage.at(value)
+        except InputError as error:
+            self.fail(str(error), parameter, context)
+
+
+PLACE = PlaceType()
+
+
 def source_options(command: Callable) -> Callable:
     """Options that say where the input is."""
     for option in (
-        click.option("--labels", type=click.Path(path_type=Path), help="Label table (CSV: Id,Target), if apart."),
-        click.option("--images", type=click.Path(path_type=Path), help="Folder or zip of the images, if apart."),
+        click.option("--labels", type=PLACE, help="Label table (CSV: Id,Target), if apart."),
+        click.option("--images", type=PLACE, help="Folder or zip of the images, if apart."),
         click.option(
             "--source",
-            type=click.Path(path_type=Path),
-            help="Folder in Kaggle's layout: train.csv beside train/ or the unopened train.zip.",
+            type=PLACE,
+            help="Folder (or gs://, s3://) in Kaggle's layout: train.csv beside train/ or the unopened train.zip.",
         ),
     ):
         command = option(command)
@@ -63,7 +84,7 @@ def split_options(command: Callable) -> Callable:
         click.option("--seed", default=0, show_default=True, help="Another seed, another split and order."),
         click.option(
             "--groups",
-            type=click.Path(path_type=Path),
+            type=PLACE,
             help="CSV (Id,Group): examples of one group, near-duplicates say, never cross a split.",
         ),
     ):
@@ -96,7 +117,7 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
 @click.option("--size", default=schema.DEFAULT_SIZE, show_default=True, help="With --deep: pixels a side wanted.")
 @click.option("--threads", type=click.IntRange(1), help="With --deep.  [default: one per processor]")
 def audit(
-    source: Path | None, images: Path | None, labels: Path | None, deep: bool, size: int, threads: int | None
+    source: "Place | None", images: "Place | None", labels: "Place | None", deep: bool, size: int, threads: int | None
 ) -> None:
     """Check a source before building: count everything, report every problem, write nothing.
 
@@ -117,19 +138,19 @@ def audit(
 
 
 @main.command()
-@click.option("--labels", required=True, type=click.Path(path_type=Path), help="Label table (CSV: Id,Target).")
+@click.option("--labels", required=True, type=PLACE, help="Label table (CSV: Id,Target).")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV to write (columns Id,Split).")
 @click.option("--sizes", callback=_sizes, help="Examples in train,dev,test.  [default: in proportion 24000,3000,4072]")
 @split_options
-def split(labels: Path, out: Path, sizes: tuple[int, ...] | None, groups: Path | None, seed: int) -> None:
+def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Place | None", seed: int) -> None:
     """Compute the stratified train/dev/test split alone: the plan as CSV, and its report."""
-    from pipeline import manifest, splits, writer
+    from pipeline import manifest, splits, storage
 
     with _one_line_errors():
         examples = manifest.read_labels(labels)
         grouped = manifest.read_groups(groups, examples) if groups else None
         assigned = splits.assign(examples, sizes, seed=seed, groups=grouped)
-        with writer.replacing(out) as file:
+        with storage.replacing(out) as file:
             rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
             file.write("".join(["Id,Split\n", *rows]).encode())
     click.echo(assigned.report())
@@ -139,7 +160,7 @@ def split(labels: Path, out: Path, sizes: tuple[int, ...] | None, groups: Path |
 @source_options
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Where TFDS datasets lie.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
 @click.option("--size", default=schema.DEFAULT_SIZE, show_default=True, help="Pixels a side of the stacked image.")
@@ -164,7 +185,7 @@ def split(labels: Path, out: Path, sizes: tuple[int, ...] | None, groups: Path |
 @click.option("--overwrite", is_flag=True, help="Replace a dataset of other input or parameters.")
 @click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
 def shards(
-    source: Path | None, images: Path | None, labels: Path | None, data_dir: Path | None, **settings: Any
+    source: "Place | None", images: "Place | None", labels: "Place | None", data_dir: "Place | None", **settings: Any
 ) -> None:
     """Build the dataset: stack, resize, split, shard, prove and publish.
 
@@ -184,8 +205,8 @@ def shards(
 
 
 @main.command()
-@click.argument("dataset_dir", type=click.Path(path_type=Path))
-def verify(dataset_dir: Path) -> None:
+@click.argument("dataset_dir", type=PLACE)
+def verify(dataset_dir: "Place") -> None:
     """Read every byte of a published dataset and check it: digests, checksums, counts, ids, labels.
 
     DATASET_DIR is the folder of one version, like data/hpa_stacked/256/1.0.0. Exits with 1 if anything is off.
@@ -202,7 +223,7 @@ def verify(dataset_dir: Path) -> None:
     click.echo(f"{dataset_dir}: intact")
 
 
-def _find(source: Path | None, images: Path | None, labels: Path | None) -> tuple[Path, Path]:
+def _find(source: "Place | None", images: "Place | None", labels: "Place | None") -> "tuple[Place, Place]":
     from pipeline import sources
 
     if source is not None and images is None and labels is None:

@@ -1,19 +1,20 @@
 """Did every example of the plan come out exactly once?
 
 Beam's own local parallel modes have dropped elements without an error, so nothing is published on a
-runner's word: the plan is compared, id by id, with what the workers report and with the files themselves.
+runner's word: the plan is compared, id by id, with what the workers report and with the files themselves. Of
+shards in an object store, the ids are read by their writers before the upload; here the sizes and the store's
+own checksums are compared.
 """
 
-import os
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from pipeline import records
+from pipeline import records, storage
 from pipeline.errors import JobError
 from pipeline.manifest import Example, summary
 from pipeline.shards import ShardPlan
-from pipeline.writer import ShardReport, shard_path
+from pipeline.storage import ObjectPath, Place, Stored
+from pipeline.writer import ShardReport, shard_path, shards_dir
 
 
 class ConservationError(JobError):
@@ -21,7 +22,7 @@ class ConservationError(JobError):
 
 
 def prove(
-    directory: Path,
+    directory: Place,
     plans: Sequence[ShardPlan],
     reports: Sequence[ShardReport | None],
     examples: Sequence[Example],
@@ -39,6 +40,7 @@ def prove(
     """
     problems: list[str] = []
     fate: Counter[str] = Counter()
+    stored = storage.listing(shards_dir(directory))
     for plan, report in zip(plans, reports, strict=True):
         if report is None:
             ids = ", ".join(example.id for example in plan.examples[:3])
@@ -47,7 +49,7 @@ def prove(
             continue
         fate.update(report.ids)
         fate.update({row.id for row in report.bad})
-        problems += shard_problems(directory, plan, report)
+        problems += shard_problems(directory, plan, report, stored)
     wanted = {example.id for example in examples}
     problems += [f"id '{i}' came out {n} times, expected once" for i, n in sorted(fate.items()) if n > 1]
     problems += [f"id '{i}' of the label table came out nowhere" for i in sorted(wanted - fate.keys())]
@@ -59,25 +61,31 @@ def prove(
         )
 
 
-def shard_problems(directory: Path, plan: ShardPlan, report: ShardReport) -> list[str]:
-    """Returns how a shard's report differs from its plan, or the file from its report; empty if they agree."""
+def shard_problems(directory: Place, plan: ShardPlan, report: ShardReport, stored: Mapping[str, Stored]) -> list[str]:
+    """Returns how a shard's report differs from its plan, or the file from its report; empty if they agree.
+
+    `stored` is the listing of the folder of shards.
+    """
     bad = {row.id for row in report.bad}
     expected = [example.id for example in plan.examples if example.id not in bad]
     problems = [f"{plan.filename}: id '{i}' was not written" for i in expected if i not in set(report.ids)]
     if not problems and expected != list(report.ids):
         problems = [f"{plan.filename}: {len(report.ids)} records, expected {len(expected)} in the order of the plan"]
-    return problems + _check_file(shard_path(directory, plan.filename), report)
+    return problems + _check_file(shard_path(directory, plan.filename), report, stored.get(plan.filename))
 
 
-def _check_file(path: Path, report: ShardReport) -> list[str]:
+def _check_file(path: Place, report: ShardReport, stored: Stored | None) -> list[str]:
+    if stored is None:
+        return [f"{path.name}: reported as written, but the file is not there"]
+    if stored.num_bytes != report.num_bytes:
+        return [f"{path.name}: the file has {stored.num_bytes} bytes, its writer counted {report.num_bytes}"]
+    if isinstance(path, ObjectPath):
+        if stored.stamp != report.stamp:
+            return [f"{path.name}: the object is not the one that its writer uploaded (its checksum differs)"]
+        return []
     try:
         with open(path, "rb") as file:
-            num_bytes = os.fstat(file.fileno()).st_size
-            if num_bytes != report.num_bytes:
-                return [f"{path.name}: the file has {num_bytes} bytes, its writer counted {report.num_bytes}"]
             ids = tuple(records.read_ids(file))
-    except FileNotFoundError:
-        return [f"{path.name}: reported as written, but the file is not there"]
     except records.RecordError as error:
         return [f"{path.name}: {error}"]
     if ids != report.ids:

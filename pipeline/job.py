@@ -9,16 +9,21 @@ import logging
 import os
 import re
 import shutil
+import socket
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest, publish, schema, shards, sources, splits, writer
+from pipeline import manifest, publish, schema, shards, sources, splits, storage, tasks, writer
 from pipeline.conservation import prove, shard_problems
 from pipeline.errors import InputError, JobError
 from pipeline.manifest import Manifest
 from pipeline.shards import ShardPlan
+from pipeline.storage import ObjectPath, Place
 from pipeline.writer import BadImageRow, ShardReport
 
 Progress = Callable[[int, int], None]
@@ -34,15 +39,18 @@ class AlreadyPublished(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class BuildConfig:
-    """One build. The first group of fields decides the bytes of the dataset; the second does not."""
+    """One build. The first group of fields decides the bytes of the dataset; the second does not.
 
-    labels: Path
-    images: Path
-    data_dir: Path
+    Places may be given as paths or as URLs (`storage.at`).
+    """
+
+    labels: Place
+    images: Place
+    data_dir: Place
     size: int = schema.DEFAULT_SIZE
     seed: int = 0
     split_sizes: tuple[int, ...] | None = None
-    groups: Path | None = None
+    groups: Place | None = None
     num_shards: int | None = None
     shard_mib: float = shards.DEFAULT_SHARD_MIB
     max_examples: int | None = None
@@ -55,6 +63,9 @@ class BuildConfig:
     write: Callable[..., ShardReport] = writer.write_shard
 
     def __post_init__(self) -> None:
+        for name in ("labels", "images", "data_dir", "groups"):
+            if (place := getattr(self, name)) is not None:
+                object.__setattr__(self, name, storage.at(place))
         if not 1 <= self.size <= 4096:
             raise InputError(f"size is {self.size}, expected 1 to 4096 pixels a side")
         if self.on_error not in ("fail", "quarantine"):
@@ -67,7 +78,7 @@ class BuildConfig:
 class BuildResult:
     """What a build did. `metadata` is what the dataset says of itself."""
 
-    path: Path
+    path: Place
     metadata: dict[str, Any]
     num_examples: dict[str, int]
     num_shards: int
@@ -105,7 +116,7 @@ def build(config: BuildConfig, on_progress: Progress = lambda done, total: None)
         _check_space(directory, plans, done, config.size)
         with _reporting(directory, plans, on_progress):
             metrics = _run(config, source, directory, plans, done, options)
-        reports = [_read_report(directory, plan, config.size, source) for plan in plans]
+        reports = _read_reports(directory, plans, config.size, source)
         planned = [example for plan in plans for example in plan.examples]
         prove(directory, plans, reports, source.examples if config.max_examples is None else planned)
         complete = [report for report in reports if report is not None]
@@ -115,11 +126,7 @@ def build(config: BuildConfig, on_progress: Progress = lambda done, total: None)
             "fingerprint": fingerprint,
             **parameters,
         }
-        finished = directory / writer.SHARDS
-        if config.groups:
-            shutil.copyfile(config.groups, finished / publish.GROUPS)
-        publish.write_metadata(finished, plans, complete, metadata)
-        publish.move_into_place(finished, target)
+        _publish(config, directory, target, plans, complete, metadata)
         _clean_up(target)
     return BuildResult(
         path=target,
@@ -130,6 +137,28 @@ def build(config: BuildConfig, on_progress: Progress = lambda done, total: None)
         bad=bad,
         metrics=tuple(metrics),
     )
+
+
+def _publish(
+    config: BuildConfig,
+    directory: Place,
+    target: Place,
+    plans: Sequence[ShardPlan],
+    reports: Sequence[ShardReport],
+    metadata: dict[str, Any],
+) -> None:
+    with contextlib.ExitStack() as stack:
+        if isinstance(directory, ObjectPath):
+            finished = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpa_stacked-")))
+        else:
+            finished = directory / writer.SHARDS
+        if config.groups:
+            (finished / publish.GROUPS).write_bytes(config.groups.read_bytes())
+        publish.write_metadata(finished, plans, reports, metadata)
+        if isinstance(target, ObjectPath):
+            publish.upload(finished, target)
+        else:
+            publish.move_into_place(finished, target)
 
 
 def make_plans(config: BuildConfig, source: Manifest) -> list[ShardPlan]:
@@ -168,7 +197,7 @@ def report(config: BuildConfig, result: BuildResult) -> str:
 
 
 def _parameters(config: BuildConfig, source: Manifest) -> dict[str, Any]:
-    groups = writer.sha256_of(config.groups) if config.groups else None
+    groups = storage.sha256_of(config.groups) if config.groups else None
     return {
         "dataset_version": schema.VERSION,
         "seed": config.seed,
@@ -181,8 +210,12 @@ def _parameters(config: BuildConfig, source: Manifest) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _lock(target: Path) -> Iterator[None]:
+def _lock(target: Place) -> Iterator[None]:
     """Holds the right to build at `target`; two builds in one place would mix their shards."""
+    if isinstance(target, ObjectPath):
+        with lease(target.with_name(f".{target.name}.lock")):
+            yield
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         file = open(target.with_name(f".{target.name}.lock"), "w")  # noqa: SIM115
@@ -198,7 +231,64 @@ def _lock(target: Path) -> Iterator[None]:
         yield
 
 
-def _check_target(config: BuildConfig, source: Manifest, target: Path, fingerprint: str) -> dict[str, Any] | None:
+LEASE_SECONDS = 90.0
+"""How long a build that died keeps others from its place in an object store."""
+
+
+@contextlib.contextmanager
+def lease(path: ObjectPath) -> Iterator[None]:
+    """Holds the object at `path`, which a living build writes anew three times in `LEASE_SECONDS`.
+
+    A store has no locks that end with their holder. A holder on this machine that is no longer alive is not
+    waited for; of one elsewhere, the object stops changing.
+    """
+    mine = {"host": socket.gethostname(), "pid": os.getpid()}
+
+    def stated() -> bytes:
+        return json.dumps({**mine, "time": time.time()}).encode()
+
+    try:
+        path.create(stated())
+    except FileExistsError:
+        holder = json.loads(path.read_text())
+        age = time.time() - holder["time"]
+        same_host = holder["host"] == mine["host"]
+        alive = _is_alive(holder["pid"]) if same_host else age < LEASE_SECONDS
+        if alive:
+            raise InputError(
+                f"{path.parent}: another build is at work there (process {holder['pid']} on {holder['host']}, "
+                f"heard of {max(age, 0):.0f} s ago); wait for it or stop it"
+                + ("" if same_host else f": its claim lapses {LEASE_SECONDS:.0f} s after its last word")
+            ) from None
+        path.write_bytes(stated())
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(LEASE_SECONDS / 3):
+            with contextlib.suppress(JobError):  # the next time, perhaps
+                path.write_bytes(stated())
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _check_target(config: BuildConfig, source: Manifest, target: Place, fingerprint: str) -> dict[str, Any] | None:
     """Returns the metadata of the published dataset if it is the one asked for, `None` if it must be built."""
     _check_synthetic(config, source, target)
     published = publish.published_metadata(target)
@@ -215,10 +305,10 @@ def _check_target(config: BuildConfig, source: Manifest, target: Path, fingerpri
     )
 
 
-def _check_synthetic(config: BuildConfig, source: Manifest, target: Path) -> None:
+def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> None:
     """A drawn dataset never stands where a real one is expected, and never beside one."""
     kind = {True: "synthetic", False: "real"}
-    for other in sorted(target.parent.parent.glob(f"*/{schema.VERSION}")):
+    for other in (folder / schema.VERSION for folder in storage.folders(target.parent.parent)):
         metadata = publish.published_metadata(other) or {}
         if metadata.get("synthetic", source.synthetic) != source.synthetic:
             raise AlreadyPublished(
@@ -232,12 +322,13 @@ def _check_synthetic(config: BuildConfig, source: Manifest, target: Path) -> Non
         )
 
 
-def default_data_dir() -> Path:
+def default_data_dir() -> Place:
     """Returns the data directory that TFDS uses when none is named."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser().absolute()
+    place = storage.at(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
+    return place.expanduser().absolute() if isinstance(place, Path) else place
 
 
-def _up_to_date(target: Path, metadata: dict[str, Any]) -> BuildResult:
+def _up_to_date(target: Place, metadata: dict[str, Any]) -> BuildResult:
     _clean_up(target)  # a run killed just after the rename
     info = json_splits(target)
     return BuildResult(
@@ -251,7 +342,7 @@ def _up_to_date(target: Path, metadata: dict[str, Any]) -> BuildResult:
     )
 
 
-def json_splits(path: Path) -> dict[str, list[int]]:
+def json_splits(path: Place) -> dict[str, list[int]]:
     """Returns `{split: examples in each shard}` as a published dataset states it."""
     info = json.loads((path / "dataset_info.json").read_text())
     return {split["name"]: [int(n) for n in split["shardLengths"]] for split in info["splits"]}
@@ -268,7 +359,7 @@ def _check_missing(config: BuildConfig, source: Manifest) -> None:
 
 
 def _check_bad(
-    config: BuildConfig, target: Path, reports: Sequence[ShardReport], num_examples: int
+    config: BuildConfig, target: Place, reports: Sequence[ShardReport], num_examples: int
 ) -> tuple[BadImageRow, ...]:
     bad = tuple(row for report in reports for row in report.bad)
     if bad:
@@ -278,7 +369,7 @@ def _check_bad(
     return bad
 
 
-def _refuse_bad(config: BuildConfig, target: Path, bad: Sequence[BadImageRow], num_examples: int) -> None:
+def _refuse_bad(config: BuildConfig, target: Place, bad: Sequence[BadImageRow], num_examples: int) -> None:
     num_bad = len({row.id for row in bad})
     if config.on_error == "quarantine" and num_bad <= config.max_bad * num_examples:
         return
@@ -297,39 +388,58 @@ def _refuse_bad(config: BuildConfig, target: Path, bad: Sequence[BadImageRow], n
     )
 
 
-def _building_dir(target: Path) -> Path:
-    directory = target.with_name(f".{target.name}.building")
-    for name in (writer.SHARDS, writer.REPORTS):
-        (directory / name).mkdir(parents=True, exist_ok=True)
-    writer.remove_temporaries(directory)
+def _building_dir(target: Place) -> Place:
+    directory = writer.building_dir(target)
+    if isinstance(directory, Path):
+        for name in (writer.SHARDS, writer.REPORTS):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+    storage.remove_temporaries(directory)
     return directory
 
 
-def _finished(directory: Path, plans: Sequence[ShardPlan], size: int, source: Manifest) -> set[str]:
+def _finished(directory: Place, plans: Sequence[ShardPlan], size: int, source: Manifest) -> set[str]:
     """Returns the names of shards that an earlier run finished for this very plan; removes all others."""
+    stored = storage.listing(writer.shards_dir(directory))
     done = set()
-    for plan in plans:
-        report = _read_report(directory, plan, size, source)
-        path = writer.shard_path(directory, plan.filename)
-        if report and not shard_problems(directory, plan, report) and writer.sha256_of(path) == report.sha256:
+    for plan, report in zip(plans, _read_reports(directory, plans, size, source), strict=True):
+        if report and not shard_problems(directory, plan, report, stored) and _is_intact(directory, report):
             done.add(plan.filename)
-    for path in directory.glob(f"{writer.REPORTS}/*"):
-        if path.name.removesuffix(".json") not in done:
-            path.unlink()  # before its shard: a report must never outlive what it speaks of
-    for path in directory.glob(f"{writer.SHARDS}/*"):
-        if path.name not in done:
-            path.unlink()
+    reports = directory / writer.REPORTS
+    # Before their shards: a report must never outlive what it speaks of.
+    storage.remove(reports / name for name in storage.listing(reports) if name.removesuffix(".json") not in done)
+    folder = writer.shards_dir(directory)
+    if isinstance(folder, ObjectPath):
+        publish.unpublish(folder, keep=done)
+    else:
+        storage.remove(folder / name for name in stored if name not in done)
     return done
 
 
-def _read_report(directory: Path, plan: ShardPlan, size: int, source: Manifest) -> ShardReport | None:
-    report = writer.read_report(directory, plan.filename)
-    if report is None or report.plan_fingerprint != plan.fingerprint(size, source.file_bytes):
-        return None
-    return report
+def _is_intact(directory: Place, report: ShardReport) -> bool:
+    path = writer.shard_path(directory, report.filename)
+    # An object is what its stamp says, which has been compared; a file is read again.
+    return isinstance(path, ObjectPath) or storage.sha256_of(path) == report.sha256
 
 
-def _check_space(directory: Path, plans: Sequence[ShardPlan], done: set[str], size: int) -> None:
+def _read_reports(
+    directory: Place, plans: Sequence[ShardPlan], size: int, source: Manifest
+) -> list[ShardReport | None]:
+    """Returns the report on each shard, `None` where there is none that was made for this very plan."""
+    there = storage.listing(directory / writer.REPORTS)
+
+    def read(plan: ShardPlan) -> ShardReport | None:
+        report = writer.read_report(directory, plan.filename) if f"{plan.filename}.json" in there else None
+        if report is None or report.plan_fingerprint != plan.fingerprint(size, source.file_bytes):
+            return None
+        return report
+
+    with ThreadPoolExecutor(sources.REMOTE_THREADS) as pool:
+        return list(pool.map(read, plans))
+
+
+def _check_space(directory: Place, plans: Sequence[ShardPlan], done: set[str], size: int) -> None:
+    if isinstance(directory, ObjectPath):
+        return
     todo = sum(len(plan.examples) for plan in plans if plan.filename not in done)
     needed, free = todo * shards.record_bytes(size), shutil.disk_usage(directory).free
     if needed > free:
@@ -343,7 +453,7 @@ def _check_space(directory: Path, plans: Sequence[ShardPlan], done: set[str], si
 def _run(
     config: BuildConfig,
     source: Manifest,
-    directory: Path,
+    directory: Place,
     plans: Sequence[ShardPlan],
     done: set[str],
     options: Any,
@@ -356,23 +466,26 @@ def _run(
         # Two seconds to import, which a run with nothing to do should not wait for.
         import apache_beam as beam
 
-        from pipeline.transforms import Task, WriteConfig, WriteShards, read_metrics
+        from pipeline.transforms import WriteConfig, WriteShards, read_metrics
 
+    path, ranges = tasks.write(
+        directory.absolute(), (tasks.Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in todo)
+    )
     write = WriteConfig(
         images=source.images,
         size=config.size,
-        directory=str(directory.absolute()),
-        threads=config.threads or len(os.sched_getaffinity(0)),
+        directory=directory.absolute(),
+        tasks=path,
+        threads=config.threads,
         write=config.write,
     )
-    tasks = [Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in todo]
     options = options or _beam_options(())
     with _plain_errors(), _quiet(logging.CRITICAL):
         try:
             pipeline = beam.Pipeline(runner=_runner(options), options=options)
         except ValueError as error:  # options that the runner refuses, or no such runner
             raise InputError(str(error)) from None
-        _ = pipeline | "Plans" >> beam.Create(tasks, reshuffle=False) | WriteShards(write)
+        _ = pipeline | "Plans" >> beam.Create(ranges, reshuffle=False) | WriteShards(write)
         result = pipeline.run()
         state = result.wait_until_finish()
     if state not in (None, "DONE"):
@@ -430,6 +543,8 @@ def _plain_errors() -> Iterator[None]:
         raise
     except Exception as error:
         pattern = r"^(?:\w+: )*(?:\w*Error|OSError): \[Errno \d+\] (.+?)(?: \[while running .*)?$"
+        if store := re.search(r"StorageError: (.+?)(?: \[while running .*)?$", str(error), re.MULTILINE):
+            raise storage.StorageError(store[1]) from error
         found = re.search(pattern, str(error), re.MULTILINE)
         if found is None:
             raise
@@ -437,18 +552,18 @@ def _plain_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _reporting(directory: Path, plans: Sequence[ShardPlan], on_progress: Progress) -> Iterator[None]:
+def _reporting(directory: Place, plans: Sequence[ShardPlan], on_progress: Progress) -> Iterator[None]:
     """Calls `on_progress` as reports appear, which they do on every runner."""
     lengths = {f"{plan.filename}.json": len(plan.examples) for plan in plans}
     total, stop = sum(lengths.values()), threading.Event()
 
     def count() -> None:
-        names = os.listdir(directory / writer.REPORTS)
-        on_progress(sum(lengths.get(name, 0) for name in names), total)
+        on_progress(sum(lengths.get(name, 0) for name in storage.listing(directory / writer.REPORTS)), total)
 
     def watch() -> None:
-        while not stop.wait(0.2):
-            count()
+        while not stop.wait(5 if isinstance(directory, ObjectPath) else 0.2):
+            with contextlib.suppress(JobError):  # the next time, perhaps
+                count()
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     count()
@@ -468,7 +583,7 @@ def _count(plans: Sequence[ShardPlan], reports: Sequence[ShardReport]) -> dict[s
     return counts
 
 
-def _clean_up(target: Path) -> None:
+def _clean_up(target: Place) -> None:
     target.with_name("bad_examples.csv").unlink(missing_ok=True)
-    for name in (f".{target.name}.building", f".{target.name}.replaced"):
-        shutil.rmtree(target.with_name(name), ignore_errors=True)
+    storage.remove_tree(writer.building_dir(target))
+    storage.remove_tree(target.with_name(f".{target.name}.replaced"))

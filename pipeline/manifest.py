@@ -7,15 +7,16 @@ reported together, so that nobody mends a folder of 31,072 examples one error at
 import csv
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from pipeline import sources
 from pipeline.errors import InputError
 from pipeline.schema import CLASS_NAMES, FILTERS, NUM_CLASSES, SYNTHETIC_PREFIX, VERSION
+from pipeline.storage import Place
 
 HEADER = ("Id", "Target")
 MAX_LISTED = 10
@@ -62,7 +63,7 @@ class Manifest:
         return digest.hexdigest()
 
 
-def read(labels_path: Path, images: sources.Images) -> Manifest:
+def read(labels_path: Place, images: sources.Images) -> Manifest:
     """Reads the label table and lists the images.
 
     Raises:
@@ -80,7 +81,7 @@ def read(labels_path: Path, images: sources.Images) -> Manifest:
     return manifest
 
 
-def read_labels(path: Path) -> list[Example]:
+def read_labels(path: Place) -> list[Example]:
     """Returns the examples of a label table (CSV, header `Id,Target`), sorted by id.
 
     A byte order mark and CRLF line ends are accepted, and labels may come in any order.
@@ -107,7 +108,7 @@ def read_labels(path: Path) -> list[Example]:
     return sorted(examples.values(), key=lambda example: example.id)
 
 
-def read_groups(path: Path, examples: Sequence[Example]) -> dict[str, str]:
+def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
     """Returns `{id: group}` from a CSV with header `Id,Group`; ids that it does not name stand alone.
 
     Raises:
@@ -149,19 +150,18 @@ def count_labels(examples: Iterable[Example]) -> list[int]:
     return counts
 
 
-def _rows(path: Path, header: tuple[str, str]) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Place, header: tuple[str, str]) -> Iterator[tuple[int, list[str]]]:
     expected = ",".join(header)
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front of the header.
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            found = next(reader, None)
-            if found is None:
-                raise InputError(f"{path}: the file is empty, expected the header '{expected}'")
-            if tuple(found) != header:
-                raise InputError(f"{path}: the header is '{','.join(found)}', expected '{expected}'")
-            for row in reader:
-                yield reader.line_num, row
+        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
+        found = next(reader, None)
+        if found is None:
+            raise InputError(f"{path}: the file is empty, expected the header '{expected}'")
+        if tuple(found) != header:
+            raise InputError(f"{path}: the header is '{','.join(found)}', expected '{expected}'")
+        for row in reader:
+            yield reader.line_num, row
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a CSV with the header '{expected}'") from None
     except IsADirectoryError:

@@ -1,7 +1,8 @@
 """How does a finished build become a dataset that TFDS reads, in one step?
 
 Shards, TFDS's own metadata and a `SHA256SUMS` file (checked by `sha256sum -c` too) are completed out of
-sight, then the folder is renamed to its place. A reader sees all of it or nothing.
+sight, then the folder is renamed to its place. A reader sees all of it or nothing. In an object store, which
+cannot rename, `dataset_info.json` is written last and removed first: without it there is no dataset.
 """
 
 import csv
@@ -9,19 +10,28 @@ import io
 import json
 import math
 import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipeline import schema
+from pipeline import schema, storage
 from pipeline.shards import ShardPlan
-from pipeline.writer import BadImageRow, ShardReport, replacing, sha256_of
+from pipeline.storage import ObjectPath, Place, replacing, sha256_of
+from pipeline.writer import BadImageRow, ShardReport
 
+INFO = "dataset_info.json"
 CHECKSUMS = "SHA256SUMS"
 QUARANTINE = "quarantine.csv"
 GROUPS = "groups.csv"
+_OURS = re.compile(
+    rf"{schema.NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|features\.json|metadata\.json"
+    r"|.*\.labels\.txt"
+)
+"""Names of all files that a build puts into a dataset's folder."""
+
 MODULE = "hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder"
 
 DESCRIPTION = """\
@@ -50,20 +60,28 @@ CITATION = """\
 }"""
 
 
-def dataset_dir(data_dir: Path, size: int) -> Path:
+def dataset_dir(data_dir: Place, size: int) -> Place:
     """Returns where TFDS looks for the dataset of that size."""
     return data_dir / schema.NAME / str(size) / schema.VERSION
 
 
-def published_metadata(path: Path) -> dict[str, Any] | None:
+def published_metadata(path: Place) -> dict[str, Any] | None:
     """Returns what the dataset at `path` says of itself; `{}` if it is none of ours, `None` if none is there."""
-    if not path.exists():
+    if not _is_published(path):
         return None
     try:
         metadata = json.loads((path / "metadata.json").read_text())
     except (OSError, ValueError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _is_published(path: Place) -> bool:
+    if isinstance(path, Path):
+        return path.exists()
+    names = storage.listing(path)
+    # Shards without metadata are a build under way; anything that we did not write is somebody else's.
+    return INFO in names or not all(map(_OURS.fullmatch, names))
 
 
 def describe(
@@ -126,7 +144,7 @@ def write_metadata(
         file.write("".join(lines).encode())
 
 
-def write_bad_rows(path: Path, rows: Iterable[BadImageRow]) -> None:
+def write_bad_rows(path: Place, rows: Iterable[BadImageRow]) -> None:
     """Writes the table of images that could not be used (id, filter, reason code, detail), by id."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -210,6 +228,19 @@ def _split_dict(directory: Path, plans: Sequence[ShardPlan], reports: Sequence[S
     return splits.SplitDict(infos)
 
 
+def unpublish(target: ObjectPath, keep: Container[str]) -> None:
+    """Removes what is published at `target`, its metadata first, but for the files to keep."""
+    names = storage.listing(target)
+    storage.remove(target / name for name in sorted(names, key=lambda name: name != INFO) if name not in keep)
+
+
+def upload(metadata: Path, target: ObjectPath) -> None:
+    """Makes the shards at `target` the published dataset, by putting their metadata beside them."""
+    for path in sorted(metadata.iterdir(), key=lambda path: path.name == INFO):
+        storage.upload(path, target / path.name)
+    _remember_default_config(target.parent.parent)
+
+
 def move_into_place(finished: Path, target: Path) -> None:
     """Makes the finished folder the published dataset, replacing an older one if there is one.
 
@@ -236,9 +267,9 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remember_default_config(dataset_root: Path) -> None:
+def _remember_default_config(dataset_root: Place) -> None:
     # Lets `tfds.load("hpa_stacked")` find the default size without our code (the format is TFDS's).
-    configs = sorted(int(path.name) for path in dataset_root.iterdir() if path.name.isdigit())
+    configs = sorted(int(path.name) for path in storage.folders(dataset_root) if path.name.isdigit())
     default = schema.DEFAULT_SIZE if schema.DEFAULT_SIZE in configs else configs[0]
     with replacing(dataset_root / ".config" / "metadata.json") as file:
         file.write(json.dumps({"default_config_name": str(default)}).encode())

@@ -8,7 +8,7 @@ within one build of the library, and a map in any order; here keys ascend, so by
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 import google_crc32c
 
@@ -73,7 +73,13 @@ def frame(data: bytes) -> tuple[bytes, bytes, bytes]:
     return length + _CRC.pack(_masked_crc(length)), data, _CRC.pack(_masked_crc(data))
 
 
-def read(file: BinaryIO) -> Iterator[bytes]:
+class Readable(Protocol):
+    """What records are read from."""
+
+    def read(self, num_bytes: int, /) -> bytes: ...
+
+
+def read(file: Readable) -> Iterator[bytes]:
     """Yields every record of a TFRecord file, checksums checked.
 
     Raises:

@@ -69,6 +69,7 @@ def stack_example(images: Images, example_id: str, size: int) -> Stacked:
       BadExample: naming every bad filter.
     """
     channels, bad = [], []
+    images = images.together([f"{example_id}_{name}.png" for name in FILTERS])
     for name in FILTERS:
         try:
             channels.append(read_filter(images, example_id, name))

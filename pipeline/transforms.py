@@ -1,19 +1,21 @@
 """How is writing shards spread over the workers of a Beam runner?
 
-Plans go in, small summaries come out: no pixel crosses a shuffle. The DoFn only wires `writer.write_shard`.
+Ranges of the file of tasks go in, small summaries come out: no pixel crosses a shuffle. The DoFns only wire
+`tasks.read` and `writer.write_shard`.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline.shards import ShardPlan
+from pipeline import tasks
 from pipeline.sources import Images
+from pipeline.storage import Place
+from pipeline.tasks import Task
 from pipeline.writer import ShardReport, write_shard
 
 NAMESPACE = "hpa_stacked"
@@ -22,35 +24,39 @@ NAMESPACE = "hpa_stacked"
 
 @dataclasses.dataclass(frozen=True)
 class WriteConfig:
-    """What every worker needs to know to write a shard."""
+    """What every worker needs to know to write a shard; `threads`: `None` for what suits worker and images."""
 
     images: Images
     size: int
-    directory: str
-    threads: int
+    directory: Place
+    tasks: Place
+    threads: int | None = None
     write: Callable[..., ShardReport] = write_shard
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One shard to write, and the fingerprint of its plan."""
-
-    plan: ShardPlan
-    fingerprint: str
-
-
 class WriteShards(beam.PTransform):
-    """`PCollection[Task] -> PCollection[(filename, examples written)]`."""
+    """`PCollection[(start, end) in the file of tasks] -> PCollection[(filename, examples written)]`."""
 
     def __init__(self, config: WriteConfig):
         super().__init__()
         self._config = config
 
-    def expand(self, tasks: beam.PCollection) -> beam.PCollection:
+    def expand(self, ranges: beam.PCollection) -> beam.PCollection:
         # Without a reshuffle a runner may fuse the tasks with their source into one piece of work.
         return (
-            tasks | "SpreadOverWorkers" >> beam.Reshuffle() | "StackAndWrite" >> beam.ParDo(_WriteShard(self._config))
+            ranges
+            | "ReadTasks" >> beam.ParDo(_ReadTasks(self._config.tasks))
+            | "SpreadOverWorkers" >> beam.Reshuffle()
+            | "StackAndWrite" >> beam.ParDo(_WriteShard(self._config))
         )
+
+
+class _ReadTasks(beam.DoFn):
+    def __init__(self, path: Place):
+        self._path = path
+
+    def process(self, byte_range: tuple[int, int]) -> Iterator[Task]:
+        yield from tasks.read(self._path, *byte_range)
 
 
 class _WriteShard(beam.DoFn):
@@ -60,7 +66,8 @@ class _WriteShard(beam.DoFn):
     def setup(self) -> None:
         # Decoding and resizing release the GIL, so threads in one process fill the cores, at a fraction of
         # the memory of a process each.
-        self._pool = ThreadPoolExecutor(self._config.threads, "stack")
+        self._threads = self._config.threads or self._config.images.threads
+        self._pool = ThreadPoolExecutor(self._threads, "stack")
 
     def teardown(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -71,10 +78,11 @@ class _WriteShard(beam.DoFn):
             task.plan,
             images=config.images,
             size=config.size,
-            directory=Path(config.directory),
+            directory=config.directory,
             plan_fingerprint=task.fingerprint,
             pool=self._pool,
-            look_ahead=4 * config.threads,
+            # Threads that wait for an object store are many: for them a few results in hand are enough.
+            look_ahead=min(4 * self._threads, self._threads + 32),
             observe=lambda name, value: Metrics.distribution(NAMESPACE, name).update(value),
         )
         Metrics.counter(NAMESPACE, "examples_read").inc(len(task.plan.examples))

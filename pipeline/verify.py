@@ -5,18 +5,17 @@ metadata. Any flipped byte is found, and named by file and, inside a shard, by r
 """
 
 import hashlib
-import io
 import itertools
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Set
+from typing import BinaryIO
 
-from pipeline import manifest, publish, records, schema
+from pipeline import manifest, publish, records, schema, storage
 from pipeline.errors import InputError
 from pipeline.job import json_splits
-from pipeline.writer import sha256_of
+from pipeline.storage import Place, sha256_of
 
 
-def verify(directory: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
+def verify(directory: Place, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
     """Returns every problem of the dataset in `directory`; an empty list if there is none.
 
     Args:
@@ -27,7 +26,7 @@ def verify(directory: Path, on_progress: Callable[[int, int], None] = lambda don
       InputError: no dataset there.
     """
     digests, problems = _read_checksums(directory)
-    present = {path.name for path in directory.iterdir() if path.is_file()} - {publish.CHECKSUMS}
+    present = storage.listing(directory).keys() - {publish.CHECKSUMS}
     problems += [f"{name}: listed in {publish.CHECKSUMS}, but not there" for name in sorted(digests.keys() - present)]
     problems += [f"{name}: not listed in {publish.CHECKSUMS}" for name in sorted(present - digests.keys())]
     for name in sorted(present & digests.keys()):
@@ -38,10 +37,10 @@ def verify(directory: Path, on_progress: Callable[[int, int], None] = lambda don
         lengths = json_splits(directory)
     except (KeyError, TypeError, ValueError, OSError) as error:
         return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
-    return problems + list(_verify_shards(directory, digests, lengths, size, on_progress))
+    return problems + list(_verify_shards(directory, present, digests, lengths, size, on_progress))
 
 
-def _read_checksums(directory: Path) -> tuple[dict[str, str], list[str]]:
+def _read_checksums(directory: Place) -> tuple[dict[str, str], list[str]]:
     path = directory / publish.CHECKSUMS
     try:
         lines = path.read_text().splitlines()
@@ -63,7 +62,8 @@ def _read_checksums(directory: Path) -> tuple[dict[str, str], list[str]]:
 
 
 def _verify_shards(
-    directory: Path,
+    directory: Place,
+    present: Set[str],
     digests: dict[str, str],
     lengths: dict[str, list[int]],
     size: int,
@@ -74,7 +74,7 @@ def _verify_shards(
     for split, counts in lengths.items():
         for index, expected in enumerate(counts):
             name = f"{schema.NAME}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
-            if not (directory / name).exists():
+            if name not in present:
                 if name not in digests:
                     yield f"{name}: not there"
                 continue
@@ -83,7 +83,7 @@ def _verify_shards(
             on_progress(done, total)
 
 
-def _verify_shard(path: Path, digest: str, expected: int, size: int, seen: dict[str, str]) -> Iterator[str]:
+def _verify_shard(path: Place, digest: str, expected: int, size: int, seen: dict[str, str]) -> Iterator[str]:
     problems, count, found = [], 0, hashlib.sha256()
     try:
         for record in _records(path, found):
@@ -98,20 +98,23 @@ def _verify_shard(path: Path, digest: str, expected: int, size: int, seen: dict[
     yield from problems
 
 
-def _records(path: Path, digest: "hashlib._Hash") -> Iterator[bytes]:
+def _records(path: Place, digest: "hashlib._Hash") -> Iterator[bytes]:
     """Yields the records of a shard, and feeds `digest` every byte that is read."""
-
-    class Tee(io.FileIO):
-        def read(self, num_bytes: int | None = -1) -> bytes:
-            data = super().read(num_bytes)
-            digest.update(data)
-            return data
-
-    with Tee(path) as file:
-        yield from records.read(file)
+    with storage.reading(path) as file:
+        yield from records.read(_Tee(file, digest))
 
 
-def _verify_record(data: bytes, size: int, path: Path, seen: dict[str, str]) -> Iterator[str]:
+class _Tee:
+    def __init__(self, file: BinaryIO, digest: "hashlib._Hash"):
+        self._file, self._digest = file, digest
+
+    def read(self, num_bytes: int) -> bytes:
+        data = self._file.read(num_bytes)
+        self._digest.update(data)
+        return data
+
+
+def _verify_record(data: bytes, size: int, path: Place, seen: dict[str, str]) -> Iterator[str]:
     try:
         record = records.decode(data)
         manifest.check_id(record.id)

@@ -1,36 +1,33 @@
 """How does one shard plan become one finished file?
 
-A shard is written to a temporary name and renamed when it is whole, and a report is put beside it the same
-way, last: a report that exists speaks of a file that is finished.
+A shard appears when it is whole (`storage`), and then a report on it the same way: a report that exists speaks
+of a file that is finished.
 """
 
-import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
-import os
 import time
-import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from pipeline import records
+from pipeline import records, storage
+from pipeline.errors import JobError
 from pipeline.manifest import Example
 from pipeline.schema import FILTERS
 from pipeline.shards import ShardPlan
 from pipeline.sources import Images
 from pipeline.stack import BadExample, Stacked, stack_example
+from pipeline.storage import ObjectPath, Place, replacing
 
 SHARDS, REPORTS = "shards", "reports"
 """The two folders of a build under way: finished files, and a report on each. Only the first is published."""
 
-_TEMPORARY = ".tmp-"
+_BUILDING = ".building"
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,6 +61,7 @@ class ShardReport:
     channel_sums: tuple[int, ...]
     channel_squares: tuple[int, ...]
     num_16bit: int
+    stamp: str = ""  # an object store's own checksum of the file
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -79,17 +77,33 @@ class ShardReport:
         return cls(bad=bad, **lists)
 
 
-def shard_path(directory: Path, filename: str) -> Path:
+def building_dir(target: Place) -> Place:
+    """Returns where the dataset of `target` is built: beside it."""
+    return target.with_name(f".{target.name}{_BUILDING}")
+
+
+def shards_dir(directory: Place) -> Place:
+    """Returns where a build in `directory` puts its shards.
+
+    On a disk, out of sight, until the folder is renamed as a whole. An object store cannot rename: there they
+    are put where they will be published, and are no dataset until the metadata stands beside them.
+    """
+    if isinstance(directory, ObjectPath):
+        return directory.with_name(directory.name.removeprefix(".").removesuffix(_BUILDING))
+    return directory / SHARDS
+
+
+def shard_path(directory: Place, filename: str) -> Place:
     """Returns where a build in `directory` puts the shard of that name."""
-    return directory / SHARDS / filename
+    return shards_dir(directory) / filename
 
 
-def report_path(directory: Path, filename: str) -> Path:
+def report_path(directory: Place, filename: str) -> Place:
     """Returns where a build in `directory` puts the report on the shard of that name."""
     return directory / REPORTS / f"{filename}.json"
 
 
-def read_report(directory: Path, filename: str) -> ShardReport | None:
+def read_report(directory: Place, filename: str) -> ShardReport | None:
     """Returns the report of a finished shard; `None` if there is none that can be read."""
     try:
         return ShardReport.from_json(report_path(directory, filename).read_text())
@@ -102,7 +116,7 @@ def write_shard(
     *,
     images: Images,
     size: int,
-    directory: Path,
+    directory: Place,
     plan_fingerprint: str,
     pool: ThreadPoolExecutor,
     look_ahead: int,
@@ -115,6 +129,7 @@ def write_shard(
 
     Raises:
       OSError: the file cannot be written; nothing of it is left behind.
+      JobError: an object store failed, or what was written cannot be read back.
     """
     ids: list[str] = []
     bad: list[BadImageRow] = []
@@ -129,7 +144,8 @@ def write_shard(
             return [BadImageRow(example.id, image.filter, image.code, image.detail) for image in error.images]
         return _milliseconds(start), stacked.num_16bit, stacked.moments, _record(example, stacked)
 
-    with replacing(shard_path(directory, plan.filename)) as file:
+    path = shard_path(directory, plan.filename)
+    with replacing(path) as file:
         for example, result in zip(plan.examples, map_ahead(pool, prepare, plan.examples, look_ahead), strict=True):
             if isinstance(result, list):
                 bad += result
@@ -142,6 +158,8 @@ def write_shard(
             ids.append(example.id)
             sums += moments
             num_16bit += example_16bit
+        if isinstance(path, ObjectPath):
+            _check_ids(file, path, ids)  # on a disk, the driver does
     report = ShardReport(
         filename=plan.filename,
         plan_fingerprint=plan_fingerprint,
@@ -153,10 +171,19 @@ def write_shard(
         channel_sums=tuple(sums[0].tolist()),
         channel_squares=tuple(sums[1].tolist()),
         num_16bit=num_16bit,
+        stamp=storage.stamp(path) if isinstance(path, ObjectPath) else "",
     )
     with replacing(report_path(directory, plan.filename)) as file:
         file.write(report.to_json().encode())
     return report
+
+
+def _check_ids(file: BinaryIO, path: Place, ids: Sequence[str]) -> None:
+    """Raises `JobError` unless the file, read again, holds these ids in this order."""
+    file.flush()
+    with open(file.name, "rb") as written:
+        if list(records.read_ids(written)) != list(ids):
+            raise JobError(f"{path}: the ids in the file are not those that were written to it; run it again")
 
 
 def _milliseconds(start: float) -> int:
@@ -169,42 +196,6 @@ def _write_pieces(file: BinaryIO, digest: Any, pieces: Iterable[bytes]) -> int:
         num_bytes += file.write(piece)
         digest.update(piece)
     return num_bytes
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yields a binary file that appears at `path` when the block ends well, and leaves nothing otherwise."""
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}-{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(
-                error.errno,
-                f"{path}: the disk is full; free some space and run the same command again: "
-                "it continues with the shards that are missing",
-            ) from error
-        raise
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 (hex) of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def remove_temporaries(directory: Path) -> None:
-    """Removes what killed writers left behind. Only while no writer is at work."""
-    for path in directory.glob(f"*/{_TEMPORARY}*"):
-        path.unlink(missing_ok=True)
 
 
 def _record(example: Example, stacked: Stacked) -> tuple[bytes, bytes, bytes]:

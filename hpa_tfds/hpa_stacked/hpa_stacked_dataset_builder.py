@@ -13,7 +13,8 @@ from typing import Any
 import tensorflow_datasets.public_api as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from pipeline import job, progress, publish, schema, sources
+from pipeline import job, progress, publish, schema, sources, storage
+from pipeline.storage import Place
 
 _LAYOUT = """\
 Put the images and the label table of the Kaggle competition "Human Protein Atlas Image Classification" (2018,
@@ -51,7 +52,7 @@ class Builder(FileReaderBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = _LAYOUT.format(dir="<manual_dir>")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        published = publish.published_metadata(Path(self._data_dir)) or {}
+        published = publish.published_metadata(storage.at(os.fspath(self._data_dir))) or {}
         return tfds.core.DatasetInfo(
             builder=self,
             description=publish.description(synthetic=published.get("synthetic", False)),
@@ -85,13 +86,13 @@ class Builder(FileReaderBuilder):
             return
         manager = self._make_download_manager(download_dir=download_dir, download_config=config)
         labels, images = _find(
-            manager, Path(config.manual_dir or Path(download_dir or manager.download_dir) / "manual")
+            manager, storage.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual")
         )
         with progress.bar("building") as update:
             job.build(self._build_config(labels, images, config), update)
         self.info.read_from_directory(self.data_path)
 
-    def _build_config(self, labels: Path, images: Path, config: tfds.download.DownloadConfig) -> job.BuildConfig:
+    def _build_config(self, labels: Place, images: Place, config: tfds.download.DownloadConfig) -> job.BuildConfig:
         mine = self.builder_config
         settings = {}
         if config.max_shard_size != tfds.download.DownloadConfig().max_shard_size:
@@ -101,7 +102,7 @@ class Builder(FileReaderBuilder):
         return job.BuildConfig(
             labels=labels,
             images=images,
-            data_dir=Path(self._data_dir_root),
+            data_dir=storage.at(os.fspath(self._data_dir_root)),
             size=mine.size,
             seed=mine.seed,
             on_error=mine.on_error,
@@ -139,10 +140,10 @@ def _refuse_one(name: str, advice: str) -> None:
     raise ValueError(f"{name} is not supported by hpa_stacked: {advice}")
 
 
-def _find(manager: tfds.download.DownloadManager, expected: Path) -> tuple[Path, Path]:
+def _find(manager: tfds.download.DownloadManager, expected: Place) -> tuple[Place, Place]:
     """Returns (label table, images); raises `AssertionError`, as TFDS does, naming every path expected."""
     try:
-        return sources.find(Path(os.fspath(manager.manual_dir)))
+        return sources.find(storage.at(os.fspath(manager.manual_dir)))
     except FileNotFoundError as error:
         raise AssertionError(f"{error}\n{_LAYOUT.format(dir=expected)}") from None
     except AssertionError as error:  # TFDS's own text, for a folder that is not there
