@@ -2,8 +2,9 @@
 PYTHON   ?= python3
 VENV     ?= .venv
 BIN      := $(VENV)/bin
-STAMP    := $(VENV)/.installed
 EXTRAS   ?= dev
+comma    := ,
+STAMP     = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
 # Without SOURCE a synthetic sample is drawn and built in a data directory of its own, where it can never
 # pass for the real images.
@@ -17,11 +18,24 @@ DATA_DIR ?= build/synthetic
 else
 DATA_DIR ?= $(if $(TFDS_DATA_DIR),$(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
 endif
-RUNNER   ?=
 ARGS     ?=
 
+# On a cluster (docs/dataflow.md): RUNNER, and for Dataflow these.
+RUNNER   ?=
+PROJECT  ?=
+REGION   ?=
+TEMP     ?=
+IMAGE    ?=
+RUNNER_ARGS := $(if $(RUNNER),--runner=$(RUNNER))
+ifeq ($(RUNNER),DataflowRunner)
+EXTRAS      := dev,gcp
+RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
+  --machine_type=n1-standard-4 --max_num_workers=8 --number_of_worker_harness_threads=1 \
+  $(if $(IMAGE),--sdk_container_image=$(IMAGE) --sdk_location=container,--setup_file=$(CURDIR)/setup.py)
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help install shards test test-full lint clean
+.PHONY: help install shards test test-full test-cluster lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +44,7 @@ help: ## show this list
 	@echo "       DATA_DIR=DIR         where the dataset goes          [$(DATA_DIR)]"
 	@echo "       SIZE=256             pixels a side                   [$(SIZE)]"
 	@echo "       NUM=400 SEED=0       examples of the synthetic sample, and its seed"
+	@echo "       RUNNER=DataflowRunner PROJECT= REGION= TEMP=gs://...   on Dataflow (docs/dataflow.md)"
 	@echo "       ARGS='--on-error quarantine'   any other option of 'python -m pipeline shards'"
 
 install: $(STAMP) ## make the environment in .venv (the other targets do it by themselves)
@@ -45,7 +60,7 @@ ifeq ($(strip $(SOURCE)),)
 	$(BIN)/python -m pipeline sample $(SAMPLE)-$(NUM)-$(SEED) --num $(NUM) --seed $(SEED)
 endif
 	$(BIN)/python -m pipeline shards --source '$(or $(strip $(SOURCE)),$(SAMPLE)-$(NUM)-$(SEED))' \
-	  --data-dir '$(DATA_DIR)' --size $(SIZE) $(if $(RUNNER),--runner=$(RUNNER)) $(ARGS)
+	  --data-dir '$(DATA_DIR)' --size $(SIZE) $(RUNNER_ARGS) $(ARGS)
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
@@ -53,9 +68,56 @@ test: $(STAMP) ## run the tests
 test-full: $(STAMP) ## build a full-size stand-in: time, memory, three kills (20 minutes, 20 GB of disk)
 	$(BIN)/python -m pytest -m full -s tests/test_full_size.py
 
+# Prism and a Google Cloud Storage are Go programs, Flink comes in a Python package (its libraries alone are
+# taken from it), Beam's job server for it from Maven. Workers have an environment of their own, in which this
+# package is installed without the repository.
+CLUSTER   := .cluster
+FLINK     ?= 1.19.3
+BEAM_GO   ?= v2.77.0
+# Servers must be reached from this machine alone, and Prism listens on every address: where Linux allows it, the
+# tests run in a network of their own that has nothing but loopback.
+LOOPBACK  := $(if $(shell unshare -rn true 2>/dev/null && echo yes),unshare -rn sh -c 'ip link set lo up && exec "$$@"' --)
+
+test-cluster: $(CLUSTER)/.ready ## run the job on Prism, Flink and a stub of Dataflow (needs Go, Java, Maven)
+	$(LOOPBACK) $(BIN)/python -m pytest -m cluster -s tests/test_cluster.py tests/test_dataflow.py tests/test_latency.py
+
+$(CLUSTER)/.ready: $(STAMP) $(CLUSTER)/bin/prism $(CLUSTER)/bin/fake-gcs-server $(CLUSTER)/flink/.ready \
+                   $(CLUSTER)/job-server/.ready $(CLUSTER)/worker/.ready $(CLUSTER)/.driver
+	@touch $@
+
+$(CLUSTER)/bin/prism:
+	GOBIN=$(abspath $(CLUSTER)/bin) go install github.com/apache/beam/sdks/v2/go/cmd/prism@$(BEAM_GO)
+
+$(CLUSTER)/bin/fake-gcs-server:
+	GOBIN=$(abspath $(CLUSTER)/bin) go install github.com/fsouza/fake-gcs-server@latest
+
+$(CLUSTER)/flink/.ready: $(STAMP)
+	rm -rf $(CLUSTER)/flink && mkdir -p $(CLUSTER)/flink
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-binary :all: \
+	  --dest $(CLUSTER)/flink apache-flink-libraries==$(FLINK)
+	tar -xzf $(CLUSTER)/flink/*.tar.gz -C $(CLUSTER)/flink --strip-components 2 --wildcards '*/deps/lib'
+	rm $(CLUSTER)/flink/*.tar.gz
+	@touch $@
+
+$(CLUSTER)/job-server/.ready: tests/flink_job_server.xml
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(CLUSTER)/job-server)
+	@touch $@
+
+$(CLUSTER)/worker/.ready: setup.cfg worker-requirements.txt $(wildcard pipeline/*.py)
+	$(PYTHON) -m venv $(CLUSTER)/worker
+	$(CLUSTER)/worker/bin/pip install --quiet --disable-pip-version-check -r worker-requirements.txt
+	rm -rf $(CLUSTER)/wheel
+	$(CLUSTER)/worker/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(CLUSTER)/wheel .
+	$(CLUSTER)/worker/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(CLUSTER)/wheel/*.whl
+	@touch $@
+
+$(CLUSTER)/.driver: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,gcp]'
+	@mkdir -p $(CLUSTER) && touch $@
+
 lint: $(STAMP) ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 clean: ## remove what was built here, and the environment
-	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build $(CLUSTER) $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -480,9 +480,11 @@ def _run(
         write=config.write,
     )
     options = options or _beam_options(())
-    with _plain_errors(), _quiet(logging.CRITICAL):
+    runner = _runner(options)
+    _check_reach(runner, config, directory)
+    with _plain_errors(runner), _quiet(logging.CRITICAL):
         try:
-            pipeline = beam.Pipeline(runner=_runner(options), options=options)
+            pipeline = beam.Pipeline(runner=runner, options=options)
         except ValueError as error:  # options that the runner refuses, or no such runner
             raise InputError(str(error)) from None
         _ = pipeline | "Plans" >> beam.Create(ranges, reshuffle=False) | WriteShards(write)
@@ -511,8 +513,10 @@ def _beam_options(args: Sequence[str] | Any) -> Any:
 
 
 def _runner(options: Any) -> Any:
-    from apache_beam.options.pipeline_options import StandardOptions
+    from apache_beam.options.pipeline_options import SetupOptions, StandardOptions
 
+    # What workers run stands in modules; Beam would pickle the whole main program for them if not told otherwise.
+    options.view_as(SetupOptions).save_main_session = False
     name = options.view_as(StandardOptions).runner
     if name not in (None, "DirectRunner"):
         return name
@@ -520,6 +524,15 @@ def _runner(options: Any) -> Any:
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
     return FnApiRunner()
+
+
+def _check_reach(runner: Any, config: BuildConfig, directory: Place) -> None:
+    """Raises `InputError` if workers in a cloud are to read or write on this machine's disk."""
+    if runner != "DataflowRunner":
+        return  # on others, the paths may be those of a file system that all workers share
+    for name, place in (("images", config.images), ("data directory", directory)):
+        if not isinstance(place, ObjectPath):
+            raise InputError(f"{place}: the {name} must be at gs://, where {runner}'s workers can reach it")
 
 
 @contextlib.contextmanager
@@ -535,20 +548,34 @@ def _quiet(level: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turns the pages that Beam makes of a worker's `OSError` into the line that matters; the rest are defects."""
+def _plain_errors(runner: Any) -> Iterator[None]:
+    """Turns the pages that Beam makes of an error into the line that matters.
+
+    On this machine: of a worker's `OSError`; the rest are defects. Elsewhere, where machines come and go, of
+    everything.
+    """
     try:
         yield
-    except OSError:
+    except (OSError, InputError):
         raise
     except Exception as error:
         pattern = r"^(?:\w+: )*(?:\w*Error|OSError): \[Errno \d+\] (.+?)(?: \[while running .*)?$"
         if store := re.search(r"StorageError: (.+?)(?: \[while running .*)?$", str(error), re.MULTILINE):
             raise storage.StorageError(store[1]) from error
         found = re.search(pattern, str(error), re.MULTILINE)
-        if found is None:
+        if found is None and not isinstance(runner, str):
             raise
-        raise JobError(found[1]) from error
+        raise JobError(found[1] if found else _last_error(runner, str(error))) from error
+
+
+def _last_error(runner: str, text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b|details = ", line)]
+    line = (named or lines or ["no message"])[-1][:300]
+    return (
+        f"the Beam job failed on {runner} ({line}); its log tells more. "
+        "Run the same command again: it continues with the shards that are missing"
+    )
 
 
 @contextlib.contextmanager
