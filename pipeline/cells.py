@@ -47,13 +47,13 @@ class CellLine:
 
 CELL_LINES = (
     CellLine("large and flat, as U-2 OS", 76, 0.40, 0.25, 0.10, 0.2, 0.85, 2.0, 0.7, 150, 3.0),
-    CellLine("confluent epithelial, as A-431", 50, 0.54, 0.15, 0.07, 0.0, 1.2, 1.0, 1.1, 100, 2.5),
+    CellLine("confluent epithelial, as A-431", 50, 0.50, 0.15, 0.07, 0.0, 1.2, 1.0, 1.1, 100, 2.5),
     CellLine("spindle-shaped, as U-251 MG", 62, 0.42, 0.42, 0.13, 0.7, 0.65, 3.0, 0.4, 130, 2.0),
-    CellLine("cobblestone, as MCF7", 45, 0.58, 0.12, 0.08, 0.0, 1.1, 1.5, 1.3, 80, 2.2),
-    CellLine("small and tight, as HEK 293", 37, 0.56, 0.22, 0.16, 0.3, 1.0, 1.5, 0.9, 60, 2.5),
+    CellLine("cobblestone, as MCF7", 45, 0.54, 0.12, 0.08, 0.0, 1.1, 1.5, 1.3, 80, 2.2),
+    CellLine("small and tight, as HEK 293", 38, 0.50, 0.22, 0.16, 0.3, 1.0, 1.5, 0.9, 60, 2.5),
     CellLine("loose and ragged, as HeLa", 58, 0.46, 0.26, 0.17, 0.4, 0.8, 3.0, 0.8, 120, 3.5),
     CellLine("fibroblast, as BJ", 80, 0.36, 0.50, 0.10, 0.6, 0.6, 3.0, 0.3, 150, 2.5),
-    CellLine("round and scattered, as PC-3", 50, 0.55, 0.10, 0.12, 0.1, 0.6, 3.0, 1.2, 100, 2.0),
+    CellLine("round and scattered, as PC-3", 50, 0.52, 0.10, 0.12, 0.1, 0.6, 3.0, 1.2, 100, 2.0),
 )
 
 

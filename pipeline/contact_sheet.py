@@ -47,14 +47,15 @@ def composite(images: dict[str, np.ndarray]) -> np.ndarray:
 
 def _crop(images: dict[str, np.ndarray], side: int) -> dict[str, np.ndarray]:
     """The window with most green, of all those at steps of 32 pixels."""
-    green = images["green"].astype(np.int64)
+    green = images["green"].astype(np.float64)
     starts = range(0, green.shape[0] - side + 1, 32)
     top, left = max(((t, s) for t in starts for s in starts), key=lambda at: _light(green, at, side))
     return {name: pixels[top : top + side, left : left + side] for name, pixels in images.items()}
 
 
-def _light(green: np.ndarray, at: tuple[int, int], side: int) -> int:
-    return int(np.square(green[at[0] : at[0] + side, at[1] : at[1] + side]).sum())
+def _light(green: np.ndarray, at: tuple[int, int], side: int) -> float:
+    """How much there is to see in a window: a high power, so that one bright dot outweighs a dim cell."""
+    return float(np.power(green[at[0] : at[0] + side, at[1] : at[1] + side], 4).sum())
 
 
 def _named(tile: np.ndarray, name: str) -> np.ndarray:

@@ -70,8 +70,8 @@ def protein(rng: np.random.Generator, scene: stains.Scene, labels: Sequence[int]
     if rng.random() < 0.1:
         gain *= np.where(rng.random(field.num_cells) < 0.5, 0.15, 1)
     image *= field.of_cells(gain, outside=1.0)
-    trace = rng.uniform(0.01, 0.10)
-    return image + trace * (field.cell > 0) * (1 + 0.4 * pens.texture(rng, "grain"))
+    trace = min(rng.exponential(0.03), 0.15)
+    return image + trace * (field.cell > 0) * (1 + 0.3 * pens.texture(rng, "grain"))
 
 
 def _level(image: Floats) -> Floats:
@@ -84,9 +84,9 @@ def _photograph(rng: np.random.Generator, signals: dict[str, Floats], clear: boo
     """Stains bleed into one another; each filter has its exposure, its offset and its noise."""
     green = signals["green"]
     for name in ("red", "blue", "yellow"):
-        green = green + np.float32(min(rng.exponential(0.03), 0.15)) * signals[name]
-    faint = rng.uniform(0.06, 0.3) if rng.random() < 0.03 and not clear else 1.0
-    empty = rng.uniform(0.03, 0.2) if rng.random() < 0.08 and not clear else 1.0
+        green = green + np.float32(min(rng.exponential(0.02), 0.1)) * signals[name]
+    faint = rng.uniform(0.1, 0.4) if rng.random() < 0.03 and not clear else 1.0
+    empty = rng.uniform(0.06, 0.3) if rng.random() < 0.08 and not clear else 1.0
     images = {}
     for name, signal in {**signals, "green": green}.items():
         exposure = _EXPOSURE[name] * rng.lognormal(0, 0.3) * faint * (empty if name == "green" else 1.0)

@@ -37,7 +37,7 @@ def _in_nucleus(rng: np.random.Generator, field: Field, cell: np.ndarray, outer:
 def nucleoplasm(rng: np.random.Generator, scene: Scene) -> Floats:
     """The whole nucleus but its nucleoli, finely grained."""
     image = scene.field.nuclei * (0.6 + 0.09 * pens.texture(rng, "grain") + 0.07 * pens.texture(rng, "blobs"))
-    return image * (1 - 0.75 * scene.nucleoli)
+    return np.maximum(image, 0) * (1 - 0.75 * scene.nucleoli)
 
 
 def nuclear_membrane(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -155,8 +155,7 @@ def focal_adhesion_sites(rng: np.random.Generator, scene: Scene) -> Floats:
 def microtubules(rng: np.random.Generator, scene: Scene) -> Floats:
     """The fibres that red shows."""
     field = scene.field
-    image = stains.fibre_image(scene, scene.fibres, scene.fibre_cell, np.ones(field.num_cells))
-    return image * (1 - 0.8 * field.nuclei)
+    return stains.fibre_image(scene.fibres, scene.fibre_cell, 20 / field.size) * (1 - 0.8 * field.nuclei)
 
 
 def microtubule_ends(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -180,7 +179,7 @@ def mitotic_spindle(rng: np.random.Generator, scene: Scene) -> Floats:
     """The spindle of a dividing cell: the fibres between its poles and its chromosomes."""
     if not len(scene.spindles):
         return np.zeros((SIDE, SIDE), np.float32)
-    return 0.5 * stains.fibre_image(scene, scene.spindles, None, np.ones(1))
+    return stains.fibre_image(scene.spindles, scene.spindle_cell, scene.field.size / 45)
 
 
 def microtubule_organizing_center(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -250,7 +249,7 @@ def cytosol(rng: np.random.Generator, scene: Scene) -> Floats:
     """The cytoplasm, finely grained, without its fibres; a little in the nucleus."""
     field = scene.field
     level = field.cytoplasm * (1 - 0.35 * field.depth) + 0.18 * field.nuclei
-    return level * (0.6 + 0.07 * pens.texture(rng, "grain") + 0.05 * pens.texture(rng, "patches"))
+    return level * np.maximum(0.6 + 0.07 * pens.texture(rng, "grain") + 0.05 * pens.texture(rng, "patches"), 0)
 
 
 def cytoplasmic_bodies(rng: np.random.Generator, scene: Scene) -> Floats:

@@ -177,7 +177,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f"{_TEMPORARY}{path.name}-{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        file = open(temporary, "wb")  # noqa: SIM115
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: cannot be written ({error.strerror})") from error
+    try:
+        with file:
             yield file
         os.replace(temporary, path)
     except BaseException as error:
