@@ -18,10 +18,12 @@ else
 DATA_DIR ?= $(if $(TFDS_DATA_DIR),$(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
 endif
 RUNNER   ?=
+PRESET   ?= stacked-256
+TRAIN_ARGS ?= --smoke
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards test test-full lint clean
+.PHONY: help install shards train test test-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,7 @@ help: ## show this list
 	@echo "       SIZE=256             pixels a side                   [$(SIZE)]"
 	@echo "       NUM=400 SEED=0       examples of the synthetic sample, and its seed"
 	@echo "       ARGS='--on-error quarantine'   any other option of 'python -m pipeline shards'"
+	@echo "  make train PRESET=best TRAIN_ARGS=   the whole of a preset: see 'python -m model.train --help'"
 
 install: $(STAMP) ## make the environment in .venv (the other targets do it by themselves)
 
@@ -46,6 +49,9 @@ ifeq ($(strip $(SOURCE)),)
 endif
 	$(BIN)/python -m pipeline shards --source '$(or $(strip $(SOURCE)),$(SAMPLE)-$(NUM)-$(SEED))' \
 	  --data-dir '$(DATA_DIR)' --size $(SIZE) $(if $(RUNNER),--runner=$(RUNNER)) $(ARGS)
+
+train: $(STAMP) ## train on what `make shards` built: the small form by default
+	$(BIN)/python -m model.train --preset $(PRESET) $(TRAIN_ARGS) --data-dir '$(DATA_DIR)'
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest

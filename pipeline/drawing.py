@@ -19,20 +19,29 @@ _JUNCTIONS, _DROPLETS = CLASS_NAMES.index("Cell junctions"), CLASS_NAMES.index("
 _EXPOSURE = {"red": 170.0, "green": 110.0, "blue": 170.0, "yellow": 150.0}
 """Grey level of what is bright in a filter; the 99th percentile of the 60 real examples, green by trial."""
 
-_NOISE = {"red": (2.5, 2.0), "green": (3.0, 2.0), "blue": (1.5, 1.0), "yellow": (3.0, 2.0)}
+_NOISE = {"red": (4.0, 2.0), "green": (3.0, 2.0), "blue": (1.5, 1.0), "yellow": (4.5, 2.0)}
+"""Variance of the noise for each grey level of light, and without light (square grey levels); by trial."""
+
+_BLACK = {"red": (-0.3, 2.6), "green": (-0.3, 2.3), "blue": (0.7, 2.2), "yellow": (-0.3, 2.6)}
+"""What is cut off as black, in standard deviations of the noise without light: from, to; by trial."""
+
+
+def generator(seed: int, index: int, *, balanced: bool) -> np.random.Generator:
+    """The source of all that is random in the pictures of example `index` of a sample."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index, int(balanced), 1])))
 
 
 def draw_example(rng: np.random.Generator, labels: Sequence[int], *, clear: bool = False) -> dict[str, np.ndarray]:
     """Draws one example: `{filter: uint8 [SIDE, SIDE]}`, with the protein (green) where the labels say.
 
-    With `clear`, it is none of those that are nearly empty.
+    With `clear`, it is well exposed and none of those that are nearly empty.
     """
     scene = stage(rng, labels)
     signals = {
-        "red": _level(stains.red(rng, scene)),
+        "red": pens.level(stains.red(rng, scene)),
         "green": protein(rng, scene, labels),
-        "blue": _level(stains.blue(rng, scene)),
-        "yellow": _level(stains.yellow(rng, scene)),
+        "blue": pens.level(stains.blue(rng, scene)),
+        "yellow": pens.level(stains.yellow(rng, scene)),
     }
     return _photograph(rng, signals, clear)
 
@@ -50,8 +59,8 @@ def stage(rng: np.random.Generator, labels: Sequence[int]) -> stains.Scene:
     )
     if _JUNCTIONS in labels:
         line = dataclasses.replace(line, crowding=max(line.crowding, 0.8), gap=1.0)
-    num_mitoses = rng.integers(1, 4) if _SPINDLE in labels else int(rng.random() < 0.12)
-    num_bridges = rng.integers(1, 4) if _BRIDGE in labels else int(rng.random() < 0.10)
+    num_mitoses = rng.integers(1, 5) if _SPINDLE in labels else int(rng.random() < 0.12)
+    num_bridges = rng.integers(2, 5) if _BRIDGE in labels else int(rng.random() < 0.10)
     field = cells.draw_field(rng, line, num_mitoses=int(num_mitoses), num_bridges=int(num_bridges))
     return stains.draw_scene(rng, field, fat=_DROPLETS in labels)
 
@@ -74,12 +83,6 @@ def protein(rng: np.random.Generator, scene: stains.Scene, labels: Sequence[int]
     return image + trace * (field.cell > 0) * (1 + 0.3 * pens.texture(rng, "grain"))
 
 
-def _level(image: Floats) -> Floats:
-    """Scales an image so that one pixel in a hundred is above 1 (judged from every ninth pixel, which is quick)."""
-    top = np.percentile(image[1::3, 1::3], 99)
-    return image * np.float32(1 / max(float(top), 1e-3))
-
-
 def _photograph(rng: np.random.Generator, signals: dict[str, Floats], clear: bool) -> dict[str, np.ndarray]:
     """Stains bleed into one another; each filter has its exposure, its offset and its noise."""
     green = signals["green"]
@@ -89,23 +92,24 @@ def _photograph(rng: np.random.Generator, signals: dict[str, Floats], clear: boo
     empty = rng.uniform(0.06, 0.3) if rng.random() < 0.08 and not clear else 1.0
     images = {}
     for name, signal in {**signals, "green": green}.items():
-        exposure = _EXPOSURE[name] * rng.lognormal(0, 0.3) * faint * (empty if name == "green" else 1.0)
-        images[name] = _expose(rng, signal, exposure, *_NOISE[name])
+        gain = rng.lognormal(0, 0.3)
+        exposure = _EXPOSURE[name] * (max(gain, 1.0) if clear else gain) * (faint * empty if name == "green" else faint)
+        images[name] = _expose(rng, signal, exposure, *_NOISE[name], rng.uniform(*_BLACK[name]))
     return images
 
 
-def _expose(rng: np.random.Generator, signal: Floats, exposure: float, grain: float, dark: float) -> np.ndarray:
+def _expose(
+    rng: np.random.Generator, signal: Floats, exposure: float, grain: float, dark: float, black: float
+) -> np.ndarray:
     """Counts photons: uint8 `[SIDE, SIDE]`; the noise grows with the root of the light, and black is cut off.
 
-    Args:
-      grain: variance of the noise for each grey level of light.
-      dark: variance of the noise without light, square grey levels.
+    `grain`, `dark` and `black` are as in `_NOISE` and `_BLACK`.
     """
     light = np.maximum(signal * np.float32(exposure), 0)
-    light += np.float32(rng.exponential(1.5))
-    noise = np.sqrt(light * np.float32(grain * rng.lognormal(0, 0.4)) + np.float32(dark * rng.lognormal(0, 0.6)))
+    grain, dark = grain * rng.lognormal(0, 0.4), dark * rng.lognormal(0, 0.6)
+    noise = np.sqrt(light * np.float32(grain) + np.float32(dark))
     noise *= pens.texture(rng, "white")
     light += noise
-    light -= np.float32(rng.uniform(2, 5))
+    light += np.float32(0.5 - black * np.sqrt(dark))  # 0.5: casting cuts decimals off
     np.clip(light, 0, 255, out=light)
     return light.astype(np.uint8)

@@ -57,7 +57,7 @@ def nucleoli_fibrillar_center(rng: np.random.Generator, scene: Scene) -> Floats:
     """A few small bright dots inside each nucleolus."""
     which = np.repeat(np.arange(len(scene.nucleolus_xy)), rng.integers(1, 4, len(scene.nucleolus_xy)))
     spread = rng.normal(0, 0.42, (len(which), 2)) * scene.nucleolus_radius[which][:, None]
-    return pens.blur(pens.discs(scene.nucleolus_xy[which] + spread, rng.uniform(0.8, 1.5, len(which))), 0.6)
+    return pens.blur(pens.discs(scene.nucleolus_xy[which] + spread, rng.uniform(0.9, 1.6, len(which))), 0.6) * 1.3
 
 
 def nuclear_speckles(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -133,9 +133,9 @@ def intermediate_filaments(rng: np.random.Generator, scene: Scene) -> Floats:
 def actin_filaments(rng: np.random.Generator, scene: Scene) -> Floats:
     """Straight parallel bundles along the cell's long axis, across the nucleus too, and a bright edge."""
     field = scene.field
-    cell = np.repeat(field.interphase, 14)
+    cell = np.repeat(field.interphase, 20)
     way = field.axis[cell] + rng.normal(0, 0.08, len(cell))
-    side = np.where(rng.random(len(cell)) < 0.5, 1, -1) * rng.uniform(0.1, 1.45, len(cell))
+    side = np.where(rng.random(len(cell)) < 0.5, 1, -1) * rng.uniform(0.1, 1.5, len(cell))
     start = field.locate(cell, way + np.pi - side, np.full(len(cell), 0.93))
     stop = field.locate(cell, way + side, np.full(len(cell), 0.93))
     fibres = pens.strokes(np.stack([start, stop], axis=1), rng.uniform(0.4, 1, len(cell)), thickness=1)
@@ -155,7 +155,8 @@ def focal_adhesion_sites(rng: np.random.Generator, scene: Scene) -> Floats:
 def microtubules(rng: np.random.Generator, scene: Scene) -> Floats:
     """The fibres that red shows."""
     field = scene.field
-    return stains.fibre_image(scene.fibres, scene.fibre_cell, 20 / field.size) * (1 - 0.8 * field.nuclei)
+    image = stains.fibre_image(scene.fibres, scene.fibre_cell, 1 / field.size) * (1 - 0.8 * field.nuclei)
+    return np.minimum(pens.level(image), 2)  # where hundreds cross
 
 
 def microtubule_ends(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -179,7 +180,7 @@ def mitotic_spindle(rng: np.random.Generator, scene: Scene) -> Floats:
     """The spindle of a dividing cell: the fibres between its poles and its chromosomes."""
     if not len(scene.spindles):
         return np.zeros((SIDE, SIDE), np.float32)
-    return stains.fibre_image(scene.spindles, scene.spindle_cell, scene.field.size / 45)
+    return np.minimum(stains.fibre_image(scene.spindles, scene.spindle_cell, scene.field.size / 45), 2)
 
 
 def microtubule_organizing_center(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -187,7 +188,7 @@ def microtubule_organizing_center(rng: np.random.Generator, scene: Scene) -> Flo
     field = scene.field
     cell = np.repeat(field.interphase, 9)
     where = field.organising_centre[cell] + rng.normal(0, 3.2, (len(cell), 2))
-    return pens.blur(pens.discs(where, rng.uniform(1, 2.4, len(cell)), 0.9), 1.4)
+    return pens.blur(pens.discs(where, rng.uniform(1, 2.4, len(cell))), 1.3) * 1.3
 
 
 def centrosome(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -196,7 +197,7 @@ def centrosome(rng: np.random.Generator, scene: Scene) -> Floats:
     where = field.organising_centre[field.interphase]
     second = where[rng.random(len(where)) < 0.6] + rng.normal(0, 2.5, 2)
     poles = field.poles[field.metaphase].reshape(-1, 2)
-    return pens.blur(pens.discs(np.concatenate([where, second, poles]), 1.7), 0.6)
+    return pens.blur(pens.discs(np.concatenate([where, second, poles]), 1.7), 0.6) * 1.3
 
 
 def lipid_droplets(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -262,7 +263,7 @@ def cytoplasmic_bodies(rng: np.random.Generator, scene: Scene) -> Floats:
 def rods_and_rings(rng: np.random.Generator, scene: Scene) -> Floats:
     """One to three straight rods or rings a cell, in the cytoplasm."""
     field = scene.field
-    cell = _each(rng, field, 2)
+    cell = _each(rng, field, 2.5)
     where = _in_cytoplasm(rng, field, cell, 0.2, 0.75)
     ring = rng.random(len(cell)) < 0.35
     way = rng.uniform(0, _TURN, len(cell))

@@ -154,15 +154,13 @@ def _one_thread() -> None:
 
 def _draw_some(images: Path, seed: int, balanced: bool, indices: Iterable[int]) -> int:
     """Draws and writes examples; returns how many."""
-    import numpy as np
-
-    from pipeline.drawing import draw_example
+    from pipeline.drawing import draw_example, generator
     from pipeline.label_sets import draw_labels
 
     count = 0
     for index in indices:
         labels = draw_labels(seed, index, balanced=balanced)
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index, int(balanced), 1])))
+        rng = generator(seed, index, balanced=balanced)
         for name, pixels in draw_example(rng, labels).items():
             _write_png(images / f"{example_id(seed, index, balanced=balanced)}_{name}.png", pixels)
         count += 1

@@ -121,15 +121,15 @@ def red(rng: np.random.Generator, scene: Scene) -> Floats:
     gain = scene.thickness * np.exp(rng.normal(0, 0.2, field.num_cells)) * 45 / field.size
     image = fibre_image(scene.fibres, scene.fibre_cell, gain)
     # Above and below the nucleus the focus is off: what crosses it is dim.
-    image *= 1 - 0.8 * field.nuclei
+    image *= 1 - np.float32(rng.uniform(0.65, 0.85)) * field.nuclei
     image += 0.5 * pens.glow(image)
     haze = field.of_cells(rng.uniform(0.3, 0.8) * gain)
     image += haze * (field.cytoplasm * (1.1 - 0.7 * field.depth) + 0.15) * (0.6 + 0.8 * scene.net)
     if len(scene.spindles):
-        image += fibre_image(scene.spindles, scene.spindle_cell, field.size / 60)
+        image += fibre_image(scene.spindles, scene.spindle_cell, field.size / 35)
     paired = np.flatnonzero(field.sister > np.arange(field.num_cells))
     if len(paired):
-        image += 1.5 * pens.blur(pens.strokes(field.bridge[paired], thickness=3), 0.8)
+        image += 3 * pens.blur(pens.strokes(field.bridge[paired], thickness=3), 0.8)
     return image
 
 
@@ -148,7 +148,7 @@ def yellow(rng: np.random.Generator, scene: Scene) -> Floats:
     field = scene.field
     gain = scene.thickness * np.exp(rng.normal(0, 0.2, field.num_cells))
     fall = np.float32(rng.uniform(0.8, 2.4))
-    sheet = np.exp(field.depth * -fall) * field.cytoplasm + 0.14 * field.nuclei
+    sheet = np.exp(field.depth * -fall) * field.cytoplasm + np.float32(rng.uniform(0.1, 0.45)) * field.nuclei
     image = field.of_cells(gain) * sheet * (0.12 + scene.net) * (1 + 0.22 * pens.texture(rng, "patches"))
     if len(scene.droplet_xy):
         image *= 1 - 0.85 * pens.discs(scene.droplet_xy, scene.droplet_radius)
