@@ -20,10 +20,12 @@ endif
 RUNNER   ?=
 PRESET   ?= stacked-256
 TRAIN_ARGS ?= --smoke
+LADDER_NUM ?= 1120
+LADDER_ARGS ?= --budget 6000 --downsample 4
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train test test-full lint clean
+.PHONY: help install shards train ladder test test-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +54,11 @@ endif
 
 train: $(STAMP) ## train on what `make shards` built: the small form by default
 	$(BIN)/python -m model.train --preset $(PRESET) $(TRAIN_ARGS) --data-dir '$(DATA_DIR)'
+
+ladder: $(STAMP) ## the five models with equal budgets on a synthetic atlas: small form, tens of minutes on a CPU
+	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) --balanced
+	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM)
+	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) $(LADDER_ARGS)
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
