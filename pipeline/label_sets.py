@@ -31,7 +31,7 @@ ROWS_BY_PAIR = {
     (0, 16): 286, (0, 18): 279, (19, 25): 276, (3, 25): 272, (1, 25): 261, (0, 11): 259, (18, 25): 258,
     (2, 23): 226, (0, 14): 217,
 }  # fmt: skip
-"""Rows that hold both classes, for the pairs of which most rows hold both."""
+"""Rows that hold both classes, for the 24 pairs that are most often together."""
 
 _LARGEST = 4  # Sets of five, 2 rows in 31,072, are drawn as sets of four and one class more.
 

@@ -72,7 +72,9 @@ def splat(points: np.ndarray, weights: np.ndarray) -> Floats:
     return summed.astype(np.float32).reshape(SIDE, SIDE)
 
 
-def discs(points: np.ndarray, radii: np.ndarray | float, values: np.ndarray | float = 1.0, hollow: bool = False) -> Floats:
+def discs(
+    points: np.ndarray, radii: np.ndarray | float, values: np.ndarray | float = 1.0, hollow: bool = False
+) -> Floats:
     """Paints discs (or rings), float32 `[SIDE, SIDE]`, 0..1; `points` are `[n, 2]`, radii in pixels."""
     painted = np.zeros((SIDE, SIDE), np.uint8)
     points = points.reshape(-1, 2)

@@ -58,7 +58,7 @@ def draw_scene(rng: np.random.Generator, field: Field, *, fat: bool) -> Scene:
         nucleolus_xy=xy,
         nucleolus_radius=radius,
         nucleolus_cell=cell,
-        thickness=np.exp(rng.normal(0, 0.3, field.num_cells)),
+        thickness=np.exp(rng.normal(0, 0.38, field.num_cells)),
         net=pens.mesh(rng),
         droplet_xy=droplet_xy,
         droplet_radius=droplet_radius,
@@ -68,16 +68,20 @@ def draw_scene(rng: np.random.Generator, field: Field, *, fat: bool) -> Scene:
 def _fibres(rng: np.random.Generator, field: Field) -> tuple[np.ndarray, np.ndarray]:
     """Microtubules: some fan out from the organising centre, the rest wind around the nucleus on their way out."""
     cell = np.repeat(field.interphase, field.line.num_fibres)
-    column = (len(cell), 1)
+
+    def each(low: float, high: float) -> np.ndarray:  # float32: there are hundreds of thousands of points
+        return rng.uniform(low, high, (len(cell), 1)).astype(np.float32)
+
     part = np.linspace(0, 1, 16, dtype=np.float32)[None]
-    wave = rng.uniform(0.02, 0.10, column) * np.sin(_TURN * (part * rng.uniform(0.5, 1.5, column) + rng.random(column)))
-    angle = rng.uniform(0, _TURN, column) + rng.normal(0, field.line.swirl, column) * part + wave
-    start, stop = rng.uniform(0.01, 0.5, column), rng.uniform(0.6, 1.0, column)
-    lines = field.locate(cell[:, None], angle, start + (stop - start) * part)
-    fans = rng.random(column) < 0.4
-    pull = np.where(fans, np.square(np.maximum(1 - 1.6 * part, 0)), 0)[..., None]
-    lines += pull * (field.organising_centre[cell][:, None] - lines)
-    return cell, lines.astype(np.float32)
+    wave = each(0.02, 0.10) * np.sin(part * each(0.5 * _TURN, 1.5 * _TURN) + each(0, _TURN))
+    swirl = rng.normal(0, field.line.swirl, (len(cell), 1)).astype(np.float32)
+    start, stop = each(0.01, 0.5), each(0.6, 1.0)
+    lines = field.locate(cell[:, None], each(0, _TURN) + swirl * part + wave, start + (stop - start) * part)
+    fans = np.flatnonzero(rng.random(len(cell)) < 0.4)
+    pull = np.square(np.maximum(1 - 1.6 * part, 0))[..., None]
+    centre = field.organising_centre[cell[fans]].astype(np.float32)
+    lines[fans] += pull * (centre[:, None] - lines[fans])
+    return cell, lines
 
 
 def _spindles(rng: np.random.Generator, field: Field, each: int = 46) -> tuple[np.ndarray, np.ndarray]:
@@ -118,13 +122,13 @@ def fibre_image(lines: np.ndarray, cell: np.ndarray, gain: np.ndarray) -> Floats
 def red(rng: np.random.Generator, scene: Scene) -> Floats:
     """Microtubules: fibres over a haze of what is dissolved; spindles and bridges are the brightest."""
     field = scene.field
-    gain = scene.thickness * np.exp(rng.normal(0, 0.2, field.num_cells)) * 45 / field.size
+    gain = scene.thickness * np.exp(rng.normal(0, 0.15, field.num_cells)) * 45 / field.size
     image = fibre_image(scene.fibres, scene.fibre_cell, gain)
     # Above and below the nucleus the focus is off: what crosses it is dim.
-    image *= 1 - np.float32(rng.uniform(0.65, 0.85)) * field.nuclei
+    image *= 1 - np.float32(rng.uniform(0.4, 0.75)) * field.nuclei
     image += 0.5 * pens.glow(image)
-    haze = field.of_cells(rng.uniform(0.3, 0.8) * gain)
-    image += haze * (field.cytoplasm * (1.1 - 0.7 * field.depth) + 0.15) * (0.6 + 0.8 * scene.net)
+    haze = field.of_cells(rng.uniform(0.7, 1.3) * gain)
+    image += haze * (field.cytoplasm * (1.1 - 0.7 * field.depth) + 0.3 * field.nuclei) * (0.6 + 0.8 * scene.net)
     if len(scene.spindles):
         image += fibre_image(scene.spindles, scene.spindle_cell, field.size / 35)
     paired = np.flatnonzero(field.sister > np.arange(field.num_cells))
@@ -136,7 +140,7 @@ def red(rng: np.random.Generator, scene: Scene) -> Floats:
 def blue(rng: np.random.Generator, scene: Scene) -> Floats:
     """Nuclei: chromatin with its texture, dark nucleoli; the chromosomes of a dividing cell are brightest."""
     field = scene.field
-    gain = np.exp(rng.normal(0, 0.2, field.num_cells)) * np.where(field.phase == METAPHASE, 1.7, 1.0)
+    gain = np.exp(rng.normal(0, 0.25, field.num_cells)) * np.where(field.phase == METAPHASE, 1.7, 1.0)
     chromatin = 1 + 0.10 * pens.texture(rng, "grain") + 0.16 * pens.texture(rng, "blobs")
     image = field.of_cells(gain, field.nucleus) * chromatin
     image *= 1 - 0.6 * scene.nucleoli
@@ -146,7 +150,7 @@ def blue(rng: np.random.Generator, scene: Scene) -> Floats:
 def yellow(rng: np.random.Generator, scene: Scene) -> Floats:
     """Endoplasmic reticulum: a network, densest around the nucleus, with holes where droplets lie."""
     field = scene.field
-    gain = scene.thickness * np.exp(rng.normal(0, 0.2, field.num_cells))
+    gain = scene.thickness * np.exp(rng.normal(0, 0.15, field.num_cells))
     fall = np.float32(rng.uniform(0.8, 2.4))
     sheet = np.exp(field.depth * -fall) * field.cytoplasm + np.float32(rng.uniform(0.1, 0.45)) * field.nuclei
     image = field.of_cells(gain) * sheet * (0.12 + scene.net) * (1 + 0.22 * pens.texture(rng, "patches"))
