@@ -18,6 +18,10 @@ DATA_DIR ?= build/synthetic
 else
 DATA_DIR ?= $(if $(TFDS_DATA_DIR),$(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
 endif
+PRESET   ?= stacked-256
+TRAIN_ARGS ?= --smoke
+LADDER_NUM ?= 1120
+LADDER_ARGS ?= --budget 6000 --downsample 4
 ARGS     ?=
 
 # On a cluster (docs/dataflow.md): RUNNER, and for Dataflow these.
@@ -35,7 +39,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards test test-full test-cluster lint clean
+.PHONY: help install shards train ladder test test-full test-cluster lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +50,7 @@ help: ## show this list
 	@echo "       NUM=400 SEED=0       examples of the synthetic sample, and its seed"
 	@echo "       RUNNER=DataflowRunner PROJECT= REGION= TEMP=gs://...   on Dataflow (docs/dataflow.md)"
 	@echo "       ARGS='--on-error quarantine'   any other option of 'python -m pipeline shards'"
+	@echo "  make train PRESET=best TRAIN_ARGS=   the whole of a preset: see 'python -m model.train --help'"
 
 install: $(STAMP) ## make the environment in .venv (the other targets do it by themselves)
 
@@ -61,6 +66,14 @@ ifeq ($(strip $(SOURCE)),)
 endif
 	$(BIN)/python -m pipeline shards --source '$(or $(strip $(SOURCE)),$(SAMPLE)-$(NUM)-$(SEED))' \
 	  --data-dir '$(DATA_DIR)' --size $(SIZE) $(RUNNER_ARGS) $(ARGS)
+
+train: $(STAMP) ## train on what `make shards` built: the small form by default
+	$(BIN)/python -m model.train --preset $(PRESET) $(TRAIN_ARGS) --data-dir '$(DATA_DIR)'
+
+ladder: $(STAMP) ## the five models with equal budgets on a synthetic atlas: small form, tens of minutes on a CPU
+	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) --balanced
+	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM)
+	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) $(LADDER_ARGS)
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest

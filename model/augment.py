@@ -20,8 +20,8 @@ class Turn(keras.layers.Layer):
     def call(self, images: Any) -> Any:
         """Returns images of the same shape and type, each one of the eight with the same probability."""
         draws = keras.random.uniform((3, ops.shape(images)[0], 1, 1, 1), seed=self.seeds)
-        images = ops.where(draws[0] < 0.5, images[:, ::-1], images)
-        images = ops.where(draws[1] < 0.5, images[:, :, ::-1], images)
+        images = ops.where(draws[0] < 0.5, ops.flip(images, 1), images)
+        images = ops.where(draws[1] < 0.5, ops.flip(images, 2), images)
         return ops.where(draws[2] < 0.5, ops.transpose(images, (0, 2, 1, 3)), images)
 
 

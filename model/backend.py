@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from model.errors import InputError
+
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -20,20 +22,22 @@ def start() -> str:
     """Imports TensorFlow and Keras without their chatter; returns the backend's name.
 
     Raises:
-        ValueError: `KERAS_BACKEND` names none, or one that is not installed.
+        InputError: `KERAS_BACKEND` names none, or one that is not installed.
     """
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
     if name not in BACKENDS:
-        raise ValueError(f"KERAS_BACKEND is {name!r}, expected one of {', '.join(BACKENDS)}")
+        raise InputError(f"KERAS_BACKEND is {name!r}, expected one of {', '.join(BACKENDS)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _quiet():
+    # Not with Torch: where its Triton and TensorFlow carry two LLVMs that do not bear each other, the process
+    # dies in this import, and its last words must be seen.
+    with _quiet() if name != "torch" else contextlib.nullcontext():
         try:
             import tensorflow as tf
 
             importlib.import_module(name)
             import keras
         except ImportError as error:
-            raise ValueError(f"KERAS_BACKEND is {name!r}, which is not installed ({error})") from error
+            raise InputError(f"KERAS_BACKEND is {name!r}, which is not installed ({error})") from error
     for gpu in tf.config.list_physical_devices("GPU"):
         if name == "tensorflow":
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -106,6 +110,14 @@ def prefetch_to_device(batches: Any) -> Any:
     if keras.backend.backend() != "tensorflow" or len(names) != 1:
         return batches
     return batches.apply(tf.data.experimental.prefetch_to_device(names[0].name, buffer_size=2))
+
+
+def summary() -> str:
+    """Returns backend and devices in few words."""
+    import keras
+
+    num = gpus()
+    return f"{keras.backend.backend()} on {f'{num} GPU' if num else 'CPU'}{'s' if num > 1 else ''}"
 
 
 def versions() -> dict[str, str]:

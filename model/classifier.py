@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from model import augment, losses, resnet
+from model.clock import Clock, timed
 from model.settings import Settings
 
 
@@ -66,14 +67,19 @@ def predict(model: keras.Model, batches: Iterable[Any]) -> np.ndarray:
 class Trainee(keras.Model):
     """The classifier in training: augmentation before it, the loss behind it."""
 
-    def __init__(self, classifier: keras.Model, settings: Settings) -> None:
+    def __init__(self, classifier: keras.Model, settings: Settings, clock: Clock | None = None) -> None:
         super().__init__(name="trainee")
         self.classifier = classifier
+        self._clock = clock
         seeds = np.random.SeedSequence([settings.seed, 1]).generate_state(3) >> 1
         self.turn = augment.Turn(int(seeds[0])) if settings.augment == "d4" else None
         self.brighten = augment.Brighten(settings.brightness, int(seeds[1])) if settings.brightness else None
         self.weigh = augment.MixingWeights(settings.mixup, int(seeds[2])) if settings.mixup else None
         self.loss_of_logits = losses.make(settings.loss)
+
+    def build(self, input_shape: Any) -> None:
+        """Nothing is left to make: the classifier is built, and augmentation has no weights."""
+        self.built = True
 
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         """Returns `logits`, and in training with mixup the `kept` share of each example too."""
@@ -94,6 +100,13 @@ class Trainee(keras.Model):
         if "kept" in y_pred:
             y = augment.mix(y, y_pred["kept"])
         return self.loss_of_logits(y, y_pred["logits"])
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Makes the compiled step, and lets the clock see how long its batches take to come."""
+        made = force or self.train_function is None
+        super().make_train_function(force)
+        if made and self._clock and keras.backend.backend() != "torch":
+            self.train_function = timed(self.train_function, self._clock)
 
 
 def loss_value(name: str, label_vectors: np.ndarray, logits: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from model.errors import InputError, MissingError
 from model.settings import CHANNELS
 
 NAME = "hpa_stacked"
@@ -60,7 +61,7 @@ def find(data_dir: Path, size: int) -> Path:
     """Returns the folder of the newest version of `hpa_stacked/<size>` in `data_dir`.
 
     Raises:
-        FileNotFoundError: there is none; the message says which sizes there are and how to build one.
+        MissingError: there is none; the message says which sizes there are and how to build one.
     """
     import tensorflow_datasets as tfds
 
@@ -74,7 +75,7 @@ def find(data_dir: Path, size: int) -> Path:
     build = "make shards" if size == 256 else f"make shards SIZE={size}"
     others = sorted(path.name for path in (data_dir / NAME).glob("*") if path.name.isdigit())
     found = f" (size {', '.join(others)} is there)" if others else ""
-    raise FileNotFoundError(
+    raise MissingError(
         f"no dataset {NAME}/{size} in {data_dir}{found}: '{build}' builds one, --data-dir says where another is"
     )
 
@@ -83,8 +84,8 @@ def open_dataset(data_dir: Path, size: int) -> Dataset:
     """Returns the dataset `hpa_stacked/<size>` in `data_dir`.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it does not say of itself what this trainer needs: channels, classes, size, moments.
+        MissingError: there is none.
+        InputError: it does not say of itself what this trainer needs: channels, classes, size, moments.
     """
     return open_version(find(data_dir, size), size)
 
@@ -97,7 +98,7 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
     metadata = dict(info.metadata or {})
     missing = [key for key in ("channels", "class_names", "mean", "std", "fingerprint") if key not in metadata]
     if missing:
-        raise ValueError(f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'make shards'")
+        raise InputError(f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'make shards'")
     _check_features(path, info, metadata, size)
     return Dataset(
         path=path,
@@ -116,32 +117,32 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
 def _check_features(path: Path, info: Any, metadata: dict[str, Any], size: int | None) -> None:
     channels, shape = tuple(metadata["channels"]), info.features["image"].shape
     if channels != CHANNELS:
-        raise ValueError(f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(CHANNELS)}")
+        raise InputError(f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(CHANNELS)}")
     expected = (size or shape[0], size or shape[0], len(CHANNELS))
     if shape != expected:
-        raise ValueError(f"dataset {path}: images of shape {shape}, expected {expected}")
+        raise InputError(f"dataset {path}: images of shape {shape}, expected {expected}")
     named, listed = info.features["labels"].feature.names, list(metadata["class_names"])
     if len(named) != NUM_CLASSES or len(listed) != NUM_CLASSES:
-        raise ValueError(f"dataset {path}: {len(named)} classes, expected {NUM_CLASSES}")
+        raise InputError(f"dataset {path}: {len(named)} classes, expected {NUM_CLASSES}")
     for index, (one, other) in enumerate(zip(named, listed, strict=True)):
         if one != other:
-            raise ValueError(f"dataset {path}: class {index} is {one!r} in its features, {other!r} in its metadata")
+            raise InputError(f"dataset {path}: class {index} is {one!r} in its features, {other!r} in its metadata")
 
 
 def check_same(dataset: Dataset, saved: dict[str, Any], run: Path) -> None:
     """Refuses a dataset that is not the one of the run in folder `run`, whose config says `saved`.
 
     Raises:
-        ValueError: other size, channels, classes or contents.
+        InputError: other size, channels, classes or contents.
     """
     for index, (here, there) in enumerate(zip(dataset.class_names, saved["class_names"], strict=False)):
         if here != there:
-            raise ValueError(f"dataset {dataset.path}: class {index} is {here!r}, but {there!r} in run {run}")
+            raise InputError(f"dataset {dataset.path}: class {index} is {here!r}, but {there!r} in run {run}")
     for name in ("size", "channels", "class_names", "fingerprint"):
         here, there = getattr(dataset, name), saved[name]
         here = list(here) if isinstance(here, tuple) else here
         if here != there:
-            raise ValueError(f"dataset {dataset.path}: {name} {here}, but {there} in run {run}")
+            raise InputError(f"dataset {dataset.path}: {name} {here}, but {there} in run {run}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,11 +195,11 @@ def check_batch_size(dataset: Dataset, batch_size: int, limit: int | None = None
     """Refuses a batch that train cannot fill.
 
     Raises:
-        ValueError: batch larger than the split.
+        InputError: batch larger than the split.
     """
     num = _limited(dataset, "train", limit)
     if batch_size > num:
-        raise ValueError(f"a batch of {batch_size} is larger than train ({num} examples): --batch-size {num} or less")
+        raise InputError(f"a batch of {batch_size} is larger than train ({num} examples): --batch-size {num} or less")
 
 
 def train_batches(

@@ -10,6 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from model.errors import InputError, MissingError
+
 SOURCE_CHANNELS = ("blue", "green", "red")
 """Those of `keras.applications.ResNet50`: its weights come from Caffe, which reads colours backwards."""
 
@@ -24,13 +26,13 @@ def source_model(weights: str) -> keras.Model:
     """Returns `keras.applications.ResNet50` with ImageNet's weights, or with those of the file `weights`.
 
     Raises:
-        FileNotFoundError: no such file, or ImageNet's could not be fetched.
-        ValueError: the file's weights are not those of a ResNet-50.
+        MissingError: no such file, or ImageNet's could not be fetched.
+        InputError: the file's weights are not those of a ResNet-50.
     """
     if weights == "imagenet":
         return _imagenet()
     if not Path(weights).is_file():
-        raise FileNotFoundError(f"no weights file {weights}")
+        raise MissingError(f"no weights file {weights}")
     for include_top in (False, True):
         model = keras.applications.ResNet50(weights=None, include_top=include_top)
         try:
@@ -38,14 +40,14 @@ def source_model(weights: str) -> keras.Model:
         except (ValueError, OSError, KeyError):
             continue
         return model
-    raise ValueError(f"weights file {weights}: not weights of keras.applications.ResNet50")
+    raise InputError(f"weights file {weights}: not weights of keras.applications.ResNet50")
 
 
 def _imagenet() -> keras.Model:
     try:
         return keras.applications.ResNet50(weights="imagenet", include_top=False)
     except Exception as error:  # Keras wraps what the network says in a plain Exception
-        raise FileNotFoundError(
+        raise MissingError(
             f"ImageNet weights could not be fetched ({str(error)[:80]}): --weights FILE takes the file itself"
         ) from error
 
@@ -54,19 +56,19 @@ def copy_weights(source: keras.Model, target: keras.Model, channels: Sequence[st
     """Copies every layer's weights from `source` (three channels) into `target`; returns how many layers.
 
     Raises:
-        ValueError: a layer that only one of them has, or of another shape.
+        InputError: a layer that only one of them has, or of another shape.
     """
     theirs, ours = _weighted(source), _weighted(target)
     if set(theirs) != set(ours):
         odd = sorted(set(theirs) ^ set(ours))
-        raise ValueError(f"pretrained weights do not fit: {_capped(odd)} in only one of the two networks")
+        raise InputError(f"pretrained weights do not fit: {_capped(odd)} in only one of the two networks")
     for name, layer in ours.items():
         values = theirs[name].get_weights()
         if name == "conv1_conv":
             values[0] = adapted_kernel(values[0], channels)
         shapes = [tuple(weight.shape) for weight in layer.weights]
         if [value.shape for value in values] != shapes:
-            raise ValueError(
+            raise InputError(
                 f"pretrained weights do not fit: {name} is {[value.shape for value in values]}, expected {shapes}"
             )
         layer.set_weights(values)
@@ -81,7 +83,7 @@ def adapted_kernel(kernel: np.ndarray, channels: Sequence[str]) -> np.ndarray:
     because what comes in is normalised to standard deviation 1.
     """
     if kernel.ndim != 4 or kernel.shape[2] != len(SOURCE_CHANNELS):
-        raise ValueError(f"pretrained weights do not fit: conv1_conv is {kernel.shape}, expected 3 input channels")
+        raise InputError(f"pretrained weights do not fit: conv1_conv is {kernel.shape}, expected 3 input channels")
     mean = kernel.mean(axis=2)
     planes = [kernel[:, :, SOURCE_CHANNELS.index(name)] if name in SOURCE_CHANNELS else mean for name in channels]
     return np.stack(planes, axis=2) * np.float32(SOURCE_SCALE * len(SOURCE_CHANNELS) / len(planes))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model.errors import InputError
+
 CHANNELS = ("red", "green", "blue", "yellow")
 """The channels of a published image, in their order."""
 
@@ -86,7 +88,7 @@ class Settings:
             _check(getattr(self, name) in choices, self, name, f"one of {', '.join(choices)}")
         unknown = [channel for channel in self.channels if channel not in CHANNELS]
         if unknown or not self.channels or len(set(self.channels)) < len(self.channels):
-            raise ValueError(
+            raise InputError(
                 f"channels {','.join(self.channels)!r}: expected some of {', '.join(CHANNELS)}, each at most once"
             )
         for name in ("size", "downsample", "width", "epochs", "batch_size", "shuffle_buffer", "log_every", "save_every"):
@@ -109,7 +111,7 @@ class Settings:
 
 def _check(holds: bool, settings: Settings, name: str, expected: str) -> None:
     if not holds:
-        raise ValueError(f"{name} is {getattr(settings, name)!r}, expected {expected}")
+        raise InputError(f"{name} is {getattr(settings, name)!r}, expected {expected}")
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
@@ -119,13 +121,13 @@ def override(settings: Settings, values: Mapping[str, Any], source: str) -> Sett
     """Returns `settings` with `values` in place of its own.
 
     Raises:
-        ValueError: a key that is no setting, or a value of the wrong type, named with its `source`.
+        InputError: a key that is no setting, or a value of the wrong type, named with its `source`.
     """
     unknown = sorted(set(values) - set(FIELDS))
     if unknown:
         close = difflib.get_close_matches(unknown[0], FIELDS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f", expected some of {', '.join(sorted(FIELDS))}"
-        raise ValueError(f"{source}: no such setting: {', '.join(unknown)}{hint}")
+        raise InputError(f"{source}: no such setting: {', '.join(unknown)}{hint}")
     return dataclasses.replace(settings, **{name: _typed(name, value, source) for name, value in values.items()})
 
 
@@ -134,9 +136,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
+        raise InputError(f"{path}: not JSON: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: a JSON {type(values).__name__}, expected an object of settings")
+        raise InputError(f"{path}: a JSON {type(values).__name__}, expected an object of settings")
     return values
 
 
@@ -174,7 +176,8 @@ def smoke(settings: Settings) -> Settings:
 
 
 def _typed(name: str, value: Any, source: str) -> Any:
-    kind = str(FIELDS[name].type)
+    annotation = FIELDS[name].type
+    kind = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     if kind.startswith("tuple"):
         value = tuple(value.split(",")) if isinstance(value, str) else value
         fits = isinstance(value, (list, tuple)) and all(isinstance(v, str if "str" in kind else int) for v in value)
@@ -188,7 +191,7 @@ def _typed(name: str, value: Any, source: str) -> Any:
         expected = {"int": int, "str": str, "bool": bool}[kind.split(" ")[0]]
         fits = type(value) is expected
     if not fits:
-        raise ValueError(f"{source}: {name} is {value!r}, expected {kind.replace(' | None', ' or null')}")
+        raise InputError(f"{source}: {name} is {value!r}, expected {kind.replace(' | None', ' or null')}")
     return value
 
 

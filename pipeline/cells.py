@@ -47,13 +47,13 @@ class CellLine:
 
 CELL_LINES = (
     CellLine("large and flat, as U-2 OS", 76, 0.40, 0.25, 0.10, 0.2, 0.85, 2.0, 0.7, 150, 3.0),
-    CellLine("confluent epithelial, as A-431", 50, 0.54, 0.15, 0.07, 0.0, 1.2, 1.0, 1.1, 100, 2.5),
+    CellLine("confluent epithelial, as A-431", 50, 0.50, 0.15, 0.07, 0.0, 1.2, 1.0, 1.1, 100, 2.5),
     CellLine("spindle-shaped, as U-251 MG", 62, 0.42, 0.42, 0.13, 0.7, 0.65, 3.0, 0.4, 130, 2.0),
-    CellLine("cobblestone, as MCF7", 45, 0.58, 0.12, 0.08, 0.0, 1.1, 1.5, 1.3, 80, 2.2),
-    CellLine("small and tight, as HEK 293", 37, 0.56, 0.22, 0.16, 0.3, 1.0, 1.5, 0.9, 60, 2.5),
+    CellLine("cobblestone, as MCF7", 45, 0.54, 0.12, 0.08, 0.0, 1.1, 1.5, 1.3, 80, 2.2),
+    CellLine("small and tight, as HEK 293", 38, 0.50, 0.22, 0.16, 0.3, 1.0, 1.5, 0.9, 60, 2.5),
     CellLine("loose and ragged, as HeLa", 58, 0.46, 0.26, 0.17, 0.4, 0.8, 3.0, 0.8, 120, 3.5),
     CellLine("fibroblast, as BJ", 80, 0.36, 0.50, 0.10, 0.6, 0.6, 3.0, 0.3, 150, 2.5),
-    CellLine("round and scattered, as PC-3", 50, 0.55, 0.10, 0.12, 0.1, 0.6, 3.0, 1.2, 100, 2.0),
+    CellLine("round and scattered, as PC-3", 50, 0.52, 0.10, 0.12, 0.1, 0.6, 3.0, 1.2, 100, 2.0),
 )
 
 
@@ -62,8 +62,8 @@ class Field:
     """The cells of one example, `n` of them; some lie partly outside the picture.
 
     Attributes:
-      centre: float64 `[n, 2]`, x and y of the nuclei's centres, pixels.
-      outline: float64 `[n, ANGLES]`, distance from the centre to the plasma membrane, pixels.
+      centre: float32 `[n, 2]`, x and y of the nuclei's centres, pixels.
+      outline: float32 `[n, ANGLES]`, distance from the centre to the plasma membrane, pixels.
       envelope: the same to the nuclear envelope (of a metaphase cell: to the rim of its chromosomes).
       phase: int `[n]`.
       axis: float64 `[n]`, radians: long axis of the cell; of a dividing cell, the direction in which it divides.
@@ -92,7 +92,7 @@ class Field:
 
     @functools.cached_property
     def size(self) -> np.ndarray:
-        """Mean distance of the plasma membrane from the centre, float64 `[n]`, pixels."""
+        """Mean distance of the plasma membrane from the centre, float32 `[n]`, pixels."""
         return self.outline.mean(axis=1)
 
     @functools.cached_property
@@ -108,15 +108,15 @@ class Field:
     def locate(self, cell: np.ndarray, angle: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Returns x and y, `[..., 2]` in pixels, of places in cells (`cell`, `angle`, `depth` broadcast)."""
         place = np.mod(angle, _TURN) * (ANGLES / _TURN)
-        low = place.astype(np.intp)
-        part = place - low
+        low = place.astype(np.int32)
+        part = (place - low).astype(np.float32)
         low %= ANGLES
-        high = (low + 1) % ANGLES
-        rim = self.envelope[cell, low] * (1 - part) + self.envelope[cell, high] * part
-        edge = self.outline[cell, low] * (1 - part) + self.outline[cell, high] * part
+        at, after = cell * ANGLES + low, cell * ANGLES + (low + 1) % ANGLES
+        rim = self.envelope.take(at) * (1 - part) + self.envelope.take(after) * part
+        edge = self.outline.take(at) * (1 - part) + self.outline.take(after) * part
         radius = np.where(depth < 0, rim * (1 + depth), rim + (edge - rim) * depth)
-        xy = np.stack([np.cos(angle) * radius, np.sin(angle) * radius], axis=-1)
-        return xy + self.centre[cell]
+        centre = self.centre[cell]
+        return np.stack([np.cos(angle) * radius + centre[..., 0], np.sin(angle) * radius + centre[..., 1]], axis=-1)
 
     @functools.cached_property
     def poles(self) -> np.ndarray:
@@ -188,9 +188,9 @@ def draw_field(rng: np.random.Generator, line: CellLine, *, num_mitoses: int, nu
     bridge = _bridges(centre, outline, axis, sister)
     return Field(
         line=line,
-        centre=centre,
-        outline=outline,
-        envelope=envelope,
+        centre=centre.astype(np.float32),
+        outline=outline.astype(np.float32),
+        envelope=envelope.astype(np.float32),
         phase=phase,
         axis=axis,
         organiser=rng.uniform(0, _TURN, num),
@@ -206,8 +206,9 @@ def _scatter(rng: np.random.Generator, line: CellLine) -> np.ndarray:
     margin = 0.7 * line.radius
     room = (SIDE + 2 * margin) ** 2
     spacing = line.radius * np.clip(2.2 - 0.9 * line.crowding, 1.2, 1.8)
-    wanted = max(3, round(line.crowding * room / (1.4 * spacing**2)))  # Darts fill a floor to about 1 / 1.4.
+    wanted = max(7, round(line.crowding * room / (1.4 * spacing**2)))  # Darts fill a floor to about 1 / 1.4.
     darts = rng.uniform(-margin, SIDE + margin, (10 * min(wanted, MAX_CELLS), 2))
+    darts[:6] = rng.uniform(0.15 * SIDE, 0.85 * SIDE, (6, 2))  # A field is chosen for the cells in it.
     kept: list[np.ndarray] = []
     while len(darts) and len(kept) < min(wanted, MAX_CELLS):
         kept.append(darts[0])
@@ -240,7 +241,8 @@ def _divide(
     way = centre[sister[daughters]] - centre[daughters]
     axis[daughters] = np.arctan2(way[:, 1], way[:, 0])
     inside = np.all((centre > margin) & (centre < SIDE - margin), axis=1) & (phase == INTERPHASE)
-    chosen = np.flatnonzero(inside)[:num_mitoses]
+    most = max(1, inside.sum() // 2)  # Other cells must be left to show the protein in.
+    chosen = np.flatnonzero(inside)[: min(num_mitoses, most)]
     phase[chosen] = METAPHASE
     axis[chosen] = rng.uniform(0, _TURN, len(chosen))
     return centre, phase, axis, sister
@@ -280,11 +282,10 @@ def _envelopes(
     plate = phase == METAPHASE
     along[plate], across[plate] = 0.13 * radius[plate], 0.62 * radius[plate]
     egg = along[:, None] * across[:, None] / np.hypot(across[:, None] * np.cos(turned), along[:, None] * np.sin(turned))
-    lumps = sum(
-        rng.normal(0, 0.05 / order, (num, 1)) * np.cos(order * _THETA[None] + rng.uniform(0, _TURN, (num, 1)))
-        for order in (1, 2, 3, 4)
-    )
-    return egg * (1 + lumps)
+    lumps = np.ones((num, ANGLES))
+    for order in range(1, 5):
+        lumps += rng.normal(0, 0.05 / order, (num, 1)) * np.cos(order * _THETA + rng.uniform(0, _TURN, (num, 1)))
+    return egg * lumps
 
 
 def _press(

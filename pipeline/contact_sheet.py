@@ -1,6 +1,6 @@
 """What does each localisation look like? One drawn example of each of the 28 classes on a sheet.
 
-    python -m pipeline.contact_sheet sheet.png --seed 3
+python -m pipeline.contact_sheet sheet.png --seed 3
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pipeline.schema import CLASS_NAMES
+from pipeline.schema import CLASS_NAMES, FILTERS
 
 
 @click.command()
@@ -17,11 +17,17 @@ from pipeline.schema import CLASS_NAMES
 @click.option("--side", default=300, show_default=True, type=click.IntRange(64, 512), help="Pixels a tile.")
 @click.option("--columns", default=7, show_default=True, type=click.IntRange(1, 28), help="Tiles in a row.")
 @click.option("--green-only", is_flag=True, help="The protein alone, in grey.")
-def main(out: Path, seed: int, side: int, columns: int, green_only: bool) -> None:
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Instead of classes: examples of this source (train.csv, train/), each above a drawn one with its labels.",
+)
+def main(out: Path, seed: int, side: int, columns: int, green_only: bool, beside: Path | None) -> None:
     """Draw one example of each class, coloured as the atlas shows them, and write the sheet to the PNG file OUT."""
     import imageio.v3 as iio
 
-    iio.imwrite(out, draw_sheet(seed, side, columns, green_only), plugin="pillow")
+    sheet = draw_beside(beside, seed, columns) if beside else draw_sheet(seed, side, columns, green_only)
+    iio.imwrite(out, sheet, plugin="pillow")
 
 
 def draw_sheet(seed: int, side: int, columns: int, green_only: bool = False) -> np.ndarray:
@@ -38,23 +44,43 @@ def draw_sheet(seed: int, side: int, columns: int, green_only: bool = False) -> 
     return np.concatenate(rows)
 
 
+def draw_beside(source: Path, seed: int, columns: int, rows: int = 2) -> np.ndarray:
+    """uint8 `[2 * rows * 512, columns * 512, 3]`: rows of real examples, each above its row of drawn ones."""
+    import imageio.v3 as iio
+
+    from pipeline.drawing import draw_example
+    from pipeline.manifest import read_labels
+
+    examples = read_labels(source / "train.csv")[: rows * columns]
+    real, drawn = [], []
+    for number, example in enumerate(examples):
+        title = ", ".join(CLASS_NAMES[label] for label in example.labels)
+        files = {name: source / "train" / f"{example.id}_{name}.png" for name in FILTERS}
+        images = {name: iio.imread(path, plugin="pillow") for name, path in files.items()}
+        real.append(_named(composite(images), f"real: {title}"))
+        images = draw_example(np.random.default_rng([seed, number]), example.labels)
+        drawn.append(_named(composite(images), f"synthetic: {title}"))
+    lines = []
+    for start in range(0, len(examples) - columns + 1, columns):
+        lines += [np.concatenate(tiles[start : start + columns], axis=1) for tiles in (real, drawn)]
+    return np.concatenate(lines)
+
+
 def composite(images: dict[str, np.ndarray]) -> np.ndarray:
     """Colours the four filters as the atlas does and adds them up: uint8 `[H, W, 3]`."""
-    red, green, blue, yellow = (images[name].astype(np.float32) for name in ("red", "green", "blue", "yellow"))
+    red, green, blue, yellow = (images[name].astype(np.float32) for name in FILTERS)
     mixed = np.stack([0.6 * red + 0.35 * yellow, green + 0.22 * yellow, blue], axis=-1)
     return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def _crop(images: dict[str, np.ndarray], side: int) -> dict[str, np.ndarray]:
-    """The window with most green, of all those at steps of 32 pixels."""
-    green = images["green"].astype(np.int64)
+    """The window, of all those at steps of 32 pixels, that holds most of what is bright in green."""
+    green = images["green"]
+    bright = green > 0.4 * np.percentile(green, 99.9)
     starts = range(0, green.shape[0] - side + 1, 32)
-    top, left = max(((t, s) for t in starts for s in starts), key=lambda at: _light(green, at, side))
-    return {name: pixels[top : top + side, left : left + side] for name, pixels in images.items()}
-
-
-def _light(green: np.ndarray, at: tuple[int, int], side: int) -> int:
-    return int(np.square(green[at[0] : at[0] + side, at[1] : at[1] + side]).sum())
+    windows = [(slice(top, top + side), slice(left, left + side)) for top in starts for left in starts]
+    best = max(windows, key=lambda window: int(bright[window].sum()))
+    return {name: pixels[best] for name, pixels in images.items()}
 
 
 def _named(tile: np.ndarray, name: str) -> np.ndarray:

@@ -35,9 +35,10 @@ def _in_nucleus(rng: np.random.Generator, field: Field, cell: np.ndarray, outer:
 
 
 def nucleoplasm(rng: np.random.Generator, scene: Scene) -> Floats:
-    """The whole nucleus but its nucleoli, finely grained."""
-    image = scene.field.nuclei * (0.6 + 0.09 * pens.texture(rng, "grain") + 0.07 * pens.texture(rng, "blobs"))
-    return image * (1 - 0.75 * scene.nucleoli)
+    """The whole nucleus but its nucleoli, grained; less of it in the cytoplasm."""
+    image = scene.field.nuclei * (0.6 + 0.14 * pens.texture(rng, "grain") + 0.06 * pens.texture(rng, "blobs"))
+    spilt = np.float32(rng.uniform(0.02, 0.2)) * scene.field.cytoplasm
+    return np.maximum(image, 0) * (1 - 0.75 * scene.nucleoli) + spilt
 
 
 def nuclear_membrane(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -57,7 +58,7 @@ def nucleoli_fibrillar_center(rng: np.random.Generator, scene: Scene) -> Floats:
     """A few small bright dots inside each nucleolus."""
     which = np.repeat(np.arange(len(scene.nucleolus_xy)), rng.integers(1, 4, len(scene.nucleolus_xy)))
     spread = rng.normal(0, 0.42, (len(which), 2)) * scene.nucleolus_radius[which][:, None]
-    return pens.blur(pens.discs(scene.nucleolus_xy[which] + spread, rng.uniform(0.8, 1.5, len(which))), 0.6)
+    return pens.blur(pens.discs(scene.nucleolus_xy[which] + spread, rng.uniform(0.9, 1.6, len(which))), 0.6) * 1.3
 
 
 def nuclear_speckles(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -78,7 +79,7 @@ def nuclear_bodies(rng: np.random.Generator, scene: Scene) -> Floats:
 def endoplasmic_reticulum(rng: np.random.Generator, scene: Scene) -> Floats:
     """The network that yellow shows, densest around the nucleus."""
     field = scene.field
-    return np.exp(-1.6 * field.depth) * field.cytoplasm * (0.1 + 0.9 * scene.net)
+    return (np.exp(-1.6 * field.depth) * field.cytoplasm + 0.12 * field.nuclei) * (0.1 + 0.9 * scene.net)
 
 
 def golgi_apparatus(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -103,7 +104,7 @@ def peroxisomes(rng: np.random.Generator, scene: Scene) -> Floats:
 def endosomes(rng: np.random.Generator, scene: Scene) -> Floats:
     """Vesicles of all sizes, the larger ones hollow, towards the edge of the cell as well."""
     field = scene.field
-    cell = _each(rng, field, 20)
+    cell = _each(rng, field, 26)
     where, size = _in_cytoplasm(rng, field, cell, 0.1, 0.9), np.clip(rng.lognormal(0.8, 0.35, len(cell)), 1, 5)
     return pens.blur(pens.discs(where, size, rng.uniform(0.5, 1, len(cell)), hollow=True), 0.6)
 
@@ -133,9 +134,9 @@ def intermediate_filaments(rng: np.random.Generator, scene: Scene) -> Floats:
 def actin_filaments(rng: np.random.Generator, scene: Scene) -> Floats:
     """Straight parallel bundles along the cell's long axis, across the nucleus too, and a bright edge."""
     field = scene.field
-    cell = np.repeat(field.interphase, 14)
+    cell = np.repeat(field.interphase, 20)
     way = field.axis[cell] + rng.normal(0, 0.08, len(cell))
-    side = np.where(rng.random(len(cell)) < 0.5, 1, -1) * rng.uniform(0.1, 1.45, len(cell))
+    side = np.where(rng.random(len(cell)) < 0.5, 1, -1) * rng.uniform(0.1, 1.5, len(cell))
     start = field.locate(cell, way + np.pi - side, np.full(len(cell), 0.93))
     stop = field.locate(cell, way + side, np.full(len(cell), 0.93))
     fibres = pens.strokes(np.stack([start, stop], axis=1), rng.uniform(0.4, 1, len(cell)), thickness=1)
@@ -155,8 +156,8 @@ def focal_adhesion_sites(rng: np.random.Generator, scene: Scene) -> Floats:
 def microtubules(rng: np.random.Generator, scene: Scene) -> Floats:
     """The fibres that red shows."""
     field = scene.field
-    image = stains.fibre_image(scene, scene.fibres, scene.fibre_cell, np.ones(field.num_cells))
-    return image * (1 - 0.8 * field.nuclei)
+    image = stains.fibre_image(scene.fibres, scene.fibre_cell, 1 / field.size) * (1 - 0.8 * field.nuclei)
+    return np.minimum(pens.level(image), 2)  # where hundreds cross
 
 
 def microtubule_ends(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -173,14 +174,14 @@ def cytokinetic_bridge(rng: np.random.Generator, scene: Scene) -> Floats:
     middle = ends.mean(axis=1, keepdims=True)
     inner = middle + (ends - middle) * 0.5
     image = 0.7 * pens.strokes(ends, thickness=2) + pens.strokes(inner, thickness=4)
-    return pens.blur(image, 0.8)
+    return pens.blur(image, 0.8) * 1.3
 
 
 def mitotic_spindle(rng: np.random.Generator, scene: Scene) -> Floats:
     """The spindle of a dividing cell: the fibres between its poles and its chromosomes."""
     if not len(scene.spindles):
         return np.zeros((SIDE, SIDE), np.float32)
-    return 0.5 * stains.fibre_image(scene, scene.spindles, None, np.ones(1))
+    return np.minimum(stains.fibre_image(scene.spindles, scene.spindle_cell, scene.field.size / 45), 2)
 
 
 def microtubule_organizing_center(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -188,7 +189,7 @@ def microtubule_organizing_center(rng: np.random.Generator, scene: Scene) -> Flo
     field = scene.field
     cell = np.repeat(field.interphase, 9)
     where = field.organising_centre[cell] + rng.normal(0, 3.2, (len(cell), 2))
-    return pens.blur(pens.discs(where, rng.uniform(1, 2.4, len(cell)), 0.9), 1.4)
+    return pens.blur(pens.discs(where, rng.uniform(1, 2.4, len(cell))), 1.3) * 1.3
 
 
 def centrosome(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -197,7 +198,7 @@ def centrosome(rng: np.random.Generator, scene: Scene) -> Floats:
     where = field.organising_centre[field.interphase]
     second = where[rng.random(len(where)) < 0.6] + rng.normal(0, 2.5, 2)
     poles = field.poles[field.metaphase].reshape(-1, 2)
-    return pens.blur(pens.discs(np.concatenate([where, second, poles]), 1.7), 0.6)
+    return pens.blur(pens.discs(np.concatenate([where, second, poles]), 1.9), 0.6) * 1.5
 
 
 def lipid_droplets(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -247,10 +248,10 @@ def aggresome(rng: np.random.Generator, scene: Scene) -> Floats:
 
 
 def cytosol(rng: np.random.Generator, scene: Scene) -> Floats:
-    """The cytoplasm, finely grained, without its fibres; a little in the nucleus."""
+    """The cytoplasm, finely grained, without its fibres; some of it in the nucleus."""
     field = scene.field
-    level = field.cytoplasm * (1 - 0.35 * field.depth) + 0.18 * field.nuclei
-    return level * (0.6 + 0.07 * pens.texture(rng, "grain") + 0.05 * pens.texture(rng, "patches"))
+    level = field.cytoplasm * (1 - 0.35 * field.depth) + np.float32(rng.uniform(0.4, 1.0)) * field.nuclei
+    return level * np.maximum(0.6 + 0.07 * pens.texture(rng, "grain") + 0.05 * pens.texture(rng, "patches"), 0)
 
 
 def cytoplasmic_bodies(rng: np.random.Generator, scene: Scene) -> Floats:
@@ -263,7 +264,7 @@ def cytoplasmic_bodies(rng: np.random.Generator, scene: Scene) -> Floats:
 def rods_and_rings(rng: np.random.Generator, scene: Scene) -> Floats:
     """One to three straight rods or rings a cell, in the cytoplasm."""
     field = scene.field
-    cell = _each(rng, field, 2)
+    cell = _each(rng, field, 3)
     where = _in_cytoplasm(rng, field, cell, 0.2, 0.75)
     ring = rng.random(len(cell)) < 0.35
     way = rng.uniform(0, _TURN, len(cell))

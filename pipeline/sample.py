@@ -4,15 +4,19 @@ Example `index` of a sample is a pure function of (seed, index, balanced): whoev
 and company, writes the same bytes (with the same versions of NumPy and OpenCV).
 """
 
-import concurrent.futures
+import concurrent.futures.process
+import functools
 import multiprocessing
 import os
-import sys
-from collections.abc import Iterable
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import InputError
+from pipeline import progress
+from pipeline.errors import InputError, JobError
 from pipeline.schema import FILTERS, SYNTHETIC_PREFIX
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ PNG_STRATEGY, PNG_FILTER = 3, 64
 On the 60 real examples: 3.2 ms and 114 kB an image, against 9 ms and 125 kB at level 1, and 15 ms and the real
 files' 115 kB at level 6, zlib's default.
 """
+
+_PNG_END = b"IEND\xaeB`\x82"
 
 _PARTIAL = ".partial-"
 
@@ -56,9 +62,11 @@ def write_sample(
 
     Raises:
       InputError: the folder holds something else than this sample, or a number makes no sense.
+      JobError: a worker was killed.
+      OSError: a file could not be written.
     """
     out_dir = Path(out_dir)
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = _num_processors() if workers is None else workers
     for name, value, least in (("num", num, 1), ("seed", seed, 0), ("first", first, 0), ("workers", workers, 1)):
         if value < least:
             raise InputError(f"{name} is {value}, expected {least} or more")
@@ -72,6 +80,13 @@ def write_sample(
     missing = [index for index in wanted if example_id(seed, index, balanced=balanced) not in complete]
     _draw_all(images, seed, balanced, missing, num, workers)
     _write_table(out_dir, seed, balanced)
+
+
+def _num_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _notice(seed: int, balanced: bool) -> str:
@@ -90,7 +105,8 @@ def _claim(out_dir: Path, seed: int, balanced: bool) -> None:
         raise InputError(f"{out_dir}: found a file, expected a folder to draw into; name another one")
     notice, expected = out_dir / NOTICE, _notice(seed, balanced)
     if not notice.exists():
-        there = sorted(os.listdir(out_dir)) if out_dir.exists() else []
+        names = os.listdir(out_dir) if out_dir.exists() else []
+        there = sorted(name for name in names if not name.startswith(_PARTIAL))
         if there:
             raise InputError(
                 f"{out_dir}: found {', '.join(there[:3])}{' ...' if len(there) > 3 else ''} and no {NOTICE}, expected "
@@ -104,7 +120,8 @@ def _claim(out_dir: Path, seed: int, balanced: bool) -> None:
             "name another folder, or delete this one"
         )
     prefix, images = _id_prefix(seed, balanced), out_dir / "train"
-    strangers = [n for n in (os.listdir(images) if images.exists() else []) if not n.removeprefix(_PARTIAL).startswith(prefix)]
+    names = os.listdir(images) if images.exists() else []
+    strangers = [name for name in names if not name.startswith((prefix, _PARTIAL))]
     if strangers:
         raise InputError(
             f"{images}: found {min(strangers)}, expected only images whose names start with '{prefix}'; "
@@ -124,45 +141,63 @@ def _complete(images: Path) -> set[str]:
     return {one for one in ids if all(f"{one}_{name}.png" in files for name in FILTERS)}
 
 
-def _draw_all(images: Path, seed: int, balanced: bool, missing: list[int], num: int, workers: int) -> None:
-    from tqdm import tqdm
-
+def _draw_all(images: Path, seed: int, balanced: bool, missing: Sequence[int], num: int, workers: int) -> None:
+    """Draws what is missing of `num` examples, in this process or in several others, and shows how far it is."""
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
-    with tqdm(total=num, initial=num - len(missing), desc="drawing", unit="ex", file=sys.stderr) as bar:
+    draw = functools.partial(_draw_some, images, seed, balanced)
+    with progress.bar("drawing") as update:
+        done = num - len(missing)
+        update(done, num)
         if workers == 1 or len(chunks) <= 1:
-            for chunk in chunks:
-                bar.update(_draw_some(images, seed, balanced, chunk))
-            return
-        # Fresh processes: forking a process that has threads (a notebook's, say) can lock up.
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(min(workers, len(chunks)), context, _one_thread) as pool:
-            tasks = [pool.submit(_draw_some, images, seed, balanced, chunk) for chunk in chunks]
-            try:
-                for task in concurrent.futures.as_completed(tasks):
-                    bar.update(task.result())
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            counts: Iterable[int] = map(draw, chunks)
+        else:
+            counts = _in_processes(draw, chunks, min(workers, len(chunks)))
+        for count in counts:
+            done += count
+            update(done, num)
 
 
-def _one_thread() -> None:
-    """A worker is one of many: OpenCV must not start a thread for every processor in each of them."""
+def _in_processes(draw: Callable[[Sequence[int]], int], chunks: Sequence[Sequence[int]], workers: int) -> Iterator[int]:
+    """Yields the results of `draw` as they come, whatever their order."""
+    # Fresh processes: forking a process that has threads (a notebook's, say) can lock up.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _become_worker, (os.getpid(),))
+    try:
+        for task in concurrent.futures.as_completed([pool.submit(draw, chunk) for chunk in chunks]):
+            yield task.result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise JobError(
+            f"a drawing process was killed, perhaps for want of memory; start again with fewer than {workers} workers: "
+            "what is done is kept"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _become_worker(parent: int) -> None:
+    """A worker is one of many, leaves Ctrl-C to its parent, and does not outlive it."""
     import cv2
 
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # else each worker starts a thread for every processor
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw_some(images: Path, seed: int, balanced: bool, indices: Iterable[int]) -> int:
     """Draws and writes examples; returns how many."""
-    import numpy as np
-
-    from pipeline.drawing import draw_example
+    from pipeline.drawing import draw_example, generator
     from pipeline.label_sets import draw_labels
 
     count = 0
     for index in indices:
         labels = draw_labels(seed, index, balanced=balanced)
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index, int(balanced), 1])))
+        rng = generator(seed, index, balanced=balanced)
         for name, pixels in draw_example(rng, labels).items():
             _write_png(images / f"{example_id(seed, index, balanced=balanced)}_{name}.png", pixels)
         count += 1
@@ -173,15 +208,32 @@ def _write_png(path: Path, pixels: "np.ndarray") -> None:
     import cv2
     import imageio.v3 as iio
 
-    partial = path.with_name(f"{_PARTIAL}{path.name}")
-    options = [cv2.IMWRITE_PNG_STRATEGY, PNG_STRATEGY, cv2.IMWRITE_PNG_FILTER, PNG_FILTER]
-    iio.imwrite(partial, pixels, plugin="opencv", params=options)
+    partial = _partial(path)
+    options = [cv2.IMWRITE_PNG_STRATEGY, PNG_STRATEGY]
+    if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.12 and later; before, the same pixels in 2 ms more
+        options += [cv2.IMWRITE_PNG_FILTER, PNG_FILTER]
+    try:
+        iio.imwrite(partial, pixels, plugin="opencv", params=options)
+        with open(partial, "rb") as file:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            whole = file.read() == _PNG_END  # OpenCV does not look whether the last block reached the disk.
+    except OSError:
+        whole = False
+    if not whole:
+        raise OSError(
+            f"{path}: could not be written whole; make room on the disk and start again: what is done is kept"
+        )
     os.replace(partial, path)
+
+
+def _partial(path: Path) -> Path:
+    """Where this process writes a file before it gets its name; same suffix, which tells imageio the format."""
+    return path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
 
 
 def _replace(path: Path, content: bytes) -> None:
     """Writes a file that is either not there or whole."""
-    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    partial = _partial(path)
     partial.write_bytes(content)
     os.replace(partial, path)
 

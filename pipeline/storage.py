@@ -283,9 +283,11 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
     temporary = path.with_name(f"{_TEMPORARY}{path.name}-{uuid.uuid4().hex}")
     try:
         with _full_disk(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                yield file
+            with _named_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                output = open(temporary, "wb")  # noqa: SIM115
+            with output:
+                yield output
             os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -297,6 +299,14 @@ def upload(file: Path, path: ObjectPath) -> None:
     """Puts a finished file of this machine into the store, in one piece."""
     with one_line_errors(path):
         path.filesystem.put_file(os.fspath(file), path.url)
+
+
+@contextlib.contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: cannot be written ({error.strerror})") from error
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Small published datasets, drawn from a seed: one bright pattern per class, so that a small network can learn."""
+"""Small published datasets, drawn from a seed, and runs on them that take seconds."""
 
 import dataclasses
 from pathlib import Path
@@ -124,3 +124,26 @@ def _write_shard(path: Path, examples: list[tuple[str, np.ndarray, list[int]]]) 
             record.features.feature["image"].bytes_list.value.append(image.tobytes())
             record.features.feature["labels"].int64_list.value.extend(labels)
             writer.write(record.SerializeToString())
+
+
+TINY = {"size": 32, "blocks": (1, 1, 1), "width": 8, "extra_conv": False, "epochs": 2, "oversample": 0.0, "augment": "none"}
+
+
+def tiny_settings(**values: object):
+    """Returns settings of a network of three blocks on images of 32 x 32."""
+    from model import presets, settings
+
+    return settings.override(presets.load("stacked-256"), {**TINY, **values}, "test")
+
+
+def train_tiny(data_dir: Path, path: Path, *, resume: bool = False, **values: object):
+    """Trains in the folder `path`, and returns the run."""
+    from model import backend
+
+    backend.start()
+    from model import input_pipeline, loop, runs
+
+    dataset = input_pipeline.open_dataset(data_dir, 32)
+    run = runs.open_run(path) if resume else runs.create(path, tiny_settings(**values), dataset, {})
+    loop.train(run, dataset, resume=resume, say=lambda line: None)
+    return run

@@ -104,6 +104,14 @@ def test_split_writes_the_plan_and_its_report(source, tmp_path):
     )
 
 
+def test_a_file_that_cannot_be_written_is_named(source, tmp_path):
+    (tmp_path / "out").write_text("a file where a folder should be")
+    result = run("split", "--labels", source.table, "--out", tmp_path / "out" / "split.csv")
+    assert (result.exit_code, result.output) == (
+        1, f"Error: {tmp_path}/out/split.csv: cannot be written (File exists)\n"
+    )  # fmt: skip
+
+
 def test_the_module_runs():
     done = subprocess.run([sys.executable, "-m", "pipeline", "--help"], check=True, capture_output=True, text=True)
     assert "python -m pipeline [OPTIONS] COMMAND" in done.stdout

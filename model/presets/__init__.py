@@ -2,6 +2,7 @@
 
 import importlib
 
+from model.errors import InputError
 from model.settings import Settings
 
 NAMES = ("green-128", "green-256", "rgb-256", "stacked-256", "best")
@@ -11,8 +12,8 @@ def load(name: str) -> Settings:
     """Returns the settings of the preset called `name`.
 
     Raises:
-        ValueError: there is none of that name.
+        InputError: there is none of that name.
     """
     if name not in NAMES:
-        raise ValueError(f"no preset {name!r}, expected one of {', '.join(NAMES)}")
+        raise InputError(f"no preset {name!r}, expected one of {', '.join(NAMES)}")
     return importlib.import_module(f"model.presets.{name.replace('-', '_')}").SETTINGS

@@ -1,0 +1,194 @@
+"""What does a run leave behind, and how is it found again?
+
+    config.json                     settings, dataset, versions, git commit, command: all that repeats the run
+    steps.csv                       loss every few steps; the same rows whether or not the run was killed
+    metrics.csv                     one row per epoch: train and dev loss, dev macro F1, speed
+    events/                         the same for TensorBoard
+    checkpoints/last.npz            everything needed to go on: weights, optimiser, random state, position
+    checkpoints/best.weights.h5     the classifier's weights with the lowest dev loss (averaged ones, if averaged)
+    metrics.json                    train, dev and test by those weights, counts per class; written at the end
+"""
+
+import csv
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from model import settings as settings_module
+from model.errors import InputError, MissingError
+from model.input_pipeline import Dataset
+from model.settings import Settings
+
+FORMAT = 1
+"""Version of the layout of a run folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder and what its config says."""
+
+    path: Path
+    settings: Settings
+    dataset: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def last(self) -> Path:
+        return self.path / "checkpoints" / "last.npz"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / "best.weights.h5"
+
+    @property
+    def steps_csv(self) -> Path:
+        return self.path / "steps.csv"
+
+    @property
+    def metrics_csv(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def metrics_json(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def mean(self) -> list[float]:
+        """Per channel that the network sees, on the scale 0..1."""
+        return self._chosen("mean")
+
+    @property
+    def std(self) -> list[float]:
+        """Per channel that the network sees, on the scale 0..1."""
+        return self._chosen("std")
+
+    def _chosen(self, name: str) -> list[float]:
+        by_channel = dict(zip(self.dataset["channels"], self.dataset[name], strict=True))
+        return [by_channel[channel] for channel in self.settings.channels]
+
+
+def create(path: Path, settings: Settings, dataset: Dataset, versions: Mapping[str, str]) -> Run:
+    """Makes the run folder with its config, and returns the run.
+
+    Raises:
+        InputError: there is a run already.
+    """
+    if (path / "config.json").exists():
+        raise InputError(f"{path} holds a run already: --resume continues it, --out DIR puts this one elsewhere")
+    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    saved = {**dataclasses.asdict(dataset), "path": os.fspath(dataset.path.absolute())}
+    del saved["shards"]
+    config = {
+        "format": FORMAT,
+        "settings": settings.to_json(),
+        "dataset": saved,
+        "versions": dict(versions),
+        "git_commit": git_commit(),
+        "command": sys.argv,
+    }
+    write_json(path / "config.json", config)
+    return open_run(path)
+
+
+def open_run(path: Path) -> Run:
+    """Returns the run in the folder `path`.
+
+    Raises:
+        MissingError: there is none.
+        InputError: its config is not one of ours.
+    """
+    file = path / "config.json"
+    if not file.exists():
+        raise MissingError(f"no run in {path} (no config.json): 'python -m model.train --out {path}' makes one")
+    config = settings_module.read_config(file)
+    if config.get("format") != FORMAT:
+        raise InputError(f"{file}: format {config.get('format')}, expected {FORMAT}")
+    settings = settings_module.from_json(config["settings"], str(file))
+    return Run(path=path, settings=settings, dataset=config["dataset"], config=config)
+
+
+def load_classifier(run: Run) -> Any:
+    """Returns the run's classifier (see `classifier.build`) with the weights of its best checkpoint.
+
+    Raises:
+        MissingError: the run has not finished an epoch.
+    """
+    from model import classifier
+
+    if not run.best.exists():
+        raise MissingError(f"run {run.path} has no checkpoint: no epoch of it was finished")
+    model = classifier.build(run.settings, run.mean, run.std, num_classes=len(run.dataset["class_names"]))
+    model.load_weights(run.best)
+    return model
+
+
+def default_path(settings: Settings, *, smoke: bool, resume: bool, root: Path = Path("runs")) -> Path:
+    """Returns `runs/<preset>-<number>`: the next free number, or the highest one there is if to be resumed.
+
+    Raises:
+        MissingError: nothing to resume.
+    """
+    stem = f"{settings.preset}-smoke" if smoke else settings.preset
+    taken = [int(path.name[len(stem) + 1 :]) for path in root.glob(f"{stem}-*") if path.name[len(stem) + 1 :].isdigit()]
+    if resume and not taken:
+        raise MissingError(f"no run of {stem} in {root} to resume: --out says where it is")
+    return root / f"{stem}-{max(taken, default=0) + (0 if resume else 1)}"
+
+
+def git_commit() -> str | None:
+    """Returns the commit of the source code, with `+` if files differ from it; `None` outside a repository."""
+    source = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=source, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "."], cwd=source, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` so that a reader sees the old file or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    temporary.replace(path)
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Adds one row to a CSV file, with a header if it is the first."""
+    new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file; none if there is no file."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def drop_rows_after(path: Path, step: int) -> None:
+    """Deletes the rows of steps after `step`: a run that was killed there will write them again."""
+    rows = read_rows(path)
+    kept: Sequence[dict[str, str]] = [row for row in rows if _is_complete(row) and int(row["step"]) <= step]
+    if len(kept) < len(rows):
+        path.unlink()
+        for row in kept:
+            append_row(path, row)
+
+
+def _is_complete(row: Mapping[str, str | None]) -> bool:
+    return None not in row.values() and str(row["step"]).isdigit()

@@ -1,0 +1,131 @@
+"""The command `python -m model.train`: what to train, on which dataset, into which folder."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from model import errors, presets
+from model import settings as settings_module
+from model.settings import Settings
+
+# Everything else is imported when it is needed: `--help` answers at once.
+
+DEFAULT_PRESET = "stacked-256"
+
+
+def _channels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    return tuple(value.replace(" ", "").split(",")) if value else None
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--preset", type=click.Choice(presets.NAMES), help=f"Named experiment.  [default: {DEFAULT_PRESET}]")
+@click.option("--smoke", is_flag=True, help="The same, small enough for about a minute on two cores.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where TFDS datasets lie.  [default: build/synthetic if it is there, else TFDS's own]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/PRESET-NUMBER]")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the newest of this preset.")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="JSON file of settings; options given here win."
+)
+@click.option("--epochs", type=int)
+@click.option("--batch-size", type=int)
+@click.option("--learning-rate", type=float)
+@click.option("--seed", type=int)
+@click.option("--channels", callback=_channels, help="Like green or green,blue,red.")
+@click.option("--weights", help="imagenet, or a file of weights of keras.applications.ResNet50.")
+@click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]))
+@click.option("--save-every", type=int, help="Steps between checkpoints, beside one per epoch.")
+def main(
+    preset: str | None,
+    smoke: bool,
+    data_dir: Path | None,
+    out: Path | None,
+    resume: bool,
+    config_path: Path | None,
+    **options: Any,
+) -> None:
+    """Train a multi-label classifier from the published shards.
+
+    Typed without options, it trains the paper's fourth model on the dataset that `make shards` built.
+    KERAS_BACKEND=tensorflow, jax or torch chooses what computes.
+
+    \b
+    python -m model.train --smoke                  does everything work?
+    python -m model.train --preset best            the strongest
+    python -m model.train --resume --out RUN       go on with a killed run
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    with _one_line_errors():
+        if resume:
+            out, settings = _resumed(out, preset, smoke, config_path, given)
+        else:
+            settings = chosen_settings(preset, smoke, config_path, given)
+        _train(settings, data_dir, out, smoke=smoke, resume=resume)
+
+
+def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]) -> Settings:
+    """Returns the settings: the preset's, made small for `smoke`, then those of the file, then those `given`."""
+    values = settings_module.read_config(config_path) if config_path else {}
+    settings = presets.load(preset or values.get("preset") or DEFAULT_PRESET)
+    settings = settings_module.smoke(settings) if smoke else settings
+    settings = settings_module.override(settings, {**values, "preset": settings.preset}, str(config_path))
+    return settings_module.override(settings, given, "command line")
+
+
+def _resumed(
+    out: Path | None, preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]
+) -> tuple[Path, Settings]:
+    """Returns folder and settings of the run to go on with; refuses what was asked for if it differs."""
+    from model import runs
+
+    name = presets.load(preset or DEFAULT_PRESET)
+    out = out or runs.default_path(name, smoke=smoke, resume=True)
+    saved = runs.open_run(out).settings
+    if preset or smoke or config_path:
+        asked = chosen_settings(preset or saved.preset, smoke, config_path, given)
+    else:
+        asked = settings_module.override(saved, given, "command line")
+    changed = settings_module.differences(saved, asked)
+    if changed:
+        raise errors.InputError(f"cannot resume {out} with another config: {'; '.join(changed)}")
+    return out, saved
+
+
+def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke: bool, resume: bool) -> None:
+    from model import backend
+
+    backend.start()
+    from model import input_pipeline, loop, runs
+
+    dataset = input_pipeline.open_dataset(data_dir or input_pipeline.default_data_dir(settings.size), settings.size)
+    click.echo(f"dataset {dataset.describe()}")
+    input_pipeline.check_batch_size(dataset, settings.batch_size, settings.limit_examples)
+    if resume:
+        run = runs.open_run(out)
+        input_pipeline.check_same(dataset, run.dataset, run.path)
+    else:
+        path = out or runs.default_path(settings, smoke=smoke, resume=False)
+        run = runs.create(path, settings, dataset, backend.versions())
+    click.echo(f"run {run.path} ({settings.preset})")
+    loop.train(run, dataset, resume=resume, say=click.echo)
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Shows what is expected to go wrong as a message and exit code 1; defects keep their traceback."""
+    try:
+        yield
+    except errors.EXPECTED as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise click.ClickException("stopped; --resume goes on from the last checkpoint") from None
+
+
+if __name__ == "__main__":
+    main()
