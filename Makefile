@@ -25,7 +25,7 @@ LADDER_ARGS ?= --budget 6000 --downsample 4
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train ladder test test-full lint clean
+.PHONY: help install shards train ladder test test-torch test-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,13 @@ ladder: $(STAMP) ## the five models with equal budgets on a synthetic atlas: sma
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
 
+# Torch's compiler and TensorFlow each bring an LLVM, and some pairs of versions abort when both are loaded;
+# the trainer does not use that compiler.
+test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss (downloads 3 GB)
+	$(MAKE) install VENV=$(VENV)-torch EXTRAS=dev,torch
+	$(VENV)-torch/bin/pip uninstall --quiet --yes triton
+	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/test_model_backends.py
+
 test-full: $(STAMP) ## build a full-size stand-in: time, memory, three kills (20 minutes, 20 GB of disk)
 	$(BIN)/python -m pytest -m full -s tests/test_full_size.py
 
@@ -71,4 +78,4 @@ lint: $(STAMP) ## check style (ruff) and types (mypy)
 	$(BIN)/mypy
 
 clean: ## remove what was built here, and the environment
-	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build $(VENV) $(VENV)-torch *.egg-info .pytest_cache .mypy_cache .ruff_cache
