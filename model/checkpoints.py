@@ -36,7 +36,7 @@ def save(path: Path, trainee: keras.Model, position: Position) -> None:
     Raises:
         FloatingPointError: a weight is not a finite number; the file at `path` stays as it was.
     """
-    arrays = {key: np.asarray(keras.ops.convert_to_numpy(variable.value)) for key, variable in _state(trainee)}
+    arrays = {key: as_array(variable) for key, variable in _state(trainee)}
     if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
         raise FloatingPointError("weights are not finite")
     temporary = path.with_name(f".{path.name}.tmp")
@@ -85,7 +85,7 @@ def averaged(trainee: keras.Model) -> Iterator[None]:
         yield
         return
     variables = trainee.trainable_variables
-    live = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+    live = [as_array(variable) for variable in variables]
     optimizer.put_averages(variables)
     try:
         yield
@@ -94,7 +94,14 @@ def averaged(trainee: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
+def as_array(variable: Any) -> np.ndarray:
+    """Returns a copy of the variable's value, that of the first device if several hold one each."""
+    return np.array(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
+
+
 def _state(trainee: keras.Model) -> list[tuple[str, Any]]:
     """Returns every variable that a step reads: weights, moving statistics, random state, optimiser, loss so far."""
     groups = {"model": trainee.variables, "optimizer": trainee.optimizer.variables, "loss": trainee.metrics_variables}
-    return [(f"{group}/{index:04d}", variable) for group, found in groups.items() for index, variable in enumerate(found)]
+    return [
+        (f"{group}/{index:04d}", variable) for group, found in groups.items() for index, variable in enumerate(found)
+    ]

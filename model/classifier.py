@@ -12,9 +12,7 @@ from model.clock import Clock, timed
 from model.settings import Settings
 
 
-def build(
-    settings: Settings, mean: Sequence[float], std: Sequence[float], *, num_classes: int = 28
-) -> keras.Model:
+def build(settings: Settings, mean: Sequence[float], std: Sequence[float], *, num_classes: int = 28) -> keras.Model:
     """Returns the classifier: images `[B, S, S, C]` on the scale 0..255, any type, to logits float32 `[B, 28]`.
 
     `mean` and `std` are those of the chosen channels on the scale 0..1. Normalisation is a layer of it, so the
@@ -36,6 +34,7 @@ def build(
         width=settings.width,
         extra_conv=settings.extra_conv,
         prior=settings.prior,
+        norm_momentum=settings.norm_momentum,
     )
     return keras.Model(images, body(x), name="classifier")
 

@@ -18,17 +18,21 @@ from model.settings import CHANNELS
 NAME = "hpa_stacked"
 NUM_CLASSES = 28
 
-# Sixteen shards in turn, sixteen records each: neighbours in a shard are shuffled already, and long runs
-# keep the readers from waking for every record.
+# Sixteen shards in turn, sixteen records each: records lie in random order in their shard already, and runs
+# of them keep the readers from being woken for every single one.
 CYCLE_LENGTH = 16
 BLOCK_LENGTH = 16
+
+# Of reading: larger ones are slower, because they no longer fit the processor's cache.
+BUFFER_BYTES = 256 << 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """A published dataset, checked: what its metadata says, and where its shards lie.
 
-    `mean` and `std` are per channel over train on the scale 0..1, in the order of `channels`.
+    `mean` and `std` are per channel over train on the scale 0..1, in the order of `channels`. Storage order is
+    shard by shard.
     """
 
     path: Path
@@ -40,6 +44,7 @@ class Dataset:
     fingerprint: str
     synthetic: bool
     shards: dict[str, tuple[str, ...]]
+    shard_lengths: dict[str, tuple[int, ...]]
     num_examples: dict[str, int]
 
     def describe(self) -> str:
@@ -110,6 +115,7 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
         fingerprint=metadata["fingerprint"],
         synthetic=bool(metadata.get("synthetic")),
         shards={name: tuple(map(str, split.filepaths)) for name, split in info.splits.items()},
+        shard_lengths={name: tuple(split.shard_lengths) for name, split in info.splits.items()},
         num_examples={name: split.num_examples for name, split in info.splits.items()},
     )
 
@@ -149,21 +155,34 @@ def check_same(dataset: Dataset, saved: dict[str, Any], run: Path) -> None:
 class Order:
     """Which examples an epoch shows, in which order: the same seed and epoch, the same batches.
 
-    `factors` are repeat factors, one per example of train in storage order, or `None`.
+    `factors` are repeat factors, one per example of train in storage order, or `None`. Of these, only the first
+    `limit` are shown, if there is one.
     """
 
     seed: int
     buffer: int
     factors: np.ndarray | None = None
+    limit: int | None = None
 
-    def seeds(self, epoch: int) -> tuple[int, int]:
-        """Returns two seeds of the epoch: one for the order, one for the rounding of repeat factors."""
-        first, second = np.random.SeedSequence([self.seed, epoch]).generate_state(2)
-        return int(first), int(second)
+    def repeats(self, epoch: int, num_examples: int) -> np.ndarray:
+        """Returns how often each example is shown in the epoch: int64 `[N]`, on average over epochs `factors`."""
+        repeats = np.ones(num_examples, np.int64)
+        if self.factors is not None:
+            repeats[: len(self.factors)] = rounded_repeats(self.factors, self._rng(epoch, 0))
+        if self.limit is not None:
+            repeats[self.limit :] = 0
+        return repeats
 
-    def repeats(self, epoch: int) -> np.ndarray | None:
-        """Returns how often each example is shown in the epoch: int64 `[N]`, mean as near as can be `factors`."""
-        return None if self.factors is None else rounded_repeats(self.factors, self.seeds(epoch)[1])
+    def shards(self, epoch: int, num_shards: int) -> np.ndarray:
+        """Returns the order in which the shards are opened: int64 `[num_shards]`."""
+        return self._rng(epoch, 1).permutation(num_shards)
+
+    def shuffle_seed(self, epoch: int) -> int:
+        """Returns the seed of the shuffle buffer."""
+        return int(self._rng(epoch, 2).integers(1 << 31))
+
+    def _rng(self, epoch: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, purpose])
 
 
 def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
@@ -177,18 +196,27 @@ def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
     return np.maximum(1.0, (label_vectors * per_class).max(axis=1))
 
 
-def rounded_repeats(factors: np.ndarray, seed: int) -> np.ndarray:
+def rounded_repeats(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns whole numbers, int64 `[N]`, rounded up with the probability of the fractional part."""
     whole = np.floor(factors)
-    draws = np.random.default_rng(seed).random(len(factors))
+    draws = rng.random(len(factors))
     return (whole + (draws < factors - whole)).astype(np.int64)
 
 
-def num_steps(dataset: Dataset, order: Order, epoch: int, batch_size: int, limit: int | None = None) -> int:
+def num_steps(dataset: Dataset, order: Order, epoch: int, batch_size: int) -> int:
     """Returns the number of full batches in the epoch; a rest smaller than a batch is left for other epochs."""
-    repeats = order.repeats(epoch)
-    shown = int(repeats.sum()) if repeats is not None else _limited(dataset, "train", limit)
-    return shown // batch_size
+    return int(order.repeats(epoch, dataset.num_examples["train"]).sum()) // batch_size
+
+
+def check_splits(dataset: Dataset) -> None:
+    """Refuses a dataset too small to have something in every split.
+
+    Raises:
+        InputError: no train, dev or test.
+    """
+    empty = [split for split in ("train", "dev", "test") if not dataset.num_examples.get(split)]
+    if empty:
+        raise InputError(f"dataset {dataset.path}: nothing in {', '.join(empty)}; build it from more examples")
 
 
 def check_batch_size(dataset: Dataset, batch_size: int, limit: int | None = None) -> None:
@@ -210,17 +238,17 @@ def train_batches(
     channels: Sequence[str],
     batch_size: int,
     skip: int = 0,
-    limit: int | None = None,
 ) -> Any:
     """Returns a `tf.data.Dataset` of the epoch's batches, without the first `skip` of them.
 
     Each is a pair of images, uint8 `[B, S, S, C]` with the channels asked for, and label vectors, float32
     `[B, 28]` of 0 and 1.
     """
-    steps = num_steps(dataset, order, epoch, batch_size, limit)
-    records = _repeated(_serialised(dataset, "train", limit), order.repeats(epoch))
+    steps = num_steps(dataset, order, epoch, batch_size)
     # Shuffled before they are parsed: a serialised record is one string to pass on, and 256 KiB, not 1 MiB.
-    records = records.shuffle(order.buffer, seed=order.seeds(epoch)[0], reshuffle_each_iteration=False)
+    records = _in_order(dataset, order, epoch).shuffle(
+        order.buffer, seed=order.shuffle_seed(epoch), reshuffle_each_iteration=False
+    )
     # Skipped before they are parsed: what a killed run has seen costs reading only.
     batches = records.batch(batch_size, drop_remainder=True).take(steps).skip(skip)
     return _parsed(batches, dataset, channels, pairs=True).apply(_tail(steps - skip))
@@ -234,7 +262,7 @@ def eval_batches(
     uint8 `[B, S, S, C]`; `read_labels` and `read_ids` give what belongs to them, in the same order.
     """
     num = _limited(dataset, split, limit)
-    batches = _serialised(dataset, split, limit).batch(batch_size)
+    batches = _stored(dataset, split, limit).batch(batch_size)
     return _parsed(batches, dataset, channels, pairs=False).apply(_tail(-(-num // batch_size)))
 
 
@@ -254,28 +282,39 @@ def _limited(dataset: Dataset, split: str, limit: int | None) -> int:
     return num if limit is None else min(num, limit)
 
 
-def _serialised(dataset: Dataset, split: str, limit: int | None) -> Any:
-    """Returns the serialised records of the split: always in the same order, whatever the number of threads."""
+def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
+    """Returns the serialised records of the split in storage order: shard by shard."""
     import tensorflow as tf
 
-    files = tf.data.Dataset.from_tensor_slices(list(dataset.shards[split]))
-    records = files.interleave(
-        lambda path: tf.data.TFRecordDataset(path, buffer_size=4 << 20),
-        cycle_length=min(CYCLE_LENGTH, len(dataset.shards[split])),
+    records = tf.data.TFRecordDataset(list(dataset.shards[split]), buffer_size=BUFFER_BYTES)
+    return records if limit is None else records.take(limit)
+
+
+def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
+    """Returns the serialised records of train, several shards in turn, each as often as it is to be shown."""
+    import tensorflow as tf
+
+    chosen = order.shards(epoch, len(dataset.shards["train"]))
+    paths = np.array(dataset.shards["train"])[chosen]
+    lengths = np.array(dataset.shard_lengths["train"])
+    starts = (np.cumsum(lengths) - lengths)[chosen]
+    repeats = order.repeats(epoch, dataset.num_examples["train"])
+    times = tf.constant(repeats)
+
+    def read(path: Any, start: Any, length: Any) -> Any:
+        records = tf.data.TFRecordDataset(path, buffer_size=BUFFER_BYTES)
+        if (repeats == 1).all():
+            return records
+        counted = tf.data.Dataset.zip(records, tf.data.Dataset.from_tensor_slices(times[start : start + length]))
+        return counted.flat_map(lambda record, num: tf.data.Dataset.from_tensors(record).repeat(num))
+
+    return tf.data.Dataset.from_tensor_slices((paths, starts, lengths[chosen])).interleave(
+        read,
+        cycle_length=min(CYCLE_LENGTH, len(paths)),
         block_length=BLOCK_LENGTH,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    return records if limit is None else records.take(limit)
-
-
-def _repeated(records: Any, repeats: np.ndarray | None) -> Any:
-    import tensorflow as tf
-
-    if repeats is None:
-        return records
-    counted = tf.data.Dataset.zip(records, tf.data.Dataset.from_tensor_slices(repeats))
-    return counted.flat_map(lambda record, times: tf.data.Dataset.from_tensors(record).repeat(times))
 
 
 def _parsed(batches: Any, dataset: Dataset, channels: Sequence[str], *, pairs: bool) -> Any:
@@ -289,8 +328,8 @@ def _parsed(batches: Any, dataset: Dataset, channels: Sequence[str], *, pairs: b
 
     def parse(serialised: Any) -> Any:
         parsed = tf.io.parse_example(serialised, features)
-        flat = tf.io.decode_raw(parsed["image"], tf.uint8, fixed_length=int(np.prod(shape)))
-        images = tf.reshape(flat, (-1, *shape))
+        # Without `fixed_length`, which would pad a record that is too short, and be silent about it.
+        images = tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), (-1, *shape))
         if chosen != list(range(shape[-1])):
             images = tf.gather(images, chosen, axis=-1)
         return (images, _label_vectors(parsed["labels"])) if pairs else images
@@ -327,5 +366,5 @@ def _ids_and_labels(dataset: Dataset, split: str, limit: int | None) -> Iterator
         parsed = tf.io.parse_example(serialised, features)
         return parsed["id"], tf.cast(_label_vectors(parsed["labels"]), tf.uint8)
 
-    batches = _serialised(dataset, split, limit).batch(64).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = _stored(dataset, split, limit).batch(64).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
     yield from batches.as_numpy_iterator()

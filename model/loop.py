@@ -56,13 +56,13 @@ def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, say: Callabl
 def prepare(run: runs.Run, dataset: Dataset, num_devices: int, say: Callable[[str], None]) -> Session:
     """Returns everything the loop needs, at the start of the run, with the first checkpoint written."""
     settings = run.settings
+    input_pipeline.check_splits(dataset)
     input_pipeline.check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if settings.batch_size % num_devices:
         raise InputError(f"a batch of {settings.batch_size} cannot be shared by {num_devices} devices")
     order = make_order(run, dataset)
     num_steps = [
-        input_pipeline.num_steps(dataset, order, epoch, settings.batch_size, settings.limit_examples)
-        for epoch in range(settings.epochs)
+        input_pipeline.num_steps(dataset, order, epoch, settings.batch_size) for epoch in range(settings.epochs)
     ]
     position, clock, events = Position(), Clock(), Events(run.path / "events")
     trainee = make_trainee(run, num_steps, clock)
@@ -82,14 +82,14 @@ def make_order(run: runs.Run, dataset: Dataset) -> Order:
     if settings.oversample:
         labels = input_pipeline.read_labels(dataset, "train", settings.limit_examples)
         factors = input_pipeline.repeat_factors(labels, settings.oversample)
-    return Order(settings.seed, settings.shuffle_buffer, factors)
+    return Order(settings.seed, settings.shuffle_buffer, factors, settings.limit_examples)
 
 
 def make_trainee(run: runs.Run, num_steps: list[int], clock: Clock) -> classifier.Trainee:
     """Returns the model with its optimiser, all variables made, pretrained weights copied in."""
     settings = run.settings
     model = classifier.build(settings, run.mean, run.std, num_classes=len(run.dataset["class_names"]))
-    if settings.weights:
+    if settings.weights and not run.last.exists():  # else the checkpoint brings the weights
         source = pretrained.source_model(settings.weights)
         pretrained.copy_weights(source, classifier.body(model), settings.channels)
     trainee = classifier.Trainee(model, settings, clock)
@@ -121,7 +121,6 @@ def train_epoch(session: Session, epoch: int, say: Callable[[str], None]) -> Non
         channels=settings.channels,
         batch_size=settings.batch_size,
         skip=at.step_in_epoch,
-        limit=settings.limit_examples,
     )
     session.trainee.fit(
         backend.prefetch_to_device(batches),

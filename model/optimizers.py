@@ -22,7 +22,7 @@ class _KeepsLiveWeights:
         super().finalize_variable_values(variables)  # type: ignore[misc]
         for variable in variables:
             # A copy: in JAX the two would share one buffer, which a step on the one gives away.
-            variable.assign(keras.ops.convert_to_numpy(variable.value))
+            variable.assign(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
 
 
 class Adam(_KeepsLiveWeights, keras.optimizers.Adam):

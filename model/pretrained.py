@@ -4,6 +4,7 @@ Layer by layer, by name. Only `conv1_conv` is adapted and only the output layer 
 mismatch is refused, because half a pretrained network trains worse than none and looks the same.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,10 +36,13 @@ def source_model(weights: str) -> keras.Model:
         raise MissingError(f"no weights file {weights}")
     for include_top in (False, True):
         model = keras.applications.ResNet50(weights=None, include_top=include_top)
-        try:
-            model.load_weights(weights)
-        except (ValueError, OSError, KeyError):
-            continue
+        # A file that fits only in part makes Keras warn, and leaves random weights: no better than an error.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                model.load_weights(weights)
+            except (ValueError, OSError, KeyError, UserWarning):
+                continue
         return model
     raise InputError(f"weights file {weights}: not weights of keras.applications.ResNet50")
 

@@ -62,7 +62,7 @@ class Recorder(keras.callbacks.Callback):
 
     def keep_window(self) -> None:
         """Remembers the loss so far that a checkpoint brought back: `fit` resets it at the start of an epoch."""
-        self._window = [keras.ops.convert_to_numpy(variable.value) for variable in self.model.metrics_variables]
+        self._window = [checkpoints.as_array(variable) for variable in self.model.metrics_variables]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         for variable, value in zip(self.model.metrics_variables, self._window or (), strict=False):

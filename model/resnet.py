@@ -53,6 +53,7 @@ def network(
     width: int = 64,
     extra_conv: bool = False,
     prior: float | None = None,
+    norm_momentum: float = MOMENTUM,
 ) -> keras.Model:
     """Returns a network from images, float `[B, H, W, C]`, to logits, float32 `[B, num_outputs]`.
 
@@ -73,7 +74,11 @@ def network(
     logits = layers.Dense(
         num_outputs, bias_initializer=keras.initializers.Constant(bias), dtype="float32", name="logits"
     )(x)
-    return keras.Model(inputs, logits, name="resnet")
+    model = keras.Model(inputs, logits, name="resnet")
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = norm_momentum
+    return model
 
 
 def _conv(x: Any, filters: int, kernel_size: int, *, name: str, stride: int = 1) -> Any:

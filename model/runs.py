@@ -1,12 +1,12 @@
 """What does a run leave behind, and how is it found again?
 
-    config.json                     settings, dataset, versions, git commit, command: all that repeats the run
-    steps.csv                       loss every few steps; the same rows whether or not the run was killed
-    metrics.csv                     one row per epoch: train and dev loss, dev macro F1, speed
-    events/                         the same for TensorBoard
-    checkpoints/last.npz            everything needed to go on: weights, optimiser, random state, position
-    checkpoints/best.weights.h5     the classifier's weights with the lowest dev loss (averaged ones, if averaged)
-    metrics.json                    train, dev and test by those weights, counts per class; written at the end
+config.json                     settings, dataset, versions, git commit, command: all that repeats the run
+steps.csv                       loss every few steps; the same rows whether or not the run was killed
+metrics.csv                     one row per epoch: train and dev loss, dev macro F1, speed
+events/                         the same for TensorBoard
+checkpoints/last.npz            everything needed to go on: weights, optimiser, random state, position
+checkpoints/best.weights.h5     the classifier's weights with the lowest dev loss (averaged ones, if averaged)
+metrics.json                    train, dev and test by those weights, counts per class; written at the end
 """
 
 import csv
@@ -82,7 +82,7 @@ def create(path: Path, settings: Settings, dataset: Dataset, versions: Mapping[s
         raise InputError(f"{path} holds a run already: --resume continues it, --out DIR puts this one elsewhere")
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
     saved = {**dataclasses.asdict(dataset), "path": os.fspath(dataset.path.absolute())}
-    del saved["shards"]
+    del saved["shards"], saved["shard_lengths"]
     config = {
         "format": FORMAT,
         "settings": settings.to_json(),

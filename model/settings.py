@@ -38,7 +38,7 @@ class Settings:
     """Images are averaged over boxes of so many pixels a side before the network."""
     oversample: float = 0.0
     """Threshold of the repeat factors: classes in fewer than this share of train are repeated; 0 is off."""
-    shuffle_buffer: int = 2048
+    shuffle_buffer: int = 1024
     """Serialised examples to draw the next one from: 256 KiB each at 256 x 256."""
     limit_examples: int | None = None
     """Look at no more than the first so many examples of each split."""
@@ -55,6 +55,8 @@ class Settings:
     width: int = 64
     extra_conv: bool = False
     """One more 3 x 3 convolution in each identity block."""
+    norm_momentum: float = 0.9
+    """Of the moving statistics of batch normalisation."""
     weights: str | None = None
     """`imagenet`, or a file of weights of `keras.applications.ResNet50`."""
     prior: float | None = None
@@ -91,12 +93,22 @@ class Settings:
             raise InputError(
                 f"channels {','.join(self.channels)!r}: expected some of {', '.join(CHANNELS)}, each at most once"
             )
-        for name in ("size", "downsample", "width", "epochs", "batch_size", "shuffle_buffer", "log_every", "save_every"):
+        for name in (
+            "size",
+            "downsample",
+            "width",
+            "epochs",
+            "batch_size",
+            "shuffle_buffer",
+            "log_every",
+            "save_every",
+        ):
             _check(getattr(self, name) >= 1, self, name, "1 or more")
         for name in ("oversample", "brightness", "mixup", "weight_decay", "warmup_epochs", "ema", "seed"):
             _check(getattr(self, name) >= 0, self, name, "0 or more")
         _check(self.learning_rate > 0, self, "learning_rate", "more than 0")
         _check(self.ema < 1, self, "ema", "less than 1")
+        _check(0 <= self.norm_momentum < 1, self, "norm_momentum", "at least 0 and less than 1")
         _check(self.brightness < 1, self, "brightness", "less than 1")
         _check(self.oversample <= 1, self, "oversample", "a share of at most 1")
         _check(self.limit_examples is None or self.limit_examples >= 1, self, "limit_examples", "1 or more")
@@ -156,18 +168,19 @@ def differences(old: Settings, new: Settings) -> list[str]:
 def smoke(settings: Settings) -> Settings:
     """Returns the same run, small enough for about a minute on two cores: same network, loss and augmentation.
 
-    Images are averaged down to 64 x 64 on the way into the network, and only the first 256 examples of each
+    Images are averaged down to 64 x 64 on the way into the network, and only the first 96 examples of each
     split are seen, for two epochs. It shows that everything works, not how well.
     """
     return dataclasses.replace(
         settings,
         downsample=max(1, settings.size // 64),
-        limit_examples=256,
+        limit_examples=96,
         epochs=2,
         batch_size=16,
         warmup_epochs=min(settings.warmup_epochs, 0.5),
-        # An average over a thousand steps would still be the random start after thirty.
-        ema=min(settings.ema, 0.9),
+        # Averages over many steps would still be the random start after a dozen.
+        ema=min(settings.ema, 0.5),
+        norm_momentum=0.5,
         # Nothing to download, and nothing that depends on the network.
         weights=None if settings.weights == "imagenet" else settings.weights,
         log_every=4,

@@ -105,6 +105,7 @@ def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke
 
     dataset = input_pipeline.open_dataset(data_dir or input_pipeline.default_data_dir(settings.size), settings.size)
     click.echo(f"dataset {dataset.describe()}")
+    input_pipeline.check_splits(dataset)
     input_pipeline.check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if resume:
         run = runs.open_run(out)

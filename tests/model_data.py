@@ -126,7 +126,15 @@ def _write_shard(path: Path, examples: list[tuple[str, np.ndarray, list[int]]]) 
             writer.write(record.SerializeToString())
 
 
-TINY = {"size": 32, "blocks": (1, 1, 1), "width": 8, "extra_conv": False, "epochs": 2, "oversample": 0.0, "augment": "none"}
+TINY = {
+    "size": 32,
+    "blocks": (1, 1, 1),
+    "width": 8,
+    "extra_conv": False,
+    "epochs": 2,
+    "oversample": 0.0,
+    "augment": "none",
+}
 
 
 def tiny_settings(**values: object):

@@ -13,6 +13,9 @@ from model.input_pipeline import Order
 pytest_plugins = ("model_fixtures",)
 
 
+SMALL = Shape(size=8, train=4, dev=2, test=2, num_shards=1)
+
+
 def batches(dataset, order=None, epoch=0, channels=CHANNELS, batch_size=16, **more):
     found = input_pipeline.train_batches(
         dataset, order or Order(seed=1, buffer=64), epoch, channels=channels, batch_size=batch_size, **more
@@ -54,6 +57,20 @@ def test_skipping_batches_leaves_the_rest_as_it_was(tiny_dataset, factors):
     assert keys(batches(tiny_dataset, order, epoch=2, skip=5)) == keys(batches(tiny_dataset, order, epoch=2))[5 * 16 :]
 
 
+def test_a_record_of_another_size_than_the_metadata_says_is_an_error(tmp_path):
+    import tensorflow as tf
+
+    path = write_dataset(tmp_path, SMALL)
+    (shard,) = path.glob("*train*")
+    record = tf.train.Example.FromString(next(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()))
+    record.features.feature["image"].bytes_list.value[0] = b"short"
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        for _ in range(4):
+            writer.write(record.SerializeToString())
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        batches(input_pipeline.open_version(path), batch_size=4)
+
+
 @pytest.mark.parametrize("channels", [["green"], ["green", "blue", "red"], CHANNELS])
 def test_channels_come_in_the_order_asked_for(tiny_dataset, channels):
     whole = batches(tiny_dataset)[0][0]
@@ -69,7 +86,9 @@ def test_a_rest_smaller_than_a_batch_is_left_for_another_epoch(tiny_dataset):
 
 
 def test_a_limited_epoch_sees_only_the_first_examples(tiny_dataset):
-    assert len(batches(tiny_dataset, limit=64)) == 4
+    found = keys(batches(tiny_dataset, Order(seed=1, buffer=64, limit=64)))
+    stored = input_pipeline.eval_batches(tiny_dataset, "train", channels=CHANNELS, batch_size=64, limit=64)
+    assert sorted(found) == sorted(image.tobytes() for image in next(stored.as_numpy_iterator()))
     assert len(input_pipeline.read_labels(tiny_dataset, "dev", limit=10)) == 10
 
 
@@ -100,11 +119,12 @@ def test_repeat_factors_are_those_of_lvis():
 
 def test_repeat_factors_are_rounded_up_as_often_as_their_fraction_says():
     factors = np.full(20_000, 2.3)
-    repeats = input_pipeline.rounded_repeats(factors, seed=4)
+    repeats = input_pipeline.rounded_repeats(factors, np.random.default_rng(4))
     assert set(repeats) == {2, 3}
     assert repeats.mean() == pytest.approx(2.3, abs=0.02)
-    assert (input_pipeline.rounded_repeats(factors, seed=4) == repeats).all()
-    assert (input_pipeline.rounded_repeats(factors, seed=5) != repeats).any()
+    order = Order(seed=4, buffer=1, factors=factors)
+    assert (order.repeats(0, 20_000) == order.repeats(0, 20_000)).all()
+    assert (order.repeats(0, 20_000) != order.repeats(1, 20_000)).any()
 
 
 def test_examples_are_shown_as_often_as_their_factors_say(tiny_dataset):
@@ -130,11 +150,10 @@ def test_a_missing_dataset_is_refused_with_how_to_build_one(tmp_path, tiny_data_
     with pytest.raises(MissingError) as caught:
         input_pipeline.open_dataset(tmp_path, 256)
     assert str(caught.value) == message
-    with pytest.raises(MissingError, match=r"hpa_stacked/128 in .* \(size 32 is there\): 'make shards SIZE=128' builds"):
+    with pytest.raises(
+        MissingError, match=r"hpa_stacked/128 in .* \(size 32 is there\): 'make shards SIZE=128' builds"
+    ):
         input_pipeline.open_dataset(tiny_data_dir, 128)
-
-
-SMALL = Shape(size=8, train=4, dev=2, test=2, num_shards=1)
 
 
 @pytest.mark.parametrize(
@@ -190,3 +209,9 @@ def test_another_dataset_than_the_runs_is_refused(tmp_path, tiny_dataset):
     saved["class_names"] = ["Nucleoplasm", *saved["class_names"][1:]]
     with pytest.raises(InputError, match="class 0 is 'class 0', but 'Nucleoplasm' in run runs/x$"):
         input_pipeline.check_same(tiny_dataset, saved, "runs/x")
+
+
+def test_a_dataset_without_dev_is_refused(tmp_path):
+    path = write_dataset(tmp_path, Shape(size=8, train=4, dev=0, test=2, num_shards=1))
+    with pytest.raises(InputError, match=rf"^dataset {path}: nothing in dev; build it from more examples$"):
+        input_pipeline.check_splits(input_pipeline.open_version(path))

@@ -8,7 +8,9 @@ from model.errors import InputError, MissingError
 
 backend.start()
 
+import h5py  # noqa: E402
 import keras  # noqa: E402
+from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
 
 from model import pretrained, resnet  # noqa: E402
 
@@ -27,19 +29,22 @@ def source() -> keras.Model:
     return model
 
 
-def test_resnet50_has_the_published_number_of_parameters():
+@pytest.fixture(scope="module")
+def four_channels() -> keras.Model:
+    return resnet.network((64, 64, 4), 28)
+
+
+def test_resnet50_has_the_published_number_of_parameters(four_channels):
     body = resnet.network((64, 64, 3), 1000)
     assert body.count_params() == 25_636_712
-    assert body.count_params() - body.get_layer("logits").count_params() == 23_587_712
+    without_top = body.count_params() - body.get_layer("logits").count_params()
+    assert without_top == 23_587_712
+    # A fourth channel adds a fourth kernel, and nothing else.
+    assert four_channels.count_params() == without_top + 7 * 7 * 64 + 2049 * 28
 
 
-def test_a_fourth_channel_adds_a_fourth_kernel_and_nothing_else():
-    three, four = resnet.network((64, 64, 3), 28), resnet.network((64, 64, 4), 28)
-    assert four.count_params() - three.count_params() == 7 * 7 * 64
-
-
-def test_the_papers_variant_has_one_more_convolution_in_each_identity_block():
-    plain, variant = (resnet.network((64, 64, 4), 28, extra_conv=extra) for extra in (False, True))
+def test_the_papers_variant_has_one_more_convolution_in_each_identity_block(four_channels):
+    plain, variant = four_channels, resnet.network((64, 64, 4), 28, extra_conv=True)
     kernels = [sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers) for model in (plain, variant)]
     assert kernels == [53, 53 + 12]
     more = sum(num * (9 * f * f + f + 4 * f) for num, f in ((2, 64), (3, 128), (5, 256), (2, 512)))
@@ -66,10 +71,9 @@ def test_the_fourth_channel_starts_from_the_mean_and_activations_keep_their_size
     np.testing.assert_allclose(adapted.sum(2), kernel.sum(2) * pretrained.SOURCE_SCALE, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("channels", [("green",), ("green", "blue", "red"), CHANNELS])
-def test_weights_fit_any_number_of_channels(source, channels):
-    body = resnet.network((64, 64, len(channels)), 28)
-    pretrained.copy_weights(source, body, channels)
+def test_everything_but_the_first_kernel_is_copied_as_it_is(source, four_channels):
+    body = four_channels
+    pretrained.copy_weights(source, body, CHANNELS)
     theirs, ours = source.get_layer("conv5_block3_3_conv"), body.get_layer("conv5_block3_3_conv")
     assert all((a == b).all() for a, b in zip(theirs.get_weights(), ours.get_weights(), strict=True))
 
@@ -88,9 +92,15 @@ def test_any_other_mismatch_is_refused(source, options, message):
         pretrained.copy_weights(source, body, CHANNELS)
 
 
-def test_a_weights_file_of_keras_applications_is_read(source, tmp_path):
-    source.save_weights(tmp_path / "own.weights.h5")
-    read = pretrained.source_model(str(tmp_path / "own.weights.h5"))
+@pytest.mark.parametrize("name", ["own.weights.h5", "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"])
+def test_a_weights_file_of_keras_applications_is_read(source, tmp_path, name):
+    path = tmp_path / name
+    if name.endswith(".weights.h5"):
+        source.save_weights(path)
+    else:  # the form in which ImageNet's are published
+        with h5py.File(path, "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, source)
+    read = pretrained.source_model(str(path))
     one, other = (model.get_layer("conv1_conv").get_weights()[0] for model in (source, read))
     assert (one == other).all()
 

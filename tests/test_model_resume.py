@@ -41,7 +41,9 @@ class CrashError(Exception):
 def comparable(run: runs.Run) -> list:
     """Everything a run writes down, except how fast it was."""
     rows = runs.read_rows(run.metrics_csv)
-    timeless = [{k: v for k, v in row.items() if k not in ("seconds", "examples_per_second", "waiting")} for row in rows]
+    timeless = [
+        {k: v for k, v in row.items() if k not in ("seconds", "examples_per_second", "waiting")} for row in rows
+    ]
     return [runs.read_rows(run.steps_csv), timeless, json.loads(run.metrics_json.read_text())]
 
 
@@ -95,7 +97,9 @@ def test_a_killed_process_goes_on_as_if_nothing_had_happened(tiny_data_dir, undi
     config = tmp_path / "config.json"
     config.write_text(json.dumps({k: v for k, v in tiny_settings(**HARD).to_json().items() if k != "preset"}))
     command = [sys.executable, "-m", "model.train", "--data-dir", str(tiny_data_dir), "--out", str(path)]
-    process = subprocess.Popen([*command, "--config", str(config)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "--config", str(config)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     wait_for_rows(path / "steps.csv", 2, process)
     process.send_signal(signal.SIGKILL)
     process.wait()

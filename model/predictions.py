@@ -1,0 +1,92 @@
+"""How are predictions written down, row by row, so that any number of them fits?"""
+
+import contextlib
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model.errors import InputError
+
+Write = Callable[[Sequence[str], np.ndarray], None]
+
+
+def check_name(path: Path) -> None:
+    """Refuses a table that is neither CSV nor Parquet.
+
+    Raises:
+        InputError: by its ending.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path}: expected a name that ends in .csv or .parquet")
+
+
+@contextlib.contextmanager
+def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
+    """Yields `write(ids, probabilities)`, which adds rows: `Id` and one column for each class.
+
+    The file appears when all is written.
+    """
+    check_name(path)
+    table = _parquet if path.suffix == ".parquet" else _csv
+    with _replacing(path) as temporary, table(temporary, class_names) as write:
+        yield write
+
+
+@contextlib.contextmanager
+def submission(path: Path) -> Iterator[Write]:
+    """Yields `write(ids, predicted)`, bool `[N, 28]`, which adds rows in Kaggle's form: `Id,Predicted`.
+
+    `Predicted` are class ids with spaces between; nothing, where no class is predicted.
+    """
+    with _replacing(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["Id", "Predicted"])
+
+        def write(ids: Sequence[str], predicted: np.ndarray) -> None:
+            rows = (" ".join(map(str, np.flatnonzero(row))) for row in predicted)
+            writer.writerows(zip(ids, rows, strict=True))
+
+        yield write
+
+
+@contextlib.contextmanager
+def _csv(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["Id", *class_names])
+
+        def write(ids: Sequence[str], rows: np.ndarray) -> None:
+            # The shortest text that reads back as the same float32.
+            writer.writerows([one, *map(str, row)] for one, row in zip(ids, rows.astype(np.float32), strict=True))
+
+        yield write
+
+
+@contextlib.contextmanager
+def _parquet(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise InputError(f"{path}: Parquet needs pyarrow, which is not installed; .csv does without") from None
+    schema = pa.schema([("Id", pa.string()), *((name, pa.float32()) for name in class_names)])
+    with parquet.ParquetWriter(path, schema) as writer:
+
+        def write(ids: Sequence[str], rows: np.ndarray) -> None:
+            columns = [pa.array(list(ids), pa.string()), *(pa.array(column, pa.float32()) for column in rows.T)]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+        yield write
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
