@@ -20,6 +20,7 @@ DATA_DIR ?= $(if $(TFDS_DATA_DIR),$(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
 endif
 PRESET   ?= stacked-256
 TRAIN_ARGS ?= --smoke
+RUN      ?= $(patsubst %/config.json,%,$(firstword $(shell ls -t runs/*/config.json 2>/dev/null)))
 LADDER_NUM ?= 1120
 LADDER_ARGS ?= --budget 6000 --downsample 4
 ARGS     ?=
@@ -39,7 +40,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train ladder test test-torch test-full test-cluster lint clean
+.PHONY: help install shards train evaluate report ladder test test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,7 @@ help: ## show this list
 	@echo "       RUNNER=DataflowRunner PROJECT= REGION= TEMP=gs://...   on Dataflow (docs/dataflow.md)"
 	@echo "       ARGS='--on-error quarantine'   any other option of 'python -m pipeline shards'"
 	@echo "  make train PRESET=best TRAIN_ARGS=   the whole of a preset: see 'python -m model.train --help'"
+	@echo "  make report RUN=runs/best-1          the run to show; by default the newest"
 
 install: $(STAMP) ## make the environment in .venv (the other targets do it by themselves)
 
@@ -70,6 +72,12 @@ endif
 train: $(STAMP) ## train on what `make shards` built: the small form by default
 	$(BIN)/python -m model.train --preset $(PRESET) $(TRAIN_ARGS) --data-dir '$(DATA_DIR)'
 
+evaluate: $(STAMP) ## score RUN (by default the newest in runs/): error bars, thresholds, what each channel adds
+	$(BIN)/python -m model.evaluate '$(or $(RUN),$(error no run in runs/: 'make train' makes one))' $(ARGS)
+
+report: $(STAMP) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
+	$(BIN)/python -m model.report $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
+
 ladder: $(STAMP) ## the five models with equal budgets on a synthetic atlas: small form, tens of minutes on a CPU
 	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) --balanced
 	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM)
@@ -84,6 +92,14 @@ test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss (downlo
 	$(MAKE) install VENV=$(VENV)-torch EXTRAS=dev,torch
 	$(VENV)-torch/bin/pip uninstall --quiet --yes triton
 	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/test_model_backends.py
+
+bench: ## measure building, reading, planning, resuming beside the peers (minutes; downloads 3 GB)
+	$(MAKE) install VENV=$(VENV)-bench EXTRAS=dev,bench
+	$(VENV)-bench/bin/pip uninstall --quiet --yes triton
+	$(VENV)-bench/bin/python -m bench run --out build/bench.json $(ARGS)
+
+bench-full: ## the same with all 31,072 examples, the curve, and plans of up to 10 million rows (hours)
+	$(MAKE) bench ARGS='--full $(ARGS)'
 
 test-full: $(STAMP) ## build a full-size stand-in: time, memory, three kills (20 minutes, 20 GB of disk)
 	$(BIN)/python -m pytest -m full -s tests/test_full_size.py
@@ -140,4 +156,4 @@ lint: $(STAMP) ## check style (ruff) and types (mypy)
 	$(BIN)/mypy
 
 clean: ## remove what was built here, and the environment
-	rm -rf build $(CLUSTER) $(VENV) $(VENV)-torch *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build $(CLUSTER) $(VENV) $(VENV)-torch $(VENV)-bench *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -17,7 +17,8 @@ from typing import Any
 
 import click
 
-from model import errors, presets
+from model import errors, presets, report
+from model.progress import one_line_errors
 from model.settings import Settings
 
 
@@ -36,19 +37,21 @@ def main(data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...],
 
     A finished run is not trained again: the same command goes on where it was stopped.
     """
-    try:
-        rows = [climb(name, data_dir, out, **choices) for name in only or presets.NAMES]
-    except errors.EXPECTED as error:
-        raise click.ClickException(str(error)) from error
+    with one_line_errors():
+        runs_seen = [climb(name, data_dir, out, **choices) for name in only or presets.NAMES]
+        click.echo()
+        page = report.report(tuple(path for path, _ in runs_seen), out / "report.html", "The ladder of models")
+        rows = [figures(path, shown) for path, shown in runs_seen]
     click.echo(table(rows))
+    click.echo(f"report: {page}")
     if results:
         results.parent.mkdir(parents=True, exist_ok=True)
         results.write_text(json.dumps({**circumstances(data_dir), "models": rows}, indent=1) + "\n")
         click.echo(f"figures in {results}")
 
 
-def climb(name: str, data_dir: Path, out: Path, **choices: Any) -> dict[str, Any]:
-    """Trains one preset in a process of its own, and returns its figures."""
+def climb(name: str, data_dir: Path, out: Path, **choices: Any) -> tuple[Path, int]:
+    """Trains one preset in a process of its own, and returns its folder and how many images it saw."""
     settings, shown = rung(presets.load(name), data_dir, **choices)
     path = out / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +63,7 @@ def climb(name: str, data_dir: Path, out: Path, **choices: Any) -> dict[str, Any
         click.echo(f"\n{name}: {' '.join(command[1:])}")
         if subprocess.run(command).returncode:
             raise errors.InputError(f"{name}: training failed; the same command goes on from its last checkpoint")
-    return figures(path, shown)
+    return path, shown
 
 
 def rung(
@@ -103,11 +106,12 @@ def rung(
 
 
 def figures(path: Path, shown: int) -> dict[str, Any]:
-    """Returns what the ladder says of a finished run."""
-    from model import runs
+    """Returns what the ladder says of a run that was scored: macro F1 at 0.5, on test with its 95% interval, and mAP."""
+    from model import evaluation, runs
 
     run = runs.open_run(path)
-    metrics = json.loads((path / "metrics.json").read_text())
+    splits = evaluation.load(path)["splits"]
+    scores = {split: found["rules"]["fixed"] for split, found in splits.items()}
     epochs = runs.read_rows(run.metrics_csv)
     return {
         "preset": run.settings.preset,
@@ -117,7 +121,13 @@ def figures(path: Path, shown: int) -> dict[str, Any]:
         "epochs": run.settings.epochs,
         "images_seen": shown,
         "train_seconds": round(sum(float(row["seconds"]) for row in epochs), 1),
-        "macro_f1": {split: round(found["macro_f1"], 4) for split, found in metrics["splits"].items()},
+        "macro_f1": {split: round(one["macro_f1"], 4) for split, one in scores.items()},
+        "test_interval": [round(scores["test"]["interval"][end], 4) for end in ("low", "high")],
+        "mean_average_precision": {split: round(one["mean_average_precision"], 4) for split, one in splits.items()},
+        "without_model": {
+            "macro_f1": round(splits["test"]["baselines"]["all_positive"], 4),
+            "mean_average_precision": round(splits["test"]["baselines"]["mean_average_precision"], 4),
+        },
     }
 
 
@@ -141,12 +151,18 @@ def circumstances(data_dir: Path) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Returns the ladder as text, one line a model."""
-    lines = [f"{'model':<12}{'channels':<26}{'pixels':>7}{'images':>9}{'train':>8}{'dev':>8}{'test':>8}   macro F1"]
+    lines = [
+        f"{'':<48}{'macro F1 at 0.5':>24}{'mAP':>8}",
+        f"{'model':<12}{'channels':<22}{'pixels':>6}{'images':>8}{'train':>8}{'dev':>8}{'test':>8}{'test':>8}",
+    ]
     for row in rows:
-        scores = "".join(f"{row['macro_f1'].get(split, float('nan')):>8.3f}" for split in ("train", "dev", "test"))
+        scores = "".join(f"{row['macro_f1'][split]:>8.3f}" for split in ("train", "dev", "test"))
         lines.append(
-            f"{row['preset']:<12}{','.join(row['channels']):<26}{row['pixels']:>7}{row['images_seen']:>9,}{scores}"
+            f"{row['preset']:<12}{','.join(row['channels']):<22}{row['pixels']:>6}{row['images_seen']:>8,}{scores}"
+            f"{row['mean_average_precision']['test']:>8.3f}"
         )
+    without = rows[-1]["without_model"]
+    lines.append(f"{'without a model':<64}{without['macro_f1']:>8.3f}{without['mean_average_precision']:>8.3f}")
     return "\n".join(lines)
 
 

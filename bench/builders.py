@@ -1,0 +1,140 @@
+"""The contenders of `bench build`: each makes a dataset of the same source in the way its documentation says.
+
+    python -m bench.builders NAME SOURCE OUT --threads 2
+
+All of them read, check and resize with the code of this project (`pipeline.stack`), so that what differs is how
+examples get from there into files. `limit` decodes the same PNG files and does nothing else.
+"""
+
+import concurrent.futures
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+SIZE = 256
+SHARD_BYTES = 64 << 20
+
+
+def examples(source: Path) -> list[tuple[str, list[int]]]:
+    """Returns (id, labels) of the label table."""
+    from pipeline import manifest
+
+    return [(one.id, list(one.labels)) for one in manifest.read_labels(source / "train.csv")]
+
+
+@functools.cache
+def _images(source: Path) -> Any:
+    from pipeline import sources
+
+    return sources.open_images(source / "train")
+
+
+def load(example: tuple[str, list[int]], source: Path) -> tuple[str, np.ndarray, list[int]]:
+    """Returns (id, image uint8 `[256, 256, 4]`, labels)."""
+    from pipeline import stack
+
+    example_id, labels = example
+    return example_id, stack.stack_example(_images(source), example_id, SIZE).image, labels
+
+
+def stock_tfds(source: Path, out: Path, threads: int) -> None:
+    """TFDS's own way to Beam: see `bench.stock_tfds`."""
+    import tensorflow_datasets as tfds
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from bench.stock_tfds import Stock
+
+    # Its default, DirectRunner, chooses the engine that is named here.
+    config = tfds.download.DownloadConfig(
+        beam_runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+        beam_options=PipelineOptions([]),
+        try_download_gcs=False,
+    )
+    Stock(source=source, data_dir=out).download_and_prepare(download_config=config)
+
+
+def webdataset(source: Path, out: Path, threads: int) -> None:
+    """WebDataset's `ShardWriter`, fed by a pool of processes."""
+    import webdataset as wds
+
+    out.mkdir(parents=True)
+    with wds.ShardWriter(str(out / "train-%05d.tar"), maxsize=SHARD_BYTES, verbose=0) as writer:
+        for example_id, image, labels in _pooled(source, threads):
+            writer.write({"__key__": example_id, "npy": image, "json": labels})
+
+
+def mds(source: Path, out: Path, threads: int) -> None:
+    """MosaicML Streaming's `MDSWriter`, fed by a pool of processes."""
+    from streaming import MDSWriter
+
+    columns = {"id": "str", "image": f"ndarray:uint8:{SIZE},{SIZE},4", "labels": "ndarray:int64"}
+    with MDSWriter(out=str(out), columns=columns, size_limit=SHARD_BYTES) as writer:
+        for example_id, image, labels in _pooled(source, threads):
+            writer.write({"id": example_id, "image": image, "labels": np.array(labels, np.int64)})
+
+
+def _pooled(source: Path, threads: int) -> Iterator[tuple[str, np.ndarray, list[int]]]:
+    with multiprocessing.get_context("fork").Pool(threads) as pool:
+        yield from pool.imap_unordered(functools.partial(load, source=source), examples(source), chunksize=16)
+
+
+def limit(source: Path, out: Path, threads: int, decode: Callable[[Path], Any] | None = None) -> None:
+    """The four files of every example read and decoded on so many threads; nothing is resized or written."""
+    from pipeline.schema import FILTERS
+
+    chosen = decode or decoders()["opencv"]
+
+    def each(example: tuple[str, list[int]]) -> None:
+        for name in FILTERS:
+            chosen(source / "train" / f"{example[0]}_{name}.png")
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(each, examples(source)):
+            pass
+
+
+def decoders() -> dict[str, Callable[[Path], Any]]:
+    """Returns functions from the path of a PNG to its pixels, by the library that decodes."""
+    import cv2
+    import imagecodecs
+    from PIL import Image
+
+    cv2.setNumThreads(0)
+    return {
+        "opencv": lambda path: cv2.imread(str(path), cv2.IMREAD_UNCHANGED),
+        "pillow": lambda path: np.asarray(Image.open(path)),
+        "imagecodecs png": lambda path: imagecodecs.png_decode(path.read_bytes()),
+        "imagecodecs spng": lambda path: imagecodecs.spng_decode(path.read_bytes()),
+    }
+
+
+BUILDERS: dict[str, Callable[[Path, Path, int], None]] = {
+    "stock_tfds": stock_tfds,
+    "webdataset": webdataset,
+    "mds": mds,
+    **{
+        f"limit {name}": functools.partial(
+            lambda source, out, threads, name: limit(source, out, threads, decoders()[name]), name=name
+        )
+        for name in ("opencv", "pillow", "imagecodecs png", "imagecodecs spng")
+    },
+}
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(BUILDERS)))
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--threads", default=2, show_default=True)
+def main(name: str, source: Path, out: Path, threads: int) -> None:
+    """Build the dataset of SOURCE in OUT with the contender NAME."""
+    BUILDERS[name](source, out, threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The contenders of `bench plan`: who splits a label table into train, dev and test, how fast, and how evenly?
+
+python -m bench.planners NAME LABELS --num 31072
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+
+PARTS = (24_000, 3_000, 4_072)
+"""Of train, dev and test, out of 31,072."""
+
+
+def examples(labels: Path, num: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Returns (id, labels) of the table, repeated under other ids up to `num` rows."""
+    from pipeline import manifest
+
+    once = manifest.read_labels(labels)
+    return [(f"{once[k % len(once)].id}-{k // len(once)}", once[k % len(once)].labels) for k in range(num)]
+
+
+def vectors(table: list[tuple[str, tuple[int, ...]]]) -> np.ndarray:
+    """Returns label vectors, uint8 `[N, 28]`."""
+    found = np.zeros((len(table), 28), np.uint8)
+    for row, (_, labels) in zip(found, table, strict=True):
+        row[list(labels)] = 1
+    return found
+
+
+def ours(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
+    """Splits and shards, as a build plans them. The others only split."""
+    from pipeline import shards, splits
+    from pipeline.manifest import Example
+
+    rows = [Example(one, labels) for one, labels in table]
+    began = time.perf_counter()
+    found = splits.assign(rows)
+    shards.plan(rows, found.of, size=256)
+    seconds = time.perf_counter() - began
+    return seconds, np.array([("train", "dev", "test").index(found.of[one]) for one, _ in table])
+
+
+def iterstrat(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
+    """`iterative-stratification`: dev and test together split off, then from each other."""
+    from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
+    labels = vectors(table)
+    part = np.zeros(len(labels), int)
+    held, test = (PARTS[1] + PARTS[2]) / sum(PARTS), PARTS[2] / (PARTS[1] + PARTS[2])
+    began = time.perf_counter()
+    _, rest = next(MultilabelStratifiedShuffleSplit(1, test_size=held, random_state=0).split(labels, labels))
+    dev, last = next(MultilabelStratifiedShuffleSplit(1, test_size=test, random_state=0).split(rest, labels[rest]))
+    part[rest[dev]], part[rest[last]] = 1, 2
+    return time.perf_counter() - began, part
+
+
+def skmultilearn(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
+    """`scikit-multilearn`'s iterative stratification, three folds of the sizes wanted."""
+    from skmultilearn.model_selection import IterativeStratification
+
+    labels = vectors(table).astype(int)
+    part = np.zeros(len(labels), int)
+    began = time.perf_counter()
+    folds = IterativeStratification(
+        n_splits=3, order=1, sample_distribution_per_fold=[one / sum(PARTS) for one in PARTS]
+    )
+    for number, (_, fold) in enumerate(folds.split(np.zeros((len(labels), 1)), labels)):
+        part[fold] = number
+    return time.perf_counter() - began, part
+
+
+PLANNERS: dict[str, Callable[[list[tuple[str, tuple[int, ...]]]], tuple[float, np.ndarray]]] = {
+    "ours": ours,
+    "iterative-stratification": iterstrat,
+    "scikit-multilearn": skmultilearn,
+}
+
+
+def worst(labels: np.ndarray, part: np.ndarray) -> tuple[float, int]:
+    """Returns by how many examples the worst class, and the worst split, miss their exact share."""
+    shares = np.array(PARTS) / sum(PARTS)
+    counts = np.stack([labels[part == k].sum(axis=0, dtype=np.int64) for k in range(3)])
+    classes = np.abs(counts - shares[:, None] * labels.sum(axis=0, dtype=np.int64)).max()
+    sizes = np.abs(np.bincount(part, minlength=3) - shares * len(part)).max()
+    return float(classes), round(sizes)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(PLANNERS)))
+@click.argument("labels", type=click.Path(path_type=Path, exists=True))
+@click.option("--num", default=31_072, show_default=True)
+def main(name: str, labels: Path, num: int) -> None:
+    """Plan NUM rows of the table LABELS with the contender NAME; prints seconds and how even the split is."""
+    table = examples(labels, num)
+    seconds, part = PLANNERS[name](table)
+    classes, sizes = worst(vectors(table), part)
+    print(json.dumps({"seconds": seconds, "worst_class": classes, "worst_size": sizes}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""How are results shown? As tables in Markdown, and as bars."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+NAMES = {
+    "ours": "**hpa_stacked**",
+    "stock_tfds": "stock TFDS builder on Beam",
+    "webdataset": "WebDataset",
+    "mds": "MosaicML Streaming (MDS)",
+    "limit opencv": "limit: OpenCV decodes",
+    "limit pillow": "limit: Pillow decodes",
+    "limit imagecodecs png": "limit: imagecodecs (libpng) decodes",
+    "limit imagecodecs spng": "limit: imagecodecs (libspng) decodes",
+    "tfds.load": "`tfds.load().batch()`",
+    "png_records": "PNG in TFRecords",
+    "grain": "Grain on ArrayRecord",
+    "four_pngs": "four PNGs decoded per example",
+    "limit": "limit: files read and copied once",
+}
+
+
+def tables(found: dict[str, Any]) -> str:
+    """Returns everything as Markdown."""
+    parts = []
+    for name, table in {
+        "startup": _startup,
+        "build": _build,
+        "read": _read,
+        "plan": _plan,
+        "resume": _resume,
+        "curve": _curve,
+    }.items():
+        if name in found:
+            section = found[name]
+            parts.append(
+                f"### {name.capitalize()}\n\n{table(section)}\n\n*{section['date']}, {section['machine']}, "
+                f"{section['pixels']} pixels, commit {section['commit']}.*"
+            )
+    versions: dict[str, str] = {}
+    for section in found.values():
+        versions |= section["versions"]
+    parts.append("Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".")
+    return "\n\n".join(parts)
+
+
+def _spread(one: dict[str, Any], form: str = ",.0f") -> str:
+    values = one["values"]
+    return f"{one['median']:{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [" | ".join(header), " | ".join(["---", *["---:"] * (len(header) - 1)]), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _build(section: dict[str, Any]) -> str:
+    contenders = section["contenders"]
+    ours = contenders["ours"]["examples_per_second"]["median"]
+    best = _best_limit(contenders)
+    rows = []
+    for name, one in contenders.items():
+        if "failed" in one:
+            rows.append([NAMES[name], "failed", "", "", ""])
+            continue
+        rate = one["examples_per_second"]
+        against = "" if name.startswith("limit") and name != best else f"{ours / rate['median']:.2f}"
+        rows.append(
+            [
+                NAMES[name],
+                _spread(rate),
+                against,
+                f"{one['peak_mb']['median']:,.0f}",
+                f"{one['written_mb']['median']:,.0f}",
+            ]
+        )
+    header = [f"{section['num']:,} examples", "examples/s (spread)", "ours is x times", "peak MB", "written MB"]
+    return _table(header, rows)
+
+
+def _best_limit(contenders: dict[str, Any]) -> str:
+    limits = {name: one for name, one in contenders.items() if name.startswith("limit") and "failed" not in one}
+    return max(limits, key=lambda name: limits[name]["examples_per_second"]["median"])
+
+
+def _read(section: dict[str, Any]) -> str:
+    contenders = section["contenders"]
+    ours = contenders["ours"]["examples_per_second"]["median"]
+    rows = [
+        [NAMES[name], "failed", "", ""]
+        if "failed" in one
+        else [
+            NAMES[name],
+            _spread(one["examples_per_second"]),
+            f"{ours / one['examples_per_second']['median']:.2f}",
+            f"{one['peak_mb']['median']:,.0f}",
+        ]
+        for name, one in contenders.items()
+    ]
+    return _table([f"{section['num']:,} examples of train", "examples/s (spread)", "ours is x times", "peak MB"], rows)
+
+
+def _plan(section: dict[str, Any]) -> str:
+    rows = []
+    for num, contenders in section["sizes"].items():
+        for name, one in contenders.items():
+            label = f"{NAMES.get(name, name)}, {int(num):,} rows"
+            if "failed" in one:
+                rows.append([label, one["failed"][-40:], "", ""])
+            else:
+                rows.append(
+                    [
+                        label,
+                        _spread(one["seconds"], ",.2f"),
+                        f"{one['worst_class']['median']:,.1f}",
+                        f"{one['worst_size']['median']:,.0f}",
+                    ]
+                )
+    return _table(["", "seconds (spread)", "worst class: examples off", "worst split: examples off"], rows)
+
+
+def _resume(section: dict[str, Any]) -> str:
+    one = section["contenders"]["ours"]
+    names = {
+        "full_build": "full build",
+        "killed_after": "until it was killed at half",
+        "resumed": "the rest",
+        "unchanged": "again, unchanged",
+    }
+    return _table(
+        [f"{section['num']:,} examples", "seconds (spread)"],
+        [[text, _spread(one[key], ",.1f")] for key, text in names.items()],
+    )
+
+
+def _startup(section: dict[str, Any]) -> str:
+    one = section["contenders"]["ours"]
+    return _table(
+        ["", "seconds (spread)"],
+        [
+            ["`python -m pipeline --help`", _spread(one["help"], ".2f")],
+            ["first shard begun", _spread(one["first_shard"], ".2f")],
+        ],
+    )
+
+
+def _curve(section: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{point['num']:,}",
+            f"{point['seconds']:,.1f}",
+            f"{point['num'] / point['seconds']:,.0f}",
+            f"{point['peak_mb']:,.0f}",
+        ]
+        for point in section["points"]
+    ]
+    return _table(["examples", "seconds", "examples/s", "peak MB"], rows)
+
+
+def insert(found: dict[str, Any], readme: Path) -> None:
+    """Puts the tables between the two marks in a Markdown file."""
+    text = readme.read_text()
+    replaced = re.sub(
+        r"(<!-- results -->\n).*?(<!-- end -->)",
+        lambda marks: f"{marks[1]}\n{tables(found)}\n\n{marks[2]}",
+        text,
+        flags=re.DOTALL,
+    )
+    readme.write_text(replaced)
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Draws examples per second of building and reading as bars, all values as dots, to an SVG file."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "bench"
+    from matplotlib import pyplot
+
+    sections = [(name, title) for name, title in (("build", "Building"), ("read", "Reading")) if name in found]
+    figure, axes = pyplot.subplots(1, len(sections), figsize=(6.2 * len(sections), 4), squeeze=False)
+    for axis, (name, title) in zip(axes[0], sections, strict=True):
+        contenders = {
+            key: one["examples_per_second"] for key, one in found[name]["contenders"].items() if "failed" not in one
+        }
+        order = sorted(contenders, key=lambda key: contenders[key]["median"])
+        for row, key in enumerate(order):
+            colour = "#2f6690" if key == "ours" else "#9aa5b1" if key.startswith("limit") else "#d9a05b"
+            axis.barh(row, contenders[key]["median"], color=colour)
+            axis.plot(contenders[key]["values"], [row] * len(contenders[key]["values"]), "k.", markersize=3)
+            axis.annotate(f" {contenders[key]['median']:,.0f}", (max(contenders[key]["values"]), row), va="center")
+        axis.set_yticks(range(len(order)), [NAMES[key].replace("*", "").replace("`", "") for key in order])
+        axis.set_xlabel("examples per second")
+        axis.set_title(f"{title}, {found[name]['num']:,} examples at 256 x 256")
+        axis.margins(x=0.14)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
