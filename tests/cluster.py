@@ -56,7 +56,7 @@ taskmanager.memory.jvm-metaspace.size: 256m
 taskmanager.memory.jvm-overhead.min: 192m
 taskmanager.memory.jvm-overhead.max: 192m
 heartbeat.interval: 1000
-heartbeat.timeout: 8000
+heartbeat.timeout: 20000
 io.tmp.dirs: {tmp}
 """
 

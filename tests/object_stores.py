@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 class ObjectStore:
     """A store of one bucket; `root` is a URL in it."""
 
-    def __init__(self, scheme: str, port: int):
-        self.scheme, self.endpoint = scheme, f"http://127.0.0.1:{port}"
+    def __init__(self, scheme: str, port: int, pid: int):
+        self.scheme, self.endpoint, self.pid = scheme, f"http://127.0.0.1:{port}", pid
         self.root = storage.at(f"{scheme}://bucket")
 
     @property
@@ -55,7 +55,7 @@ def running(scheme: str, *arguments: str) -> Iterator[ObjectStore]:
         [sys.executable, str(HERE / script), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        store = ObjectStore(scheme, int(process.stdout.readline()))
+        store = ObjectStore(scheme, int(process.stdout.readline()), process.pid)
         fsspec.config.conf[scheme] = store.settings
         if scheme == "s3":
             store.root.filesystem.mkdir("bucket")
