@@ -54,18 +54,18 @@ def main() -> None:
 @click.option("--full", is_flag=True, help="The whole set of 31,072 examples: hours.")
 @click.option("--only", multiple=True, type=click.Choice(["build", "curve", "read", "plan", "resume", "startup"]))
 @click.option("--rounds", default=3, show_default=True, help="How often each contender is run, in turn.")
-@click.option("--num", type=int, help="Examples to build.  [default: 1,500, or all]")
+@click.option("--num", type=int, help="Examples to build.  [default: 1,000, or all]")
 def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | None) -> None:
     """Measure, contenders in turn, and write all values to a JSON file.
 
     Every contender runs in a process of its own. Before anything is timed, all of them are made to produce the same
     content, and stopped if they do not.
     """
-    num = num or (31_072 if full else 1_500)
+    num = num or (31_072 if full else 1_000)
     sections: dict[str, Callable[[Path], Any]] = {
         "startup": lambda work: startup(work, rounds),
         "build": lambda work: build(work, num, rounds),
-        "read": lambda work: read(work, 2_048, rounds, 8.0 if full else 4.0),
+        "read": lambda work: read(work, 2_048, rounds, 8.0 if full else 3.0),
         "plan": lambda work: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds, full),
         "resume": lambda work: resume(work, num, rounds),
         "curve": lambda work: curve(work, (1_000, 2_000, 4_000, 8_000, 16_000, 31_072)),
