@@ -22,6 +22,7 @@ PRESET   ?= stacked-256
 TRAIN_ARGS ?= --smoke
 RUN      ?= $(patsubst %/config.json,%,$(firstword $(shell ls -t runs/*/config.json 2>/dev/null)))
 LADDER_NUM ?= 1120
+LADDER_SAMPLE ?= --balanced
 LADDER_ARGS ?= --budget 6000 --downsample 4
 ARGS     ?=
 
@@ -40,7 +41,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train evaluate report ladder test test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: help install shards train evaluate report ladder ladder-full test test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,9 +80,13 @@ report: $(STAMP) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
 	$(BIN)/python -m model.report $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
 
 ladder: $(STAMP) ## the five models with equal budgets on a synthetic atlas: small form, tens of minutes on a CPU
-	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) --balanced
+	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) $(LADDER_SAMPLE)
 	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM)
-	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) $(LADDER_ARGS)
+	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) \
+	  --results runs/ladder-$(LADDER_NUM)/results.json $(LADDER_ARGS)
+
+ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU
+	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SAMPLE= LADDER_ARGS='--budget 200000 --batch-size 256'
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ def main() -> None:
 @click.option("--only", multiple=True, type=click.Choice(["build", "curve", "read", "plan", "resume", "startup"]))
 @click.option("--rounds", default=3, show_default=True, help="How often each contender is run, in turn.")
 @click.option("--num", type=int, help="Examples to build.  [default: 1,000, or all]")
-def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | None) -> None:
+@click.option("--builder", "names", multiple=True, type=click.Choice(["ours", *builders.BUILDERS]), help="Only these.")
+def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | None, names: tuple[str, ...]) -> None:
     """Measure, contenders in turn, and write all values to a JSON file.
 
     Every contender runs in a process of its own. Before anything is timed, all of them are made to produce the same
@@ -64,7 +65,7 @@ def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | No
     num = num or (31_072 if full else 1_000)
     sections: dict[str, Callable[[Path], Any]] = {
         "startup": lambda work: startup(work, rounds),
-        "build": lambda work: build(work, num, rounds),
+        "build": lambda work: build(work, num, rounds, names or ("ours", *builders.BUILDERS)),
         "read": lambda work: read(work, 2_048, rounds, 8.0 if full else 3.0),
         "plan": lambda work: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds, full),
         "resume": lambda work: resume(work, num, rounds),
@@ -139,7 +140,7 @@ def fresh(work: Path) -> Iterator[Path]:
         shutil.rmtree(place.parent)
 
 
-def build(work: Path, num: int, rounds: int) -> dict[str, Any]:
+def build(work: Path, num: int, rounds: int, names: Sequence[str]) -> dict[str, Any]:
     """Building at 256: this project, its peers, and the same files decoded and nothing else."""
     same_content(work)
     source = make_source(work / "source", num)
@@ -159,7 +160,6 @@ def build(work: Path, num: int, rounds: int) -> dict[str, Any]:
 
         return once
 
-    names = ["ours", *builders.BUILDERS]
     return {"num": num, "contenders": measure.interleaved({one: contender(one) for one in names}, rounds, click.echo)}
 
 

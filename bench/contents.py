@@ -41,14 +41,10 @@ def webdataset(path: Path) -> Iterator[tuple[str, np.ndarray, list[int]]]:
     """Yields every example of tar files in WebDataset's form."""
     for name in sorted(path.glob("*.tar")):
         with tarfile.open(name) as tar:
-            image = b""
-            for member in tar:
-                data = tar.extractfile(member).read()
-                example_id, _, kind = member.name.partition(".")
-                if kind == "npy":
-                    image = np.load(io.BytesIO(data))
-                else:
-                    yield example_id, image, json.loads(data)
+            parts = {member.name: tar.extractfile(member).read() for member in tar}
+        for example_id in {one.partition(".")[0] for one in parts}:
+            image = np.load(io.BytesIO(parts[f"{example_id}.npy"]))
+            yield example_id, image, json.loads(parts[f"{example_id}.json"])
 
 
 def mds(path: Path) -> Iterator[tuple[str, np.ndarray, list[int]]]:

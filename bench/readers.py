@@ -7,6 +7,7 @@ A batch is images uint8 `[64, 256, 256, 4]` and label vectors `[64, 28]`, shuffl
 """
 
 import concurrent.futures
+import dataclasses
 import itertools
 import json
 import time
@@ -20,6 +21,9 @@ import numpy as np
 
 SIZE, NUM_CLASSES, BUFFER = 256, 28, 1024
 SHAPE = (SIZE, SIZE, 4)
+
+TIMES = 15
+"""An epoch is the files so many times over, which makes it as long as one of the real set."""
 
 Batches = Iterator[tuple[Any, Any]]
 
@@ -67,11 +71,17 @@ def write(source: Path, dataset_dir: Path, out: Path) -> None:
     (out / "ids.json").write_text(json.dumps(ids))
 
 
-def ours(out: Path, batch_size: int) -> Batches:
+def ours(out: Path, batch_size: int, times: int) -> Batches:
     """`model.input_pipeline.train_batches`."""
     from model import input_pipeline
 
     dataset = input_pipeline.open_version(out / "tfds")
+    dataset = dataclasses.replace(
+        dataset,
+        shards={"train": dataset.shards["train"] * times},
+        shard_lengths={"train": dataset.shard_lengths["train"] * times},
+        num_examples={"train": dataset.num_examples["train"] * times},
+    )
     order = input_pipeline.Order(seed=0, buffer=BUFFER)
     for epoch in itertools.count():
         yield from input_pipeline.train_batches(
@@ -80,21 +90,23 @@ def ours(out: Path, batch_size: int) -> Batches:
         yield END
 
 
-def tfds_load(out: Path, batch_size: int) -> Batches:
+def tfds_load(out: Path, batch_size: int, times: int) -> Batches:
     """`tfds.load(...).batch(...)` on the same files, what one types first."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
     dataset = tfds.builder_from_directory((out / "tfds").resolve()).as_dataset(split="train", shuffle_files=True)
-    dataset = dataset.shuffle(BUFFER).map(
-        lambda one: (one["image"], tf.reduce_max(tf.one_hot(one["labels"], NUM_CLASSES, dtype=tf.uint8), axis=0))
+    dataset = (
+        dataset.repeat(times)
+        .shuffle(BUFFER)
+        .map(lambda one: (one["image"], tf.reduce_max(tf.one_hot(one["labels"], NUM_CLASSES, dtype=tf.uint8), axis=0)))
     )
     while True:
         yield from dataset.batch(batch_size).prefetch(2)
         yield END
 
 
-def png_records(out: Path, batch_size: int) -> Batches:
+def png_records(out: Path, batch_size: int, times: int) -> Batches:
     """TFRecords of the same images as PNG."""
     import tensorflow as tf
 
@@ -106,13 +118,13 @@ def png_records(out: Path, batch_size: int) -> Batches:
         image = tf.gather(tf.io.decode_png(parsed["png"], channels=4), [2, 1, 0, 3], axis=-1)
         return image, tf.io.decode_raw(parsed["labels"], tf.uint8)
 
-    records = tf.data.TFRecordDataset([str(out / "png_records/train.tfrecord")]).shuffle(BUFFER)
+    records = tf.data.TFRecordDataset([str(out / "png_records/train.tfrecord")]).repeat(times).shuffle(BUFFER)
     while True:
         yield from records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
         yield END
 
 
-def webdataset(out: Path, batch_size: int) -> Batches:
+def webdataset(out: Path, batch_size: int, times: int) -> Batches:
     """`wds.WebDataset` with its own shuffling and batching, in two loader processes."""
     import webdataset as wds
 
@@ -120,7 +132,7 @@ def webdataset(out: Path, batch_size: int) -> Batches:
         image = np.frombuffer(sample["image"], np.uint8).reshape(SHAPE)
         return image, np.frombuffer(sample["labels"], np.uint8)
 
-    shards = sorted(map(str, (out / "webdataset").glob("*.tar")))
+    shards = sorted(map(str, (out / "webdataset").glob("*.tar"))) * times
     dataset = wds.WebDataset(shards, shardshuffle=len(shards), seed=0, empty_check=False)
     dataset = dataset.shuffle(BUFFER // 2).map(pair).batched(batch_size)
     loader = wds.WebLoader(dataset, batch_size=None, num_workers=2)
@@ -129,9 +141,9 @@ def webdataset(out: Path, batch_size: int) -> Batches:
         yield END
 
 
-def mds(out: Path, batch_size: int) -> Batches:
+def mds(out: Path, batch_size: int, times: int) -> Batches:
     """MosaicML's `StreamingDataset` in Torch's `DataLoader` with two processes."""
-    from streaming import StreamingDataset
+    from streaming import Stream, StreamingDataset
     from torch.utils.data import DataLoader
 
     class Pairs(StreamingDataset):
@@ -139,14 +151,14 @@ def mds(out: Path, batch_size: int) -> Batches:
             one = super().__getitem__(index)
             return one["image"], one["labels"]
 
-    dataset = Pairs(local=str(out / "mds"), shuffle=True, batch_size=batch_size)
+    dataset = Pairs(streams=[Stream(local=str(out / "mds"), repeat=times)], shuffle=True, batch_size=batch_size)
     loader = DataLoader(dataset, batch_size=batch_size, num_workers=2, persistent_workers=True)
     while True:
         yield from loader
         yield END
 
 
-def grain_array_record(out: Path, batch_size: int) -> Batches:
+def grain_array_record(out: Path, batch_size: int, times: int) -> Batches:
     """Grain on ArrayRecord, reading ahead with 16 threads."""
     import grain.python as grain
 
@@ -157,13 +169,13 @@ def grain_array_record(out: Path, batch_size: int) -> Batches:
         )
 
     source = grain.ArrayRecordDataSource(str(out / "array_record/train.array_record"))
-    dataset = grain.MapDataset.source(source).shuffle(seed=0).map(pair).batch(batch_size)
+    dataset = grain.MapDataset.source(source).shuffle(seed=0).repeat(times).map(pair).batch(batch_size)
     while True:
         yield from dataset.to_iter_dataset(grain.ReadOptions(num_threads=16, prefetch_buffer_size=64))
         yield END
 
 
-def four_pngs(out: Path, batch_size: int) -> Batches:
+def four_pngs(out: Path, batch_size: int, times: int) -> Batches:
     """The paper's way: four PNGs an example opened, decoded and resized at run time."""
     import tensorflow as tf
 
@@ -179,13 +191,13 @@ def four_pngs(out: Path, batch_size: int) -> Batches:
         return tf.cast(image + 0.5, tf.uint8), vector
 
     vectors = np.stack([label_vector(labels) for _, labels in ids])
-    dataset = tf.data.Dataset.from_tensor_slices(([one for one, _ in ids], vectors)).shuffle(len(ids))
+    dataset = tf.data.Dataset.from_tensor_slices(([one for one, _ in ids], vectors)).repeat(times).shuffle(len(ids))
     while True:
         yield from dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
         yield END
 
 
-READERS: dict[str, Callable[[Path, int], Batches]] = {
+READERS: dict[str, Callable[[Path, int, int], Batches]] = {
     "ours": ours,
     "tfds.load": tfds_load,
     "png_records": png_records,
@@ -220,7 +232,7 @@ def limit(out: Path, seconds: float) -> float:
 
 
 def rate(batches: Batches, seconds: float) -> float:
-    """Returns examples per second, over whole epochs and batches, after the first epoch or `seconds` of it."""
+    """Returns examples per second, over whole batches, after `seconds` or an epoch that do not count."""
     began = time.perf_counter()
     for images, _ in batches:
         if images is None or time.perf_counter() - began > seconds:
@@ -269,11 +281,11 @@ def run_command(name: str, out: Path, seconds: float, check: bool) -> None:
     if check:
         # A divisor of the number of examples, so that no rest is dropped.
         num = len(json.loads((out / "ids.json").read_text()))
-        print(json.dumps({"content": content(READERS[name](out, 2 if num % 2 == 0 else 1))}))
+        print(json.dumps({"content": content(READERS[name](out, 2 if num % 2 == 0 else 1, 1))}))
     elif name == "limit":
         print(json.dumps({"examples_per_second": limit(out, seconds)}))
     else:
-        print(json.dumps({"examples_per_second": rate(READERS[name](out, 64), seconds)}))
+        print(json.dumps({"examples_per_second": rate(READERS[name](out, 64, TIMES), seconds)}))
 
 
 if __name__ == "__main__":

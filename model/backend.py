@@ -11,11 +11,15 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from model.errors import InputError
 
 BACKENDS = ("tensorflow", "jax", "torch")
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+"""There where the driver of an NVIDIA GPU is loaded, under Linux."""
 
 
 def start() -> str:
@@ -38,11 +42,11 @@ def start() -> str:
             import keras
         except ImportError as error:
             raise InputError(f"KERAS_BACKEND is {name!r}, which is not installed ({error})") from error
-    for gpu in tf.config.list_physical_devices("GPU"):
-        if name == "tensorflow":
-            tf.config.experimental.set_memory_growth(gpu, True)
-    if name != "tensorflow":
-        tf.config.set_visible_devices([], "GPU")
+        for gpu in tf.config.list_physical_devices("GPU"):  # says at length that there is no driver
+            if name == "tensorflow":
+                tf.config.experimental.set_memory_growth(gpu, True)
+        if name != "tensorflow":
+            tf.config.set_visible_devices([], "GPU")
     return keras.backend.backend()
 
 
@@ -113,11 +117,13 @@ def prefetch_to_device(batches: Any) -> Any:
 
 
 def summary() -> str:
-    """Returns backend and devices in few words."""
+    """Returns backend and devices in few words, and what to do about a GPU that the backend does not see."""
     import keras
 
-    num = gpus()
-    return f"{keras.backend.backend()} on {f'{num} GPU' if num else 'CPU'}{'s' if num > 1 else ''}"
+    num, name = gpus(), keras.backend.backend()
+    if not num and NVIDIA_DRIVER.exists():
+        return f"{name} on CPU: it does not see this machine's NVIDIA GPU, pip install 'hpa-stacked[gpu]' may help"
+    return f"{name} on {f'{num} GPU' if num else 'CPU'}{'s' if num > 1 else ''}"
 
 
 def versions() -> dict[str, str]:
