@@ -5,6 +5,7 @@ data, so it is kept off the accelerator when another backend needs it.
 """
 
 import contextlib
+import ctypes
 import importlib
 import importlib.metadata
 import os
@@ -32,6 +33,7 @@ def start() -> str:
     if name not in BACKENDS:
         raise InputError(f"KERAS_BACKEND is {name!r}, expected one of {', '.join(BACKENDS)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _keep_freed_memory()
     # Not with Torch: where its Triton and TensorFlow carry two LLVMs that do not bear each other, the process
     # dies in this import, and its last words must be seen.
     with _quiet() if name != "torch" else contextlib.nullcontext():
@@ -185,6 +187,19 @@ def _has_fast_bfloat16() -> bool:
 
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
     return details.get("compute_capability", (8, 0))[0] >= 8
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc to keep freed memory for the next batch, in one arena for all threads; elsewhere does nothing.
+
+    By default every batch is given back and mapped anew, and the kernel zeroes its pages each time: a sixth of
+    the time of reading. The numbers are `M_TRIM_THRESHOLD`, `M_MMAP_THRESHOLD` and `M_ARENA_MAX` of `mallopt(3)`.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-1, 2**31 - 1)
+        libc.mallopt(-3, 2**30)
+        libc.mallopt(-8, 1)
 
 
 @contextlib.contextmanager
