@@ -23,7 +23,7 @@ TRAIN_ARGS ?= --smoke
 RUN      ?= $(patsubst %/config.json,%,$(firstword $(shell ls -t runs/*/config.json 2>/dev/null)))
 LADDER_NUM ?= 1120
 LADDER_SAMPLE ?= --balanced
-LADDER_ARGS ?= --budget 6000 --downsample 4
+LADDER_ARGS ?= --budget 4000 --downsample 4
 ARGS     ?=
 
 # On a cluster (docs/dataflow.md): RUNNER, and for Dataflow these.
@@ -82,7 +82,7 @@ report: $(STAMP) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
 ladder: $(STAMP) ## the five models with equal budgets on a synthetic atlas: small form, tens of minutes on a CPU
 	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) $(LADDER_SAMPLE)
 	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM)
-	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) \
+	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) \
 	  --results runs/ladder-$(LADDER_NUM)/results.json $(LADDER_ARGS)
 
 ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU

@@ -236,30 +236,31 @@ def plan(sizes: tuple[int, ...], rounds: int, full: bool) -> dict[str, Any]:
 
 
 def resume(work: Path, num: int, rounds: int) -> dict[str, Any]:
-    """A full build, one killed at half and continued, and an unchanged one."""
-    source = make_source(work / "source", num)
+    """A full build, one killed at half and continued, and an unchanged one, in shards small enough to tell."""
+    source, per_split = make_source(work / "source", num), max(16, num // 750)
 
     def timed(command: list[str]) -> float:
         return measure.run(command).seconds
 
     def all_three(_: int) -> dict[str, float]:
         with fresh(work) as out:
-            full_build = timed(shards(source, out))
-            unchanged = timed(shards(source, out))
+            command = [*shards(source, out), f"--num-shards={per_split}"]
+            full_build = timed(command)
+            unchanged = timed(command)
         with fresh(work) as out:
-            killed = killed_at_half(shards(source, out), dataset_dir(out).parent, num)
-            resumed = timed(shards(source, out))
+            command = [*shards(source, out), f"--num-shards={per_split}"]
+            killed = killed_at_half(command, dataset_dir(out).parent, 3 * per_split)
+            resumed = timed(command)
         return {"full_build": full_build, "killed_after": killed, "resumed": resumed, "unchanged": unchanged}
 
     return {"num": num, "contenders": measure.interleaved({"ours": all_three}, rounds, click.echo)}
 
 
-def killed_at_half(command: list[str], place: Path, num: int) -> float:
+def killed_at_half(command: list[str], place: Path, num_shards: int) -> float:
     """Starts the build, kills it when half of its shards are finished, and returns the seconds until then."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    half = num * 262_300 // (64 << 20) // 2
-    while len(list(place.glob(".*.building/reports/*.json"))) < half:
+    while len(list(place.glob(".*.building/reports/*.json"))) < num_shards // 2:
         if process.poll() is not None:
             raise click.ClickException("the build ended before it could be killed")
         time.sleep(0.02)

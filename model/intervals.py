@@ -116,7 +116,9 @@ def difference(
     Without pseudo-counts: what is unknown of rare classes is unknown of both.
     """
     one, other = (f1_replicates(label_vectors, said, codes, seed=seed, prior=0.0) for said in (first, second))
-    here, there = (f1_of(per_group(label_vectors, said, None).sum(axis=0, dtype=np.float64)).mean() for said in (first, second))
+    here, there = (
+        f1_of(per_group(label_vectors, said, None).sum(axis=0, dtype=np.float64)).mean() for said in (first, second)
+    )
     return around(float(there - here), (other - one).mean(axis=1))
 
 

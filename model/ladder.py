@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from model import errors, presets, report
+from model import backend, errors, presets, report
 from model.progress import one_line_errors
 from model.settings import Settings
 
@@ -38,6 +38,7 @@ def main(data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...],
     A finished run is not trained again: the same command goes on where it was stopped.
     """
     with one_line_errors():
+        backend.start()
         runs_seen = [climb(name, data_dir, out, **choices) for name in only or presets.NAMES]
         click.echo()
         page = report.report(tuple(path for path, _ in runs_seen), out / "report.html", "The ladder of models")
@@ -133,9 +134,8 @@ def figures(path: Path, shown: int) -> dict[str, Any]:
 
 def circumstances(data_dir: Path) -> dict[str, Any]:
     """Returns when, on what and from which code and data the figures came."""
-    from model import backend, input_pipeline, runs
+    from model import input_pipeline, runs
 
-    backend.start()
     dataset = input_pipeline.open_dataset(data_dir, 256)
     return {
         "date": datetime.date.today().isoformat(),

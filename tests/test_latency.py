@@ -73,9 +73,7 @@ def test_at_100_ms_a_read_the_rate_is_within_twice_the_local_one(tree, tmp_path,
                 found.setdefault(f"gs://, {latency} ms a read", []).append(rate(tree, store.root / "train", tmp_path))
     medians = {name: [statistics.median(values) for values in zip(*runs, strict=True)] for name, runs in found.items()}
     local = medians["local folder"][0]
-    print(
-        f"\n{NUM} examples, one core for the worker, the store on another, load {os.getloadavg()[0]:.1f}"
-    )
+    print(f"\n{NUM} examples, one core for the worker, the store on another, load {os.getloadavg()[0]:.1f}")
     print("| source | examples/s | of local | CPU ms/example |\n|---|---|---|---|")
     for name, (per_second, cpu) in medians.items():
         print(f"| {name} | {per_second:.0f} | {per_second / local:.0%} | {cpu:.1f} |")
