@@ -270,12 +270,14 @@ def killed_at_half(command: list[str], place: Path, num_shards: int) -> float:
 
 
 def curve(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
-    """Time and memory of ever larger builds."""
+    """Time and memory of ever larger builds, each beside decoding the same files and nothing else."""
     points = []
     for num in sizes:
+        source = make_source(work / f"source-{num}", num)
+        limit = measure.run(builder("limit opencv", source, work))
         with fresh(work) as out:
-            done = measure.run(shards(make_source(work / f"source-{num}", num), out))
-        points.append({"num": num, "seconds": round(done.seconds, 2), "peak_mb": round(done.peak_mb, 1)})
+            done = measure.run(shards(source, out))
+        points.append({"num": num, "seconds": done.seconds, "peak_mb": done.peak_mb, "limit_seconds": limit.seconds})
         click.echo(f"{num:,} examples: {measure.figures(points[-1])}")
     return {"points": points}
 

@@ -151,11 +151,13 @@ def _curve(section: dict[str, Any]) -> str:
             f"{point['num']:,}",
             f"{point['seconds']:,.1f}",
             f"{point['num'] / point['seconds']:,.0f}",
+            f"{point['num'] / point['limit_seconds']:,.0f}",
+            f"{point['limit_seconds'] / point['seconds']:.2f}",
             f"{point['peak_mb']:,.0f}",
         ]
         for point in section["points"]
     ]
-    return _table(["examples", "seconds", "examples/s", "peak MB"], rows)
+    return _table(["examples", "seconds", "examples/s", "limit: OpenCV decodes", "ratio", "peak MB"], rows)
 
 
 def insert(found: dict[str, Any], readme: Path) -> None:

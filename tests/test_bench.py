@@ -74,6 +74,12 @@ def test_a_table_compares_with_the_fastest_limit():
     assert "1.50" not in rows["limit: Pillow decodes"]
 
 
+def test_the_curve_tells_the_share_of_the_limit():
+    point = {"num": 4000, "seconds": 25.0, "peak_mb": 300.0, "limit_seconds": 20.0}
+    about = {key: value for key, value in section().items() if key not in ("num", "contenders")}
+    assert "| 4,000 | 25.0 | 160 | 200 | 0.80 | 300 |" in show.tables({"curve": {"points": [point], **about}})
+
+
 def test_tables_are_put_between_the_marks(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results -->\nold\n<!-- end -->\nafter\n")
