@@ -95,7 +95,9 @@ def bars(
         y += 7
     for value, name in marks:
         parts.append(_path([(at(value), first - 4), (at(value), y - 6)], MUTED, dash=True))
-        parts.append(_text(at(value) + 3, 12, name, size=10, fill=MUTED))
+        # On the side where there is room for it.
+        x, anchor = (at(value) - 3, "end") if at(value) > WIDTH / 2 else (at(value) + 3, "start")
+        parts.append(_text(x, 12, name, anchor, 10, fill=MUTED))
     return svg(WIDTH, y, title, parts)
 
 
