@@ -41,6 +41,8 @@ PACKAGES = (
     "scikit-multilearn",
 )
 
+SECTIONS = ("startup", "build", "read", "plan", "resume", "profile", "curve")
+
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -52,7 +54,7 @@ def main() -> None:
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file; sections are added to it.")
 @click.option("--full", is_flag=True, help="The whole set of 31,072 examples: hours.")
-@click.option("--only", multiple=True, type=click.Choice(["build", "curve", "read", "plan", "resume", "startup"]))
+@click.option("--only", multiple=True, type=click.Choice(SECTIONS))
 @click.option("--rounds", default=3, show_default=True, help="How often each contender is run, in turn.")
 @click.option("--num", type=int, help="Examples to build.  [default: 1,000, or all]")
 @click.option("--builder", "names", multiple=True, type=click.Choice(["ours", *builders.BUILDERS]), help="Only these.")
@@ -69,6 +71,7 @@ def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | No
         "read": lambda work: read(work, 2_048, rounds, 8.0 if full else 3.0),
         "plan": lambda work: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds, full),
         "resume": lambda work: resume(work, num, rounds),
+        "profile": profile,
         "curve": lambda work: curve(work, (1_000, 2_000, 4_000, 8_000, 16_000, 31_072)),
     }
     chosen = only or [name for name in sections if full or name != "curve"]
@@ -280,6 +283,14 @@ def curve(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
         points.append({"num": num, "seconds": done.seconds, "peak_mb": done.peak_mb, "limit_seconds": limit.seconds})
         click.echo(f"{num:,} examples: {measure.figures(points[-1])}")
     return {"points": points}
+
+
+def profile(work: Path) -> dict[str, Any]:
+    """What each step of building and each stage of reading costs."""
+    source = make_source(work / "source", 1_000)
+    measure.run(shards(source, work / "data"))
+    done = measure.run(python("-m", "bench.profile", source, dataset_dir(work / "data")))
+    return measure.last_json(done.output)
 
 
 def startup(work: Path, rounds: int) -> dict[str, Any]:

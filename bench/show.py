@@ -20,6 +20,9 @@ NAMES = {
     "limit": "limit: files read and copied once",
 }
 
+ALONE = "decoded by OpenCV alone"
+"""The one step of the profile that is not a step of building."""
+
 
 def tables(found: dict[str, Any]) -> str:
     """Returns everything as Markdown."""
@@ -30,6 +33,7 @@ def tables(found: dict[str, Any]) -> str:
         "read": _read,
         "plan": _plan,
         "resume": _resume,
+        "profile": _profile,
         "curve": _curve,
     }.items():
         if name in found:
@@ -142,6 +146,22 @@ def _startup(section: dict[str, Any]) -> str:
             ["`python -m pipeline --help`", _spread(one["help"], ".2f")],
             ["first shard begun", _spread(one["first_shard"], ".2f")],
         ],
+    )
+
+
+def _profile(section: dict[str, Any]) -> str:
+    steps, stages = section["building"], section["reading"]
+    total = sum(steps.values()) - steps[ALONE]
+    building = [
+        [step, f"{value:.2f}", "of the line below" if step == ALONE else f"{value / total:.0%}"]
+        for step, value in steps.items()
+    ]
+    reading = [[stage, f"{value:,.0f}", f"{1e6 / value:.0f}"] for stage, value in stages.items()]
+    return "\n\n".join(
+        [
+            _table(["building: an example on one thread", "ms", "share"], [*building, ["all", f"{total:.2f}", ""]]),
+            _table(["reading: so far", "examples/s", "microseconds an example"], reading),
+        ]
     )
 
 

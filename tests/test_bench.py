@@ -80,6 +80,16 @@ def test_the_curve_tells_the_share_of_the_limit():
     assert "| 4,000 | 25.0 | 160 | 200 | 0.80 | 300 |" in show.tables({"curve": {"points": [point], **about}})
 
 
+def test_the_profile_counts_what_building_does_and_not_the_decoder_alone():
+    about = {key: value for key, value in section().items() if key not in ("num", "contenders")}
+    steps = {"files read": 1.0, show.ALONE: 8.0, "decoded": 9.0}
+    text = show.tables({"profile": {"building": steps, "reading": {"records": 10_000.0}, **about}})
+    assert "| files read | 1.00 | 10% |" in text
+    assert "| decoded | 9.00 | 90% |" in text
+    assert "| all | 10.00 |  |" in text
+    assert "| records | 10,000 | 100 |" in text
+
+
 def test_tables_are_put_between_the_marks(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results -->\nold\n<!-- end -->\nafter\n")

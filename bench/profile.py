@@ -1,0 +1,98 @@
+"""Where does the time go? Every step of building an example, and every stage of reading batches, timed by itself.
+
+python -m bench.profile SOURCE DATASET_DIR      prints the figures as JSON
+"""
+
+import hashlib
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def building(source: Path, num: int = 200) -> dict[str, float]:
+    """Returns milliseconds an example, on one thread, of each step; medians over `num` examples."""
+    import cv2
+    import imageio.v3 as iio
+
+    from bench import builders, show
+    from pipeline import records, sources, stack
+    from pipeline.schema import FILTERS
+
+    cv2.setNumThreads(0)
+    images, flags = sources.open_images(source / "train"), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    spent: dict[str, list[float]] = {}
+
+    def timed(step: str, function: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        result = function()
+        spent.setdefault(step, []).append(1000 * (time.perf_counter() - began))
+        return result
+
+    with tempfile.TemporaryFile() as file:
+        for example_id, labels in builders.examples(source)[:num]:
+            names = [f"{example_id}_{name}.png" for name in FILTERS]
+            paths = [str(source / "train" / name) for name in names]
+            data = timed("files read", lambda names=names: [images.read(name) for name in names])
+            timed("checksums of the PNGs", lambda data=data: [stack.check_png(one, stack.BadImage) for one in data])
+            timed(show.ALONE, lambda paths=paths: [cv2.imread(path, flags) for path in paths])
+            read = timed(
+                "decoded by imageio with OpenCV",
+                lambda paths=paths: [iio.imread(path, plugin="opencv", index=0, flags=flags) for path in paths],
+            )
+            small = timed("resized", lambda read=read: [stack.resize(one, 256) for one in read])
+            stacked = timed("stacked", lambda small=small: stack.stack(small))
+            timed("moments", lambda small=small: stack.moments(small))
+            record = timed(
+                "made a record",
+                lambda one=(example_id, stacked.data, labels): records.frame(records.encode(*one)),
+            )
+            timed("SHA-256", lambda record=record: [hashlib.sha256(piece) for piece in record])
+            timed("written", lambda record=record: [file.write(piece) for piece in record])
+    return {step: statistics.median(values) for step, values in spent.items()}
+
+
+def reading(dataset_dir: Path, seconds: float = 3.0) -> dict[str, float]:
+    """Returns examples per second of ever more of the input pipeline; medians of three turns."""
+    from bench import readers
+    from model import backend
+
+    backend.start()
+    import tensorflow as tf
+
+    from model import input_pipeline
+
+    paths = [str(path) for path in sorted(dataset_dir.glob("*-train.tfrecord-*"))] * readers.TIMES
+
+    def rate(batches: Any) -> float:
+        endless = (pair for _ in itertools.count() for pair in ((batch, None) for batch in batches.prefetch(2)))
+        return readers.rate(endless, seconds)
+
+    with tempfile.TemporaryDirectory() as out:
+        Path(out, "tfds").symlink_to(dataset_dir.absolute())
+        records = tf.data.TFRecordDataset(paths, buffer_size=input_pipeline.BUFFER_BYTES)
+        stages: dict[str, Callable[[], float]] = {
+            "records read, checked, batched": lambda: rate(records.batch(64)),
+            "shuffled before": lambda: rate(records.shuffle(readers.BUFFER).batch(64)),
+            "several shards in turn, parsed": lambda: readers.rate(readers.ours(Path(out), 64, readers.TIMES), seconds),
+        }
+        turns = [{name: stage() for name, stage in stages.items()} for _ in range(3)]
+    return {name: statistics.median(turn[name] for turn in turns) for name in stages}
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.argument("dataset_dir", type=click.Path(path_type=Path, exists=True))
+def main(source: Path, dataset_dir: Path) -> None:
+    """Time the steps of building SOURCE and of reading DATASET_DIR."""
+    print(json.dumps({"building": building(source), "reading": reading(dataset_dir)}))
+
+
+if __name__ == "__main__":
+    main()
