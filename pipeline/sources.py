@@ -41,9 +41,6 @@ class Images(Protocol):
     def together(self, names: Sequence[str]) -> "Images":
         """Returns images to read these from: read already, all at once, where that saves time."""
 
-    def local_path(self, name: str) -> str | None:
-        """Returns the path of the file where it has one on this machine."""
-
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
@@ -64,14 +61,11 @@ class Folder:
             yield name, stored.num_bytes
 
     def read(self, name: str) -> bytes:
-        with open(self.local_path(name), "rb", buffering=0) as file:
+        with open(os.path.join(self.path, name), "rb", buffering=0) as file:
             return file.read()
 
     def together(self, names: Sequence[str]) -> "Folder":
         return self
-
-    def local_path(self, name: str) -> str:
-        return os.path.join(self.path, name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +86,6 @@ class ObjectFolder:
         # A start of 0 keeps s3fs from asking for the size first.
         found = storage.read_together([(self.path / name, 0, None) for name in names])
         return _Fetched(dict(zip(names, found, strict=True)))
-
-    def local_path(self, name: str) -> None:
-        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,9 +130,6 @@ class Zip:
                 found[name] = error
         return _Fetched(found)
 
-    def local_path(self, name: str) -> None:
-        return None
-
     def _member(self, name: str) -> "_Member":
         try:
             return _members(self.path)[self.prefix + name]
@@ -169,9 +157,6 @@ class _Fetched:
 
     def together(self, names: Sequence[str]) -> "_Fetched":
         return self
-
-    def local_path(self, name: str) -> None:
-        return None
 
 
 class _Member(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import imageio.v3 as iio
 import numpy as np
+from imageio.core.v3_plugin_api import PluginV3
 
 from pipeline.schema import FILTERS
 from pipeline.sources import Images
@@ -118,7 +119,8 @@ def read_filter(images: Images, example_id: str, filter_name: str) -> np.ndarray
         raise bad("unreadable", f"{name}: {error.strerror or error}") from None
     check_png(data, bad)
     try:
-        pixels = _decode(data, images.local_path(name))
+        with iio.imopen(data, "r", plugin=_PngPlugin) as file:
+            pixels = file.read()
     except Exception as error:  # whatever a decoder makes of damaged data
         raise bad("unreadable", f"{name}: {error or type(error).__name__}") from None
     width, height = struct.unpack_from(">II", data, 16)
@@ -170,19 +172,22 @@ def _check_chunks(data: bytes, bad: Callable[[str, str], BadImage]) -> None:
         position = end
 
 
-def _decode(data: bytes, path: str | None) -> np.ndarray:
-    if path is None:
-        return iio.imread(data, plugin="pillow", extension=".png", index=0)
-    # From a path, imageio's OpenCV plugin decodes a third faster than its Pillow plugin. Greyscale PNG is
-    # lossless, so both give the same pixels.
-    return iio.imread(path, plugin="opencv", index=0, flags=_opencv_flags())
+class _PngPlugin(PluginV3):
+    """How imageio reads these PNGs: by OpenCV, from memory.
 
+    imageio's own OpenCV plugin wants a path, from which the file would be read a second time; its Pillow plugin
+    takes a third longer.
+    """
 
-@functools.cache
-def _opencv_flags() -> int:
-    import cv2
+    def read(self, *, index: int = 0) -> np.ndarray:
+        """Returns uint8 or uint16 `[height, width]`, as stored (metadata may ask a viewer to turn an image)."""
+        import cv2
 
-    return cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(self.request.get_file().read(), np.uint8), flags)
+        if pixels is None:
+            raise ValueError("its data cannot be decoded")
+        return pixels
 
 
 def _mismatches(channels: Sequence[np.ndarray], size: int) -> Iterator[BadImage]:

@@ -1,3 +1,4 @@
+import io
 import itertools
 import struct
 import zlib
@@ -6,6 +7,7 @@ from fractions import Fraction
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from pipeline import sources, stack
 from pipeline.schema import FILTERS
@@ -155,6 +157,16 @@ def test_a_valid_frame_around_damaged_pixels_is_unreadable(source):
     replace(source, "green", data)
     ((filter_name, code, _),) = bad_images(source)
     assert (filter_name, code) == ("green", "unreadable")
+
+
+def test_an_image_is_not_turned_however_a_viewer_is_asked_to_show_it(source):
+    upside_down = Image.Exif()
+    upside_down[ExifTags.Base.Orientation] = 3
+    pixels, data = RNG.integers(0, 256, (32, 32), dtype=np.uint8), io.BytesIO()
+    Image.fromarray(pixels).save(data, "png", exif=upside_down)
+    replace(source, "green", data.getvalue())
+    stacked = stack_example(sources.open_images(source.images), "ex-0000", 32)
+    np.testing.assert_array_equal(stacked.image[..., 1], pixels)
 
 
 def test_every_bad_filter_of_an_example_is_named(source):
