@@ -44,7 +44,7 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
             timed(show.ALONE, lambda paths=paths: [cv2.imread(path, flags) for path in paths])
             read = timed(
                 "decoded by imageio with OpenCV",
-                lambda paths=paths: [iio.imread(path, plugin="opencv", index=0, flags=flags) for path in paths],
+                lambda data=data: [iio.imopen(one, "r", plugin=stack.PngPlugin).read() for one in data],
             )
             small = timed("resized", lambda read=read: [stack.resize(one, 256) for one in read])
             stacked = timed("stacked", lambda small=small: stack.stack(small))

@@ -119,7 +119,7 @@ def read_filter(images: Images, example_id: str, filter_name: str) -> np.ndarray
         raise bad("unreadable", f"{name}: {error.strerror or error}") from None
     check_png(data, bad)
     try:
-        with iio.imopen(data, "r", plugin=_PngPlugin) as file:
+        with iio.imopen(data, "r", plugin=PngPlugin) as file:
             pixels = file.read()
     except Exception as error:  # whatever a decoder makes of damaged data
         raise bad("unreadable", f"{name}: {error or type(error).__name__}") from None
@@ -172,7 +172,7 @@ def _check_chunks(data: bytes, bad: Callable[[str, str], BadImage]) -> None:
         position = end
 
 
-class _PngPlugin(PluginV3):
+class PngPlugin(PluginV3):
     """How imageio reads these PNGs: by OpenCV, from memory.
 
     imageio's own OpenCV plugin wants a path, from which the file would be read a second time; its Pillow plugin
