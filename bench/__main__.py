@@ -68,7 +68,7 @@ def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | No
     sections: dict[str, Callable[[Path], Any]] = {
         "startup": lambda work: startup(work, rounds),
         "build": lambda work: build(work, num, rounds, names or ("ours", *builders.BUILDERS)),
-        "read": lambda work: read(work, 2_048, rounds, 8.0 if full else 3.0),
+        "read": lambda work: read(work, 2_048, rounds + 2, 8.0 if full else 3.0),
         "plan": lambda work: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds, full),
         "resume": lambda work: resume(work, num, rounds),
         "profile": profile,
@@ -157,7 +157,7 @@ def build(work: Path, num: int, rounds: int, names: Sequence[str]) -> dict[str, 
             return {
                 "examples_per_second": num / done.seconds,
                 "seconds": done.seconds,
-                "peak_mb": done.peak_mb,
+                **done.memory,
                 "written_mb": written / 1e6,
             }
 
@@ -204,7 +204,7 @@ def read(work: Path, num: int, rounds: int, seconds: float) -> dict[str, Any]:
                 if epochs[name] != next(iter(epochs.values())):
                     raise click.ClickException(f"{name} read {epochs[name]}, others read {epochs}")
             done = measure.run(python("-m", "bench.readers", "run", name, forms, "--seconds", seconds))
-            return {**measure.last_json(done.output), "peak_mb": done.peak_mb}
+            return {**measure.last_json(done.output), **done.memory}
 
         return once
 
@@ -229,7 +229,7 @@ def plan(sizes: tuple[int, ...], rounds: int, full: bool) -> dict[str, Any]:
                     if done.seconds < 0:
                         gone.add(name)
                         raise RuntimeError("not finished after 600 s")
-                    return {**measure.last_json(done.output), "peak_mb": done.peak_mb}
+                    return {**measure.last_json(done.output), **done.memory}
 
                 return once
 
@@ -280,7 +280,7 @@ def curve(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
         limit = measure.run(builder("limit opencv", source, work))
         with fresh(work) as out:
             done = measure.run(shards(source, out))
-        points.append({"num": num, "seconds": done.seconds, "peak_mb": done.peak_mb, "limit_seconds": limit.seconds})
+        points.append({"num": num, "seconds": done.seconds, **done.memory, "limit_seconds": limit.seconds})
         click.echo(f"{num:,} examples: {measure.figures(points[-1])}")
     return {"points": points}
 

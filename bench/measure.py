@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -16,14 +17,22 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run of one command: wall seconds, peak resident memory (MB) of all its processes together, what it printed.
+    """One run of one command: wall seconds, memory of all its processes together at their peak, what it printed.
 
-    Memory that processes share is counted in each of them. `seconds` is -1 if the command did not finish in time.
+    `peak_mb` is all resident memory. `own_mb` leaves out pages of files (of libraries above all), of which the kernel
+    keeps as many as it likes: on one machine, for the same library, twice as many after a fresh installation. Memory
+    that processes share is counted in each of them. `seconds` is -1 if the command did not finish in time.
     """
 
     seconds: float
     peak_mb: float
+    own_mb: float
     output: str
+
+    @property
+    def memory(self) -> dict[str, float]:
+        """The figures of memory alone."""
+        return {"peak_mb": self.peak_mb, "own_mb": self.own_mb}
 
 
 def run(command: Sequence[str], *, timeout: float | None = None, env: Mapping[str, str] | None = None) -> Run:
@@ -43,13 +52,14 @@ def run(command: Sequence[str], *, timeout: float | None = None, env: Mapping[st
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            return Run(-1.0, peak.stop(), "")
-        seconds, peak_mb = time.monotonic() - began, peak.stop()
+            return Run(-1.0, *peak.stop(), "")
+        seconds = time.monotonic() - began
+        peak_mb, own_mb = peak.stop()
         output.seek(0)
         text = output.read()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}: {text[-1500:]}")
-    return Run(seconds, peak_mb, text)
+    return Run(seconds, peak_mb, own_mb, text)
 
 
 class _Peak(threading.Thread):
@@ -57,17 +67,21 @@ class _Peak(threading.Thread):
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self._pid, self._peak, self._done = pid, 0.0, threading.Event()
+        self._pid, self._done = pid, threading.Event()
+        self._peak, self._own = 0.0, 0.0
         self.start()
 
     def run(self) -> None:
         while not self._done.wait(0.05):
-            self._peak = max(self._peak, sum(map(_resident_mb, _family(self._pid))))
+            processes = [_memory(pid) for pid in _family(self._pid)]
+            self._peak = max(self._peak, sum(resident for resident, _ in processes))
+            self._own = max(self._own, sum(resident - of_files for resident, of_files in processes))
 
-    def stop(self) -> float:
+    def stop(self) -> tuple[float, float]:
+        """Returns the peaks of resident memory, and of that which holds no pages of files, in MB."""
         self._done.set()
         self.join()
-        return self._peak
+        return self._peak, self._own
 
 
 def _family(pid: int) -> list[int]:
@@ -81,11 +95,14 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _resident_mb(pid: int) -> float:
+def _memory(pid: int) -> tuple[float, float]:
+    """Returns a process's resident memory, and how much of it holds pages of files, in MB."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
-    except (OSError, IndexError):
-        return 0.0
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0, 0.0
+    found = dict(re.findall(r"^(VmRSS|RssFile):\s+(\d+) kB", status, re.MULTILINE))
+    return int(found.get("VmRSS", 0)) * 1024 / 1e6, int(found.get("RssFile", 0)) * 1024 / 1e6
 
 
 def interleaved(

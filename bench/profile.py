@@ -59,7 +59,7 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
 
 
 def reading(dataset_dir: Path, seconds: float = 3.0) -> dict[str, float]:
-    """Returns examples per second of ever more of the input pipeline; medians of three turns."""
+    """Returns examples per second of ever more of the input pipeline; medians of five turns."""
     from bench import readers
     from model import backend
 
@@ -82,7 +82,7 @@ def reading(dataset_dir: Path, seconds: float = 3.0) -> dict[str, float]:
             "shuffled before": lambda: rate(records.shuffle(readers.BUFFER).batch(64)),
             "several shards in turn, parsed": lambda: readers.rate(readers.ours(Path(out), 64, readers.TIMES), seconds),
         }
-        turns = [{name: stage() for name, stage in stages.items()} for _ in range(3)]
+        turns = [{name: stage() for name, stage in stages.items()} for _ in range(5)]
     return {name: statistics.median(turn[name] for turn in turns) for name in stages}
 
 

@@ -24,6 +24,10 @@ ALONE = "decoded by OpenCV alone"
 """The one step of the profile that is not a step of building."""
 
 
+MEMORY = ["peak MB", "without pages of files"]
+"""Two columns, of `measure.Run`'s figures."""
+
+
 def tables(found: dict[str, Any]) -> str:
     """Returns everything as Markdown."""
     parts = []
@@ -59,6 +63,10 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def _memory(one: dict[str, Any]) -> list[str]:
+    return [f"{one[key]['median']:,.0f}" for key in ("peak_mb", "own_mb")]
+
+
 def _build(section: dict[str, Any]) -> str:
     contenders = section["contenders"]
     ours = contenders["ours"]["examples_per_second"]["median"]
@@ -66,7 +74,7 @@ def _build(section: dict[str, Any]) -> str:
     rows = []
     for name, one in contenders.items():
         if "failed" in one:
-            rows.append([NAMES[name], "failed", "", "", ""])
+            rows.append([NAMES[name], "failed", *[""] * 4])
             continue
         rate = one["examples_per_second"]
         against = "" if name.startswith("limit") and name != best else f"{ours / rate['median']:.2f}"
@@ -75,11 +83,11 @@ def _build(section: dict[str, Any]) -> str:
                 NAMES[name],
                 _spread(rate),
                 against,
-                f"{one['peak_mb']['median']:,.0f}",
+                *_memory(one),
                 f"{one['written_mb']['median']:,.0f}",
             ]
         )
-    header = [f"{section['num']:,} examples", "examples/s (spread)", "ours is x times", "peak MB", "written MB"]
+    header = [f"{section['num']:,} examples", "examples/s (spread)", "ours is x times", *MEMORY, "written MB"]
     return _table(header, rows)
 
 
@@ -92,17 +100,17 @@ def _read(section: dict[str, Any]) -> str:
     contenders = section["contenders"]
     ours = contenders["ours"]["examples_per_second"]["median"]
     rows = [
-        [NAMES[name], "failed", "", ""]
+        [NAMES[name], "failed", *[""] * 3]
         if "failed" in one
         else [
             NAMES[name],
             _spread(one["examples_per_second"]),
             f"{ours / one['examples_per_second']['median']:.2f}",
-            f"{one['peak_mb']['median']:,.0f}",
+            *_memory(one),
         ]
         for name, one in contenders.items()
     ]
-    return _table([f"{section['num']:,} examples of train", "examples/s (spread)", "ours is x times", "peak MB"], rows)
+    return _table([f"{section['num']:,} examples of train", "examples/s (spread)", "ours is x times", *MEMORY], rows)
 
 
 def _plan(section: dict[str, Any]) -> str:
@@ -174,10 +182,11 @@ def _curve(section: dict[str, Any]) -> str:
             f"{point['num'] / point['limit_seconds']:,.0f}",
             f"{point['limit_seconds'] / point['seconds']:.2f}",
             f"{point['peak_mb']:,.0f}",
+            f"{point['own_mb']:,.0f}",
         ]
         for point in section["points"]
     ]
-    return _table(["examples", "seconds", "examples/s", "limit: OpenCV decodes", "ratio", "peak MB"], rows)
+    return _table(["examples", "seconds", "examples/s", "limit: OpenCV decodes", "ratio", *MEMORY], rows)
 
 
 def insert(found: dict[str, Any], readme: Path) -> None:

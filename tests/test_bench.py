@@ -11,7 +11,12 @@ def section(**contenders):
     rates = {
         name: {
             key: {"median": value, "values": [value]}
-            for key, value in {"examples_per_second": rate, "peak_mb": 300.0, "written_mb": 1.0}.items()
+            for key, value in {
+                "examples_per_second": rate,
+                "peak_mb": 300.0,
+                "own_mb": 200.0,
+                "written_mb": 1.0,
+            }.items()
         }
         for name, rate in contenders.items()
     }
@@ -56,6 +61,15 @@ def test_memory_of_child_processes_counts():
     assert 80 < alone.peak_mb < both.peak_mb - 80
 
 
+def test_pages_of_files_are_told_apart(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(80_000_000))
+    code = f"import numpy, time; held = numpy.memmap({str(path)!r}, mode='r'); held.sum(); time.sleep(0.5)"
+    done = measure.run([sys.executable, "-c", code])
+    assert done.peak_mb > 80
+    assert done.own_mb < done.peak_mb - 75
+
+
 def test_a_command_that_takes_too_long_is_ended():
     assert measure.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.2).seconds == -1
 
@@ -75,9 +89,9 @@ def test_a_table_compares_with_the_fastest_limit():
 
 
 def test_the_curve_tells_the_share_of_the_limit():
-    point = {"num": 4000, "seconds": 25.0, "peak_mb": 300.0, "limit_seconds": 20.0}
+    point = {"num": 4000, "seconds": 25.0, "peak_mb": 300.0, "own_mb": 200.0, "limit_seconds": 20.0}
     about = {key: value for key, value in section().items() if key not in ("num", "contenders")}
-    assert "| 4,000 | 25.0 | 160 | 200 | 0.80 | 300 |" in show.tables({"curve": {"points": [point], **about}})
+    assert "| 4,000 | 25.0 | 160 | 200 | 0.80 | 300 | 200 |" in show.tables({"curve": {"points": [point], **about}})
 
 
 def test_the_profile_counts_what_building_does_and_not_the_decoder_alone():
