@@ -94,12 +94,14 @@ def stack(channels: Sequence[np.ndarray]) -> np.ndarray:
 
 def moments(channels: Sequence[np.ndarray]) -> np.ndarray:
     """Returns int64 `[2, channels]`: for each uint8 image the sum of its pixels, and of their squares; exact."""
+    import cv2
+
     out = np.empty((2, len(channels)), np.int64)
     for k, channel in enumerate(channels):
-        # In whole numbers throughout. (A dot product would be handed to BLAS, whose threads fight ours, and
-        # OpenCV's `norm` adds in single precision where images are small.)
+        # In whole numbers, or what OpenCV's sum keeps exactly, throughout. (A dot product would be handed to BLAS,
+        # whose threads fight ours, and OpenCV's `norm` adds in single precision where images are small.)
         squares = np.multiply(channel, channel, dtype=np.uint16)
-        out[:, k] = channel.sum(dtype=np.uint64), squares.sum(dtype=np.uint64)
+        out[:, k] = cv2.sumElems(channel)[0], cv2.sumElems(squares)[0]
     return out
 
 

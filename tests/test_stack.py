@@ -66,7 +66,7 @@ def test_resize_rounds_halves_up_for_every_sum_of_a_box(factor):
         np.testing.assert_array_equal(resize(square, 64)[: len(expected)], np.tile(expected[:, None], (1, 64)))
 
 
-@pytest.mark.parametrize("side", [5, 16, 256, 512])
+@pytest.mark.parametrize("side", [1, 5, 16, 256, 512, 4096])
 def test_moments_are_the_exact_sums(side):
     image = RNG.integers(0, 256, (side, side), dtype=np.uint8)
     channels = [image, np.full((side, side), 255, np.uint8)]
