@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from bench import builders, contents, measure, planners, readers, show
 from bench.measure import python
@@ -32,6 +33,7 @@ PACKAGES = (
     "opencv-python-headless",
     "pillow",
     "imagecodecs",
+    "kornia-rs",
     "webdataset",
     "mosaicml-streaming",
     "grain",
@@ -172,7 +174,7 @@ def builder(name: str, source: Path, out: Path) -> list[str]:
 
 
 def same_content(work: Path, num: int = 64) -> None:
-    """Makes every builder build the same few examples, and compares all pixels and labels.
+    """Makes every builder build the same few examples, and compares all pixels and labels; all decoders too.
 
     Raises:
         ClickException: two differ.
@@ -187,7 +189,13 @@ def same_content(work: Path, num: int = 64) -> None:
             measure.run(builder(name, source, out))
             if contents.of(kind, out / "stock" / "1.0.0" if kind == "tfds" else out) != expected:
                 raise click.ClickException(f"{name} wrote other contents than this project")
-    click.echo(f"{num} examples: the same content from every builder")
+    decoders = {name: make() for name, make in builders.DECODERS.items()}
+    for path in sorted((source / "train").iterdir()):
+        images = {name: decode(path) for name, decode in decoders.items()}
+        for name, image in images.items():
+            if not np.array_equal(image, images["opencv"]):
+                raise click.ClickException(f"{path}: {name} decodes other pixels than OpenCV")
+    click.echo(f"{num} examples: the same content from every builder, the same pixels from every decoder")
 
 
 def read(work: Path, num: int, rounds: int, seconds: float) -> dict[str, Any]:

@@ -19,6 +19,8 @@ import numpy as np
 SIZE = 256
 SHARD_BYTES = 64 << 20
 
+Decoder = Callable[[Path], np.ndarray]
+
 
 def examples(source: Path) -> list[tuple[str, list[int]]]:
     """Returns (id, labels) of the label table."""
@@ -83,34 +85,59 @@ def _pooled(source: Path, threads: int) -> Iterator[tuple[str, np.ndarray, list[
         yield from pool.imap_unordered(functools.partial(load, source=source), examples(source), chunksize=16)
 
 
-def limit(source: Path, out: Path, threads: int, decode: Callable[[Path], Any] | None = None) -> None:
+def limit(source: Path, threads: int, decode: Decoder) -> None:
     """The four files of every example read and decoded on so many threads; nothing is resized or written."""
     from pipeline.schema import FILTERS
 
-    chosen = decode or decoders()["opencv"]
-
     def each(example: tuple[str, list[int]]) -> None:
         for name in FILTERS:
-            chosen(source / "train" / f"{example[0]}_{name}.png")
+            decode(source / "train" / f"{example[0]}_{name}.png")
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(each, examples(source)):
             pass
 
 
-def decoders() -> dict[str, Callable[[Path], Any]]:
-    """Returns functions from the path of a PNG to its pixels, by the library that decodes."""
+def _opencv() -> Decoder:
     import cv2
-    import imagecodecs
-    from PIL import Image
 
     cv2.setNumThreads(0)
-    return {
-        "opencv": lambda path: cv2.imread(str(path), cv2.IMREAD_UNCHANGED),
-        "pillow": lambda path: np.asarray(Image.open(path)),
-        "imagecodecs png": lambda path: imagecodecs.png_decode(path.read_bytes()),
-        "imagecodecs spng": lambda path: imagecodecs.spng_decode(path.read_bytes()),
-    }
+    return lambda path: cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def _pillow() -> Decoder:
+    from PIL import Image
+
+    return lambda path: np.asarray(Image.open(path))
+
+
+def _imagecodecs_png() -> Decoder:
+    import imagecodecs
+
+    return lambda path: imagecodecs.png_decode(path.read_bytes())
+
+
+def _imagecodecs_spng() -> Decoder:
+    import imagecodecs
+
+    return lambda path: imagecodecs.spng_decode(path.read_bytes())
+
+
+def _kornia() -> Decoder:
+    import kornia_rs.io
+
+    return lambda path: kornia_rs.io.read_image_png_u8(str(path), "mono")[..., 0]
+
+
+DECODERS: dict[str, Callable[[], Decoder]] = {
+    "opencv": _opencv,
+    "pillow": _pillow,
+    "imagecodecs png": _imagecodecs_png,
+    "imagecodecs spng": _imagecodecs_spng,
+    "kornia-rs": _kornia,
+}
+"""What makes each a function from the path of a PNG to its pixels, uint8 `[height, width]`: a contender imports no
+library but its own."""
 
 
 BUILDERS: dict[str, Callable[[Path, Path, int], None]] = {
@@ -118,10 +145,8 @@ BUILDERS: dict[str, Callable[[Path, Path, int], None]] = {
     "webdataset": webdataset,
     "mds": mds,
     **{
-        f"limit {name}": functools.partial(
-            lambda source, out, threads, name: limit(source, out, threads, decoders()[name]), name=name
-        )
-        for name in ("opencv", "pillow", "imagecodecs png", "imagecodecs spng")
+        f"limit {name}": lambda source, out, threads, make=make: limit(source, threads, make())
+        for name, make in DECODERS.items()
     },
 }
 

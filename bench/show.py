@@ -13,6 +13,7 @@ NAMES = {
     "limit pillow": "limit: Pillow decodes",
     "limit imagecodecs png": "limit: imagecodecs (libpng) decodes",
     "limit imagecodecs spng": "limit: imagecodecs (libspng) decodes",
+    "limit kornia-rs": "limit: kornia-rs (Rust) decodes",
     "tfds.load": "`tfds.load().batch()`",
     "png_records": "PNG in TFRecords",
     "grain": "Grain on ArrayRecord",
