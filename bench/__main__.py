@@ -70,7 +70,7 @@ def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | No
     sections: dict[str, Callable[[Path], Any]] = {
         "startup": lambda work: startup(work, rounds),
         "build": lambda work: build(work, num, rounds, names or ("ours", *builders.BUILDERS)),
-        "read": lambda work: read(work, 2_048, rounds + 2, 8.0 if full else 3.0),
+        "read": lambda work: read(work, 2_048, rounds, 60.0 if full else 12.0),
         "plan": lambda work: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds, full),
         "resume": lambda work: resume(work, num, rounds),
         "profile": profile,

@@ -233,15 +233,19 @@ def limit(out: Path, seconds: float) -> float:
 
 
 def rate(batches: Batches, seconds: float) -> float:
-    """Returns examples per second, over whole batches, after `seconds` or an epoch that do not count."""
-    began = time.perf_counter()
-    for images, _ in batches:
-        if images is None or time.perf_counter() - began > seconds:
-            break
-    began, done = time.perf_counter(), 0
-    while (passed := time.perf_counter() - began) < seconds:
-        images, _ = next(batches)
-        done += 0 if images is None else len(images)
+    """Returns examples per second over an epoch, its start included, after another that does not count.
+
+    Of epochs that take longer than `seconds`, so much counts.
+    """
+    for _ in range(2):
+        began, done = time.perf_counter(), 0
+        for images, _ in batches:
+            if images is None:
+                break
+            done += len(images)
+            if time.perf_counter() - began > seconds:
+                break
+        passed = time.perf_counter() - began
     return done / passed
 
 

@@ -55,6 +55,13 @@ def start() -> str:
     return keras.backend.backend()
 
 
+def num_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def gpus() -> int:
     """Returns how many GPUs the backend sees."""
     import keras

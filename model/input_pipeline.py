@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from model import backend
 from model.errors import InputError, MissingError
 from model.settings import CHANNELS
 
@@ -25,6 +26,11 @@ BLOCK_LENGTH = 16
 
 # Records go straight from the page cache to where they stay; a buffer between would be one copy more of each.
 BUFFER_BYTES = 0
+
+# As many as suit the machine, said once. TensorFlow would tune them while it reads, and its tuner may take two
+# seconds to stop, at the end of every epoch.
+THREADS = backend.num_cores()
+PREFETCH_BATCHES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,7 +318,7 @@ def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
         read,
         cycle_length=min(CYCLE_LENGTH, len(paths)),
         block_length=BLOCK_LENGTH,
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=min(THREADS, CYCLE_LENGTH, len(paths)),
         deterministic=True,
     )
 
@@ -334,7 +340,7 @@ def _parsed(batches: Any, dataset: Dataset, channels: Sequence[str], *, pairs: b
             images = tf.gather(images, chosen, axis=-1)
         return (images, _label_vectors(parsed["labels"])) if pairs else images
 
-    return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.map(parse, num_parallel_calls=THREADS, deterministic=True)
 
 
 def _label_vectors(labels: Any) -> Any:
@@ -348,13 +354,21 @@ def _tail(num_batches: int) -> Any:
     import tensorflow as tf
 
     def finish(batches: Any) -> Any:
-        options = tf.data.Options()
-        # Every device reads the same files; `fit` cuts the batches up between them.
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        known = batches.with_options(options).apply(tf.data.experimental.assert_cardinality(num_batches))
-        return known.prefetch(tf.data.AUTOTUNE)
+        known = batches.with_options(options()).apply(tf.data.experimental.assert_cardinality(num_batches))
+        return known.prefetch(PREFETCH_BATCHES)
 
     return finish
+
+
+def options() -> Any:
+    """Returns the `tf.data.Options` of every pipeline here: nothing is tuned, files are not shared out to devices."""
+    import tensorflow as tf
+
+    chosen = tf.data.Options()
+    chosen.autotune.enabled = False
+    # Every device reads the same files; `fit` cuts the batches up between them.
+    chosen.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return chosen
 
 
 def _ids_and_labels(dataset: Dataset, split: str, limit: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -366,5 +380,5 @@ def _ids_and_labels(dataset: Dataset, split: str, limit: int | None) -> Iterator
         parsed = tf.io.parse_example(serialised, features)
         return parsed["id"], tf.cast(_label_vectors(parsed["labels"]), tf.uint8)
 
-    batches = _stored(dataset, split, limit).batch(64).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-    yield from batches.as_numpy_iterator()
+    batches = _stored(dataset, split, limit).batch(64).map(parse, num_parallel_calls=THREADS)
+    yield from batches.with_options(options()).as_numpy_iterator()

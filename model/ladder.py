@@ -8,7 +8,6 @@ model and its input, not how long it was trained.
 import dataclasses
 import datetime
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -141,7 +140,7 @@ def circumstances(data_dir: Path) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "git_commit": runs.git_commit(),
         "command": "python -m model.ladder " + " ".join(sys.argv[1:]),
-        "hardware": f"{backend.summary()}; {len(os.sched_getaffinity(0))} cores, {platform.machine()}",
+        "hardware": f"{backend.summary()}; {backend.num_cores()} cores, {platform.machine()}",
         "versions": backend.versions(),
         "synthetic": dataset.synthetic,
         "num_examples": dataset.num_examples,

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import csv
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -256,6 +255,7 @@ def stacked(images: Any, ids: list[str], size: int) -> Iterator[tuple[str, Any]]
 
     A few are decoded ahead; the rest wait on the disk.
     """
+    from model import backend
     from pipeline.stack import BadExample, stack_example
 
     def load(example_id: str) -> Any:
@@ -264,7 +264,7 @@ def stacked(images: Any, ids: list[str], size: int) -> Iterator[tuple[str, Any]]
         except BadExample as error:
             return error
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(backend.num_cores()) as pool:
         waiting: collections.deque[tuple[str, Future[Any]]] = collections.deque()
         for example_id in ids:
             waiting.append((example_id, pool.submit(load, example_id)))

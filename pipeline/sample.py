@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import progress
+from pipeline import progress, sources
 from pipeline.errors import InputError, JobError
 from pipeline.schema import FILTERS, SYNTHETIC_PREFIX
 
@@ -66,7 +66,7 @@ def write_sample(
       OSError: a file could not be written.
     """
     out_dir = Path(out_dir)
-    workers = _num_processors() if workers is None else workers
+    workers = sources.num_cores() if workers is None else workers
     for name, value, least in (("num", num, 1), ("seed", seed, 0), ("first", first, 0), ("workers", workers, 1)):
         if value < least:
             raise InputError(f"{name} is {value}, expected {least} or more")
@@ -80,13 +80,6 @@ def write_sample(
     missing = [index for index in wanted if example_id(seed, index, balanced=balanced) not in complete]
     _draw_all(images, seed, balanced, missing, num, workers)
     _write_table(out_dir, seed, balanced)
-
-
-def _num_processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _notice(seed: int, balanced: bool) -> str:

@@ -42,8 +42,11 @@ class Images(Protocol):
         """Returns images to read these from: read already, all at once, where that saves time."""
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+def num_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Folder:
 
     @property
     def threads(self) -> int:
-        return _cores()
+        return num_cores()
 
     def entries(self) -> Iterator[tuple[str, int]]:
         for name, stored in storage.listing(Path(self.path)).items():
@@ -100,7 +103,7 @@ class Zip:
 
     @property
     def threads(self) -> int:
-        return REMOTE_THREADS if isinstance(self.path, ObjectPath) else _cores()
+        return REMOTE_THREADS if isinstance(self.path, ObjectPath) else num_cores()
 
     def entries(self) -> Iterator[tuple[str, int]]:
         for member, info in _members(self.path).items():

@@ -106,6 +106,13 @@ def test_evaluation_sees_the_whole_split_in_the_order_of_its_ids_and_labels(tiny
         assert np.flatnonzero(vector).tolist() == examples[example_id][1]
 
 
+def test_tensorflow_does_not_tune_what_is_set(tiny_dataset):
+    order = input_pipeline.Order(seed=0, buffer=8)
+    train = input_pipeline.train_batches(tiny_dataset, order, 0, channels=CHANNELS, batch_size=8)
+    dev = input_pipeline.eval_batches(tiny_dataset, "dev", channels=CHANNELS, batch_size=8)
+    assert train.options().autotune.enabled is dev.options().autotune.enabled is False
+
+
 def test_repeat_factors_are_those_of_lvis():
     labels = np.zeros((1000, 28), np.uint8)
     labels[:, 0] = 1  # everywhere

@@ -1,8 +1,11 @@
+import os
 import re
 import zipfile
+from pathlib import Path
 
 import pytest
 
+from model import backend
 from pipeline import sources
 
 
@@ -36,3 +39,13 @@ def test_what_is_neither_folder_nor_zip_is_refused(tmp_path):
         sources.open_images(tmp_path / "train.zip")
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder or zip"):
         sources.open_images(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["linux", "macos"])
+def test_cores_are_counted_on_every_system(monkeypatch, there):
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 7}, raising=False)
+    if not there:
+        monkeypatch.delattr(os, "sched_getaffinity")
+    expected = 3 if there else 12
+    assert sources.num_cores() == backend.num_cores() == sources.open_images(Path.cwd()).threads == expected
