@@ -1,4 +1,4 @@
-"""How are results shown? As tables in Markdown, and as bars."""
+"""How are results shown? As tables in Markdown, and drawn."""
 
 import re
 from pathlib import Path
@@ -24,6 +24,9 @@ NAMES = {
 ALONE = "decoded by OpenCV alone"
 """The one step of the profile that is not a step of building."""
 
+
+OURS, LIMIT, PEER = "#2f6690", "#9aa5b1", "#d9a05b"
+"""Colours of what is compared."""
 
 MEMORY = ["peak MB", "without pages of files"]
 """Two columns, of `measure.Run`'s figures."""
@@ -203,7 +206,7 @@ def insert(found: dict[str, Any], readme: Path) -> None:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Draws examples per second of building and reading as bars, all values as dots, to an SVG file."""
+    """Draws examples per second as bars, all values as dots, and below them the curve, to an SVG file."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -211,21 +214,46 @@ def draw(found: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     sections = [(name, title) for name, title in (("build", "Building"), ("read", "Reading")) if name in found]
-    figure, axes = pyplot.subplots(1, len(sections), figsize=(6.2 * len(sections), 4), squeeze=False)
-    for axis, (name, title) in zip(axes[0], sections, strict=True):
-        contenders = {
-            key: one["examples_per_second"] for key, one in found[name]["contenders"].items() if "failed" not in one
-        }
-        order = sorted(contenders, key=lambda key: contenders[key]["median"])
-        for row, key in enumerate(order):
-            colour = "#2f6690" if key == "ours" else "#9aa5b1" if key.startswith("limit") else "#d9a05b"
-            axis.barh(row, contenders[key]["median"], color=colour)
-            axis.plot(contenders[key]["values"], [row] * len(contenders[key]["values"]), "k.", markersize=3)
-            axis.annotate(f" {contenders[key]['median']:,.0f}", (max(contenders[key]["values"]), row), va="center")
-        axis.set_yticks(range(len(order)), [NAMES[key].replace("*", "").replace("`", "") for key in order])
-        axis.set_xlabel("examples per second")
+    curve = found.get("curve", {}).get("points", [])
+    num = len(sections) + bool(curve)
+    figure, axes = pyplot.subplots(num, 1, figsize=(8, 3.8 * num), squeeze=False)
+    for axis, (name, title) in zip(axes[:, 0], sections, strict=False):
+        _draw_bars(axis, found[name]["contenders"])
         axis.set_title(f"{title}, {found[name]['num']:,} examples at 256 x 256")
-        axis.margins(x=0.14)
+    if curve:
+        _draw_curve(axes[-1, 0], curve)
+    for axis in axes[:, 0]:
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
+
+
+def _draw_bars(axis: Any, contenders: dict[str, Any]) -> None:
+    rates = {key: one["examples_per_second"] for key, one in contenders.items() if "failed" not in one}
+    order = sorted(rates, key=lambda key: rates[key]["median"])
+    for row, key in enumerate(order):
+        colour = OURS if key == "ours" else LIMIT if key.startswith("limit") else PEER
+        axis.barh(row, rates[key]["median"], color=colour)
+        axis.plot(rates[key]["values"], [row] * len(rates[key]["values"]), "k.", markersize=3)
+        axis.annotate(f" {rates[key]['median']:,.0f}", (max(rates[key]["values"]), row), va="center")
+    axis.set_yticks(range(len(order)), [NAMES[key].replace("*", "").replace("`", "") for key in order])
+    axis.set_xlabel("examples per second")
+    axis.margins(x=0.14)
+
+
+def _draw_curve(axis: Any, points: list[dict[str, Any]]) -> None:
+    nums = [point["num"] for point in points]
+    for key, label, colour in (("limit_seconds", "limit: OpenCV decodes", LIMIT), ("seconds", "hpa_stacked", OURS)):
+        axis.plot(nums, [point["num"] / point[key] for point in points], "o-", color=colour, label=label)
+    for point in points:
+        place = (point["num"], point["num"] / point["seconds"])
+        text = f"{point['peak_mb']:,.0f} MB"
+        axis.annotate(text, place, xytext=(0, -14), textcoords="offset points", ha="center", fontsize=8)
+    axis.set_xscale("log")
+    axis.set_xticks(nums, [f"{num:,}" for num in nums])
+    axis.minorticks_off()
+    axis.set_ylim(0)
+    axis.set_xlabel("examples built")
+    axis.set_ylabel("examples per second")
+    axis.set_title("Building ever more, and the memory it takes")
+    axis.legend(loc="lower right", frameon=False)
