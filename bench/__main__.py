@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import signal
@@ -20,6 +19,7 @@ import numpy as np
 
 from bench import builders, contents, measure, planners, readers, show
 from bench.measure import python
+from pipeline.sources import num_cores
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = ROOT.parent / "shared" / "tools" / "fullscale_tree.py"
@@ -45,7 +45,7 @@ PACKAGES = (
 
 SECTIONS = ("startup", "build", "read", "plan", "resume", "profile", "curve")
 
-CORES = len(os.sched_getaffinity(0))
+CORES = num_cores()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +71,7 @@ def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | No
         "startup": lambda work: startup(work, rounds),
         "build": lambda work: build(work, num, rounds, names or ("ours", *builders.BUILDERS)),
         "read": lambda work: read(work, 2_048, rounds, 60.0 if full else 12.0),
-        "plan": lambda work: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds, full),
+        "plan": lambda work: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds),
         "resume": lambda work: resume(work, num, rounds),
         "profile": profile,
         "curve": lambda work: curve(work, (1_000, 2_000, 4_000, 8_000, 16_000, 31_072)),
@@ -222,7 +222,7 @@ def read(work: Path, num: int, rounds: int, seconds: float) -> dict[str, Any]:
     return {"num": next(iter(epochs.values()))[0], "contenders": found}
 
 
-def plan(sizes: tuple[int, ...], rounds: int, full: bool) -> dict[str, Any]:
+def plan(sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
     """Splitting label tables; a contender that needs more than ten minutes for one is not asked for larger ones."""
     found: dict[str, Any] = {}
     gone: set[str] = set()
