@@ -17,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 
-from bench import builders, contents, measure, planners, readers, show
+from bench import builders, contents, measure, planners, readers, results, show
 from bench.measure import python
 from pipeline.sources import num_cores
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file; sections are added to it.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file; runs are added to it.")
 @click.option("--full", is_flag=True, help="The whole set of 31,072 examples: hours.")
 @click.option("--only", multiple=True, type=click.Choice(SECTIONS))
 @click.option("--rounds", default=3, show_default=True, help="How often each contender is run, in turn.")
@@ -64,35 +64,49 @@ def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | No
     """Measure, contenders in turn, and write all values to a JSON file.
 
     Every contender runs in a process of its own. Before anything is timed, all of them are made to produce the same
-    content, and stopped if they do not.
+    content, and stopped if they do not. Values in the file from the same commit, machine and versions are kept and
+    count together with the new ones: repeat it hours later, and the spread is what the machine does in hours.
     """
+    found = json.loads(out.read_text()) if out.exists() else {}
     num = num or (31_072 if full else 1_000)
     sections: dict[str, Callable[[Path], Any]] = {
         "startup": lambda work: startup(work, rounds),
         "build": lambda work: build(work, num, rounds, names or ("ours", *builders.BUILDERS)),
         "read": lambda work: read(work, 2_048, rounds, 60.0 if full else 12.0),
-        "plan": lambda work: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds),
+        "plan": lambda _: plan((31_072, 1_000_000, 10_000_000) if full else (31_072,), rounds, found.get("plan", {})),
         "resume": lambda work: resume(work, num, rounds),
         "profile": profile,
         "curve": lambda work: curve(work, (1_000, 2_000, 4_000, 8_000, 16_000, 31_072)),
     }
-    chosen = only or [name for name in sections if full or name != "curve"]
-    found = json.loads(out.read_text()) if out.exists() else {}
-    for name in chosen:
+    for name in only or [name for name in sections if full or name != "curve"]:
+        about = circumstances()
         with tempfile.TemporaryDirectory(prefix="bench-") as work:
-            found[name] = {**sections[name](Path(work)), **circumstances()}
+            found[name] = results.add(found.get(name), {**sections[name](Path(work)), "runs": [about]})
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=1) + "\n")
     click.echo(show.tables(found))
 
 
+@main.command()
+@click.argument("first", type=click.Path(path_type=Path, exists=True))
+@click.argument("second", type=click.Path(path_type=Path, exists=True))
+def compare(first: Path, second: Path) -> None:
+    """Tell which medians of the results SECOND lie within the spread of FIRST, figure by figure."""
+    found = list(results.compare(json.loads(first.read_text()), json.loads(second.read_text())))
+    for name, values, median, inside in found:
+        click.echo(
+            f"{'inside ' if inside else 'OUTSIDE'} {name}: {median:,.4g} ({min(values):,.4g} to {max(values):,.4g})"
+        )
+    click.echo(f"{sum(inside for *_, inside in found)} of {len(found)} medians lie within the spread")
+
+
 @main.command("show")
-@click.argument("results", type=click.Path(path_type=Path, exists=True))
+@click.argument("file", metavar="RESULTS", type=click.Path(path_type=Path, exists=True))
 @click.option("--chart", type=click.Path(path_type=Path), help="SVG file to draw to.")
 @click.option("--readme", type=click.Path(path_type=Path, exists=True), help="Markdown file to put the tables into.")
-def show_command(results: Path, chart: Path | None, readme: Path | None) -> None:
+def show_command(file: Path, chart: Path | None, readme: Path | None) -> None:
     """Print the tables of a JSON file of results, and draw its chart."""
-    found = json.loads(results.read_text())
+    found = json.loads(file.read_text())
     click.echo(show.tables(found))
     if chart:
         show.draw(found, chart)
@@ -108,7 +122,7 @@ def circumstances() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {
-        "date": datetime.date.today().isoformat(),
+        "began": datetime.datetime.now(datetime.UTC).isoformat(" ", "minutes")[:16],
         "machine": f"{CORES} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "commit": commit.stdout.strip(),
         "pixels": "real" if STAND_IN.exists() else "synthetic",
@@ -165,7 +179,9 @@ def build(work: Path, num: int, rounds: int, names: Sequence[str]) -> dict[str, 
 
         return once
 
-    return {"num": num, "contenders": measure.interleaved({one: contender(one) for one in names}, rounds, click.echo)}
+    found = measure.interleaved({one: contender(one) for one in names}, rounds, click.echo)
+    results.ratios(found, "examples_per_second")
+    return {"num": num, "contenders": found}
 
 
 def builder(name: str, source: Path, out: Path) -> list[str]:
@@ -219,13 +235,22 @@ def read(work: Path, num: int, rounds: int, seconds: float) -> dict[str, Any]:
     epochs: dict[str, Any] = {}
     contenders = {name: contender(name) for name in [*readers.READERS, "limit"]}
     found = measure.interleaved(contenders, rounds, click.echo)
+    results.ratios(found, "examples_per_second")
     return {"num": next(iter(epochs.values()))[0], "contenders": found}
 
 
-def plan(sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
-    """Splitting label tables; a contender that needs more than ten minutes for one is not asked for larger ones."""
+def plan(sizes: tuple[int, ...], rounds: int, earlier: dict[str, Any]) -> dict[str, Any]:
+    """Splitting label tables; a contender that needs more than ten minutes for one is not asked for larger ones.
+
+    Nor is it asked again if it needed more in the section `earlier`.
+    """
     found: dict[str, Any] = {}
-    gone: set[str] = set()
+    gone = {
+        name: int(num)
+        for num, contenders in earlier.get("sizes", {}).items()
+        for name, one in contenders.items()
+        if "failed" in one
+    }
     with tempfile.TemporaryDirectory() as work:
         labels = LABELS if LABELS.exists() else make_source(Path(work) / "few", 2_000) / "train.csv"
         for num in sizes:
@@ -235,13 +260,13 @@ def plan(sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
                     command = python("-m", "bench.planners", name, labels, "--num", num)
                     done = measure.run(command, timeout=600)
                     if done.seconds < 0:
-                        gone.add(name)
+                        gone[name] = num
                         raise RuntimeError("not finished after 600 s")
                     return {**measure.last_json(done.output), **done.memory}
 
                 return once
 
-            contenders = {name: contender(name) for name in planners.PLANNERS if name not in gone}
+            contenders = {name: contender(name) for name in planners.PLANNERS if num < gone.get(name, num + 1)}
             found[f"{num}"] = measure.interleaved(contenders, rounds if num < 1_000_000 else 1, click.echo)
     return {"sizes": found}
 
@@ -282,15 +307,21 @@ def killed_at_half(command: list[str], place: Path, num_shards: int) -> float:
 
 def curve(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
     """Time and memory of ever larger builds, each beside decoding the same files and nothing else."""
-    points = []
+    found: dict[str, Any] = {}
     for num in sizes:
         source = make_source(work / f"source-{num}", num)
-        limit = measure.run(builder("limit opencv", source, work))
-        with fresh(work) as out:
-            done = measure.run(shards(source, out))
-        points.append({"num": num, "seconds": done.seconds, **done.memory, "limit_seconds": limit.seconds})
-        click.echo(f"{num:,} examples: {measure.figures(points[-1])}")
-    return {"points": points}
+
+        def ours(_: int, num: int = num, source: Path = source) -> dict[str, float]:
+            with fresh(work) as out:
+                done = measure.run(shards(source, out))
+            return {"seconds": done.seconds, "examples_per_second": num / done.seconds, **done.memory}
+
+        def limit(_: int, num: int = num, source: Path = source) -> dict[str, float]:
+            return {"examples_per_second": num / measure.run(builder("limit opencv", source, work)).seconds}
+
+        found[f"{num}"] = measure.interleaved({"ours": ours, "limit opencv": limit}, 1, click.echo)
+        results.ratios(found[f"{num}"], "examples_per_second")
+    return {"sizes": found}
 
 
 def profile(work: Path) -> dict[str, Any]:
@@ -298,7 +329,9 @@ def profile(work: Path) -> dict[str, Any]:
     source = make_source(work / "source", 1_000)
     measure.run(shards(source, work / "data"))
     done = measure.run(python("-m", "bench.profile", source, dataset_dir(work / "data")))
-    return measure.last_json(done.output)
+    return {
+        part: {step: [value] for step, value in steps.items()} for part, steps in measure.last_json(done.output).items()
+    }
 
 
 def startup(work: Path, rounds: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -110,8 +109,8 @@ def interleaved(
 ) -> dict[str, dict[str, Any]]:
     """Measures all contenders in turn, `rounds` times over: A B C, A B C, ...
 
-    Each gets the number of the round and returns named figures; returned are, for each contender and figure, its
-    median and all values. One that fails is named, and told with its reason instead of figures.
+    Each gets the number of the round and returns named figures; returned are, for each contender and figure, the
+    values of all rounds. One that fails is named, and told with its reason instead of figures.
     """
     values: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     failed: dict[str, str] = {}
@@ -129,13 +128,7 @@ def interleaved(
     return {
         name: {"failed": failed[name]}
         if name in failed
-        else {
-            key: {
-                "median": statistics.median(one[key] for one in found),
-                "values": [round(one[key], 4) for one in found],
-            }
-            for key in found[0]
-        }
+        else {key: [round(one[key], 4) for one in found] for key in found[0]}
         for name, found in values.items()
     }
 

@@ -67,8 +67,6 @@ def reading(dataset_dir: Path, seconds: float = 12.0) -> dict[str, float]:
 
     from model import input_pipeline
 
-    paths = [str(path) for path in sorted(dataset_dir.glob("*-train.tfrecord-*"))] * readers.TIMES
-
     def rate(batches: Any) -> float:
         def endless() -> readers.Batches:
             while True:
@@ -78,7 +76,9 @@ def reading(dataset_dir: Path, seconds: float = 12.0) -> dict[str, float]:
         return readers.rate(endless(), seconds)
 
     with tempfile.TemporaryDirectory() as out:
-        Path(out, "tfds").symlink_to(dataset_dir.absolute())
+        repeated = readers.tfds_dir(Path(out), readers.TIMES)
+        readers.repeat(dataset_dir, repeated, readers.TIMES)
+        paths = [str(path) for path in sorted(repeated.glob("*-train.tfrecord-*"))]
         records = tf.data.TFRecordDataset(paths, buffer_size=input_pipeline.BUFFER_BYTES)
         stages: dict[str, Callable[[], float]] = {
             "records read, checked, batched": lambda: rate(records.batch(64)),

@@ -7,7 +7,6 @@ A batch is images uint8 `[64, 256, 256, 4]` and label vectors `[64, 28]`, shuffl
 """
 
 import concurrent.futures
-import dataclasses
 import itertools
 import json
 import os
@@ -37,7 +36,7 @@ def label_vector(labels: Any) -> np.ndarray:
 
 
 def write(source: Path, dataset_dir: Path, out: Path) -> None:
-    """Writes the train split in every form but ours, which `OUT/tfds` links to."""
+    """Writes the train split in every form that is read."""
     import cv2
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -49,7 +48,8 @@ def write(source: Path, dataset_dir: Path, out: Path) -> None:
     num = builder.info.splits["train"].num_examples
     for name in ("array_record", "png_records", "webdataset"):
         (out / name).mkdir(parents=True)
-    (out / "tfds").symlink_to(dataset_dir)
+    for times in (1, TIMES):
+        repeat(dataset_dir, tfds_dir(out, times), times)
     (out / "source").symlink_to(source.absolute())
     columns = {"id": "str", "image": "ndarray:uint8:256,256,4", "labels": "ndarray:uint8:28"}
     tar = wds.ShardWriter(str(out / "webdataset/train-%05d.tar"), maxsize=64 << 20, verbose=0)
@@ -72,17 +72,34 @@ def write(source: Path, dataset_dir: Path, out: Path) -> None:
     (out / "ids.json").write_text(json.dumps(ids))
 
 
+def tfds_dir(out: Path, times: int) -> Path:
+    """Returns where the dataset lies whose train split is the one that was built, so many times over."""
+    return out / f"tfds-{times}"
+
+
+def repeat(dataset_dir: Path, out: Path, times: int) -> None:
+    """Makes a dataset whose train split has every shard of another one so many times, by links to its files."""
+    shards = sorted(dataset_dir.absolute().glob("*-train.tfrecord-*")) * times
+    out.mkdir(parents=True)
+    for name in ("features.json", "labels.labels.txt", "metadata.json"):
+        (out / name).symlink_to(dataset_dir.absolute() / name)
+    for index, shard in enumerate(shards):
+        stem = shard.name.rsplit("-", 3)[0]
+        (out / f"{stem}-{index:05d}-of-{len(shards):05d}").symlink_to(shard)
+    info = json.loads((dataset_dir / "dataset_info.json").read_text())
+    info["splits"] = [
+        {**split, "numBytes": str(int(split["numBytes"]) * times), "shardLengths": split["shardLengths"] * times}
+        for split in info["splits"]
+        if split["name"] == "train"
+    ]
+    (out / "dataset_info.json").write_text(json.dumps(info))
+
+
 def ours(out: Path, batch_size: int, times: int) -> Batches:
     """`model.input_pipeline.train_batches`."""
     from model import input_pipeline
 
-    dataset = input_pipeline.open_version(out / "tfds")
-    dataset = dataclasses.replace(
-        dataset,
-        shards={"train": dataset.shards["train"] * times},
-        shard_lengths={"train": dataset.shard_lengths["train"] * times},
-        num_examples={"train": dataset.num_examples["train"] * times},
-    )
+    dataset = input_pipeline.open_version(tfds_dir(out, times))
     order = input_pipeline.Order(seed=0, buffer=BUFFER)
     for epoch in itertools.count():
         yield from input_pipeline.train_batches(
@@ -96,11 +113,9 @@ def tfds_load(out: Path, batch_size: int, times: int) -> Batches:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    dataset = tfds.builder_from_directory((out / "tfds").resolve()).as_dataset(split="train", shuffle_files=True)
-    dataset = (
-        dataset.repeat(times)
-        .shuffle(BUFFER)
-        .map(lambda one: (one["image"], tf.reduce_max(tf.one_hot(one["labels"], NUM_CLASSES, dtype=tf.uint8), axis=0)))
+    dataset = tfds.builder_from_directory(tfds_dir(out, times)).as_dataset(split="train", shuffle_files=True)
+    dataset = dataset.shuffle(BUFFER).map(
+        lambda one: (one["image"], tf.reduce_max(tf.one_hot(one["labels"], NUM_CLASSES, dtype=tf.uint8), axis=0))
     )
     while True:
         yield from dataset.batch(batch_size).prefetch(2)
@@ -119,7 +134,7 @@ def png_records(out: Path, batch_size: int, times: int) -> Batches:
         image = tf.gather(tf.io.decode_png(parsed["png"], channels=4), [2, 1, 0, 3], axis=-1)
         return image, tf.io.decode_raw(parsed["labels"], tf.uint8)
 
-    records = tf.data.TFRecordDataset([str(out / "png_records/train.tfrecord")]).repeat(times).shuffle(BUFFER)
+    records = tf.data.TFRecordDataset([str(out / "png_records/train.tfrecord")] * times).shuffle(BUFFER)
     while True:
         yield from records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
         yield END
@@ -214,7 +229,7 @@ END = (None, None)
 
 def limit(out: Path, seconds: float) -> float:
     """Returns examples per second at which two threads read our shards to the end and copy what they read once."""
-    shards = sorted((out / "tfds").resolve().glob("*-train.tfrecord-*"))
+    shards = sorted(tfds_dir(out, 1).glob("*-train.tfrecord-*"))
     num = len(json.loads((out / "ids.json").read_text()))
 
     def read(path: Path) -> int:
@@ -233,20 +248,27 @@ def limit(out: Path, seconds: float) -> float:
 
 
 def rate(batches: Batches, seconds: float) -> float:
-    """Returns examples per second over an epoch, its start included, after another that does not count.
+    """Returns examples per second over whole epochs, their starts included, until so many seconds have passed.
 
-    Of epochs that take longer than `seconds`, so much counts.
+    An epoch before that does not count. Of an epoch that takes longer than `seconds`, so much is read.
     """
-    for _ in range(2):
-        began, done = time.perf_counter(), 0
-        for images, _ in batches:
-            if images is None:
-                break
-            done += len(images)
-            if time.perf_counter() - began > seconds:
-                break
-        passed = time.perf_counter() - began
+    _epoch(batches, seconds)
+    began, done = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < seconds:
+        done += _epoch(batches, seconds)
     return done / passed
+
+
+def _epoch(batches: Batches, seconds: float) -> int:
+    """Reads to the end of an epoch, or for so many seconds; returns the number of examples."""
+    began, done = time.perf_counter(), 0
+    for images, _ in batches:
+        if images is None:
+            break
+        done += len(images)
+        if time.perf_counter() - began >= seconds:
+            break
+    return done
 
 
 def content(batches: Batches) -> list[int]:

@@ -1,6 +1,7 @@
 """How are results shown? As tables in Markdown, and drawn."""
 
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ OURS, LIMIT, PEER = "#2f6690", "#9aa5b1", "#d9a05b"
 MEMORY = ["peak MB", "without pages of files"]
 """Two columns, of `measure.Run`'s figures."""
 
+TIMES = "ours is x times"
+"""A column of ratios, each of two values of one round."""
+
 
 def tables(found: dict[str, Any]) -> str:
     """Returns everything as Markdown."""
@@ -46,20 +50,24 @@ def tables(found: dict[str, Any]) -> str:
     }.items():
         if name in found:
             section = found[name]
-            parts.append(
-                f"### {name.capitalize()}\n\n{table(section)}\n\n*{section['date']}, {section['machine']}, "
-                f"{section['pixels']} pixels, commit {section['commit']}.*"
-            )
+            parts.append(f"### {name.capitalize()}\n\n{table(section)}\n\n{_about(section['runs'])}")
     versions: dict[str, str] = {}
     for section in found.values():
-        versions |= section["versions"]
+        versions |= section["runs"][-1]["versions"]
     parts.append("Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".")
     return "\n\n".join(parts)
 
 
-def _spread(one: dict[str, Any], form: str = ",.0f") -> str:
-    values = one["values"]
-    return f"{one['median']:{form}} ({min(values):{form}} to {max(values):{form}})"
+def _about(runs: list[dict[str, Any]]) -> str:
+    last, began = runs[-1], " and ".join(run["began"] for run in runs)
+    what = f"{last['machine']}, {last['pixels']} pixels, commit {last['commit']}"
+    return f"*{len(runs)} run{'s' * (len(runs) > 1)}, begun {began} UTC; {what}.*"
+
+
+def _spread(values: list[float], form: str = ",.0f") -> str:
+    """Returns the median and, if they differ, the least and the greatest value."""
+    median, low, high = (f"{one:{form}}" for one in (statistics.median(values), min(values), max(values)))
+    return median if low == high else f"{median} ({low} to {high})"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -68,53 +76,37 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _memory(one: dict[str, Any]) -> list[str]:
-    return [f"{one[key]['median']:,.0f}" for key in ("peak_mb", "own_mb")]
+    return [_spread(one[key]) for key in ("peak_mb", "own_mb")]
 
 
 def _build(section: dict[str, Any]) -> str:
     contenders = section["contenders"]
-    ours = contenders["ours"]["examples_per_second"]["median"]
     best = _best_limit(contenders)
     rows = []
     for name, one in contenders.items():
         if "failed" in one:
             rows.append([NAMES[name], "failed", *[""] * 4])
             continue
-        rate = one["examples_per_second"]
-        against = "" if name.startswith("limit") and name != best else f"{ours / rate['median']:.2f}"
+        against = "" if name.startswith("limit") and name != best else _spread(one["ours_is_times"], ".2f")
         rows.append(
-            [
-                NAMES[name],
-                _spread(rate),
-                against,
-                *_memory(one),
-                f"{one['written_mb']['median']:,.0f}",
-            ]
+            [NAMES[name], _spread(one["examples_per_second"]), against, *_memory(one), _spread(one["written_mb"])]
         )
-    header = [f"{section['num']:,} examples", "examples/s (spread)", "ours is x times", *MEMORY, "written MB"]
-    return _table(header, rows)
+    return _table([f"{section['num']:,} examples", "examples/s (spread)", TIMES, *MEMORY, "written MB"], rows)
 
 
 def _best_limit(contenders: dict[str, Any]) -> str:
     limits = {name: one for name, one in contenders.items() if name.startswith("limit") and "failed" not in one}
-    return max(limits, key=lambda name: limits[name]["examples_per_second"]["median"])
+    return max(limits, key=lambda name: statistics.median(limits[name]["examples_per_second"]), default="")
 
 
 def _read(section: dict[str, Any]) -> str:
-    contenders = section["contenders"]
-    ours = contenders["ours"]["examples_per_second"]["median"]
     rows = [
         [NAMES[name], "failed", *[""] * 3]
         if "failed" in one
-        else [
-            NAMES[name],
-            _spread(one["examples_per_second"]),
-            f"{ours / one['examples_per_second']['median']:.2f}",
-            *_memory(one),
-        ]
-        for name, one in contenders.items()
+        else [NAMES[name], _spread(one["examples_per_second"]), _spread(one["ours_is_times"], ".2f"), *_memory(one)]
+        for name, one in section["contenders"].items()
     ]
-    return _table([f"{section['num']:,} examples of train", "examples/s (spread)", "ours is x times", *MEMORY], rows)
+    return _table([f"{section['num']:,} examples of train", "examples/s (spread)", TIMES, *MEMORY], rows)
 
 
 def _plan(section: dict[str, Any]) -> str:
@@ -125,14 +117,8 @@ def _plan(section: dict[str, Any]) -> str:
             if "failed" in one:
                 rows.append([label, one["failed"][-40:], "", ""])
             else:
-                rows.append(
-                    [
-                        label,
-                        _spread(one["seconds"], ",.2f"),
-                        f"{one['worst_class']['median']:,.1f}",
-                        f"{one['worst_size']['median']:,.0f}",
-                    ]
-                )
+                classes, sizes = _spread(one["worst_class"], ",.1f"), _spread(one["worst_size"])
+                rows.append([label, _spread(one["seconds"], ",.2f"), classes, sizes])
     return _table(["", "seconds (spread)", "worst class: examples off", "worst split: examples off"], rows)
 
 
@@ -163,12 +149,13 @@ def _startup(section: dict[str, Any]) -> str:
 
 def _profile(section: dict[str, Any]) -> str:
     steps, stages = section["building"], section["reading"]
-    total = sum(steps.values()) - steps[ALONE]
+    median = {step: statistics.median(values) for step, values in steps.items()}
+    total = sum(median.values()) - median[ALONE]
     building = [
-        [step, f"{value:.2f}", "of the line below" if step == ALONE else f"{value / total:.0%}"]
-        for step, value in steps.items()
+        [step, _spread(values, ".2f"), "of the line below" if step == ALONE else f"{median[step] / total:.0%}"]
+        for step, values in steps.items()
     ]
-    reading = [[stage, f"{value:,.0f}", f"{1e6 / value:.0f}"] for stage, value in stages.items()]
+    reading = [[stage, _spread(values), f"{1e6 / statistics.median(values):.0f}"] for stage, values in stages.items()]
     return "\n\n".join(
         [
             _table(["building: an example on one thread", "ms", "share"], [*building, ["all", f"{total:.2f}", ""]]),
@@ -178,18 +165,19 @@ def _profile(section: dict[str, Any]) -> str:
 
 
 def _curve(section: dict[str, Any]) -> str:
-    rows = [
-        [
-            f"{point['num']:,}",
-            f"{point['seconds']:,.1f}",
-            f"{point['num'] / point['seconds']:,.0f}",
-            f"{point['num'] / point['limit_seconds']:,.0f}",
-            f"{point['limit_seconds'] / point['seconds']:.2f}",
-            f"{point['peak_mb']:,.0f}",
-            f"{point['own_mb']:,.0f}",
-        ]
-        for point in section["points"]
-    ]
+    rows = []
+    for num, contenders in section["sizes"].items():
+        ours, limit = contenders["ours"], contenders["limit opencv"]
+        rows.append(
+            [
+                f"{int(num):,}",
+                _spread(ours["seconds"], ",.1f"),
+                _spread(ours["examples_per_second"]),
+                _spread(limit["examples_per_second"]),
+                _spread(limit["ours_is_times"], ".2f"),
+                *_memory(ours),
+            ]
+        )
     return _table(["examples", "seconds", "examples/s", "limit: OpenCV decodes", "ratio", *MEMORY], rows)
 
 
@@ -214,14 +202,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     sections = [(name, title) for name, title in (("build", "Building"), ("read", "Reading")) if name in found]
-    curve = found.get("curve", {}).get("points", [])
-    num = len(sections) + bool(curve)
+    num = len(sections) + ("curve" in found)
     figure, axes = pyplot.subplots(num, 1, figsize=(8, 3.8 * num), squeeze=False)
     for axis, (name, title) in zip(axes[:, 0], sections, strict=False):
         _draw_bars(axis, found[name]["contenders"])
         axis.set_title(f"{title}, {found[name]['num']:,} examples at 256 x 256")
-    if curve:
-        _draw_curve(axes[-1, 0], curve)
+    if "curve" in found:
+        _draw_curve(axes[-1, 0], found["curve"]["sizes"])
     for axis in axes[:, 0]:
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
@@ -230,24 +217,27 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 def _draw_bars(axis: Any, contenders: dict[str, Any]) -> None:
     rates = {key: one["examples_per_second"] for key, one in contenders.items() if "failed" not in one}
-    order = sorted(rates, key=lambda key: rates[key]["median"])
+    order = sorted(rates, key=lambda key: statistics.median(rates[key]))
     for row, key in enumerate(order):
         colour = OURS if key == "ours" else LIMIT if key.startswith("limit") else PEER
-        axis.barh(row, rates[key]["median"], color=colour)
-        axis.plot(rates[key]["values"], [row] * len(rates[key]["values"]), "k.", markersize=3)
-        axis.annotate(f" {rates[key]['median']:,.0f}", (max(rates[key]["values"]), row), va="center")
+        axis.barh(row, statistics.median(rates[key]), color=colour)
+        axis.plot(rates[key], [row] * len(rates[key]), "k.", markersize=3)
+        axis.annotate(f" {statistics.median(rates[key]):,.0f}", (max(rates[key]), row), va="center")
     axis.set_yticks(range(len(order)), [NAMES[key].replace("*", "").replace("`", "") for key in order])
     axis.set_xlabel("examples per second")
     axis.margins(x=0.14)
 
 
-def _draw_curve(axis: Any, points: list[dict[str, Any]]) -> None:
-    nums = [point["num"] for point in points]
-    for key, label, colour in (("limit_seconds", "limit: OpenCV decodes", LIMIT), ("seconds", "hpa_stacked", OURS)):
-        axis.plot(nums, [point["num"] / point[key] for point in points], "o-", color=colour, label=label)
-    for point in points:
-        place = (point["num"], point["num"] / point["seconds"])
-        text = f"{point['peak_mb']:,.0f} MB"
+def _draw_curve(axis: Any, sizes: dict[str, Any]) -> None:
+    nums = [int(num) for num in sizes]
+    for name, colour in (("limit opencv", LIMIT), ("ours", OURS)):
+        rates = [contenders[name]["examples_per_second"] for contenders in sizes.values()]
+        axis.plot(nums, [statistics.median(one) for one in rates], "o-", color=colour, label=NAMES[name].strip("*"))
+        for num, values in zip(nums, rates, strict=True):
+            axis.plot([num] * len(values), values, "k.", markersize=3)
+    for num, contenders in zip(nums, sizes.values(), strict=True):
+        place = (num, statistics.median(contenders["ours"]["examples_per_second"]))
+        text = f"{statistics.median(contenders['ours']['peak_mb']):,.0f} MB"
         axis.annotate(text, place, xytext=(0, -14), textcoords="offset points", ha="center", fontsize=8)
     axis.set_xscale("log")
     axis.set_xticks(nums, [f"{num:,}" for num in nums])

@@ -1,27 +1,28 @@
 """What the figures in `bench/` stand on: fair turns, honest failures, the memory of child processes, true tables."""
 
+import json
 import sys
 
 import pytest
 
-from bench import measure, show
+from bench import measure, readers, results, show
+
+ABOUT = {
+    "began": "2026-01-01 08:00",
+    "machine": "2 cores",
+    "pixels": "real",
+    "commit": "abc",
+    "versions": {"grain": "1"},
+}
 
 
-def section(**contenders):
+def section(*, num=1000, about=ABOUT, **contenders):
     rates = {
-        name: {
-            key: {"median": value, "values": [value]}
-            for key, value in {
-                "examples_per_second": rate,
-                "peak_mb": 300.0,
-                "own_mb": 200.0,
-                "written_mb": 1.0,
-            }.items()
-        }
-        for name, rate in contenders.items()
+        name: {"examples_per_second": values, "peak_mb": [300.0], "own_mb": [200.0], "written_mb": [1.0]}
+        for name, values in contenders.items()
     }
-    about = {"date": "2026-01-01", "machine": "2 cores", "pixels": "real", "commit": "abc", "versions": {"grain": "1"}}
-    return {"num": 1000, "contenders": rates, **about}
+    results.ratios(rates, "examples_per_second")
+    return {"num": num, "contenders": rates, "runs": [about]}
 
 
 def test_contenders_take_turns():
@@ -36,7 +37,7 @@ def test_contenders_take_turns():
 
     found = measure.interleaved({"a": contender("a"), "b": contender("b")}, 3, lambda _: None)
     assert turns == ["a0", "b0", "a1", "b1", "a2", "b2"]
-    assert found["b"]["seconds"] == {"median": 1.0, "values": [0.0, 1.0, 2.0]}
+    assert found["b"]["seconds"] == [0.0, 1.0, 2.0]
 
 
 def test_a_contender_that_fails_is_told_with_its_reason_and_not_run_again():
@@ -81,7 +82,7 @@ def test_figures_are_the_last_line_that_is_json():
 
 
 def test_a_table_compares_with_the_fastest_limit():
-    found = {"build": section(ours=90.0, mds=30.0, **{"limit opencv": 100.0, "limit pillow": 60.0})}
+    found = {"build": section(ours=[90.0], mds=[30.0], **{"limit opencv": [100.0], "limit pillow": [60.0]})}
     rows = {line.split(" | ")[0].strip("| "): line for line in show.tables(found).splitlines()}
     assert "| 3.00 |" in rows["MosaicML Streaming (MDS)"]
     assert "| 0.90 |" in rows["limit: OpenCV decodes"]
@@ -89,25 +90,93 @@ def test_a_table_compares_with_the_fastest_limit():
 
 
 def test_the_curve_tells_the_share_of_the_limit():
-    point = {"num": 4000, "seconds": 25.0, "peak_mb": 300.0, "own_mb": 200.0, "limit_seconds": 20.0}
-    about = {key: value for key, value in section().items() if key not in ("num", "contenders")}
-    assert "| 4,000 | 25.0 | 160 | 200 | 0.80 | 300 | 200 |" in show.tables({"curve": {"points": [point], **about}})
+    ours = {"seconds": [25.0], "examples_per_second": [160.0], "peak_mb": [300.0], "own_mb": [200.0]}
+    contenders = {"ours": ours, "limit opencv": {"examples_per_second": [200.0]}}
+    results.ratios(contenders, "examples_per_second")
+    found = {"curve": {"sizes": {"4000": contenders}, "runs": [ABOUT]}}
+    assert "| 4,000 | 25.0 | 160 | 200 | 0.80 | 300 | 200 |" in show.tables(found)
 
 
 def test_the_profile_counts_what_building_does_and_not_the_decoder_alone():
-    about = {key: value for key, value in section().items() if key not in ("num", "contenders")}
-    steps = {"files read": 1.0, show.ALONE: 8.0, "decoded": 9.0}
-    text = show.tables({"profile": {"building": steps, "reading": {"records": 10_000.0}, **about}})
+    steps = {"files read": [1.0], show.ALONE: [8.0], "decoded": [9.0]}
+    text = show.tables({"profile": {"building": steps, "reading": {"records": [10_000.0]}, "runs": [ABOUT]}})
     assert "| files read | 1.00 | 10% |" in text
     assert "| decoded | 9.00 | 90% |" in text
     assert "| all | 10.00 |  |" in text
     assert "| records | 10,000 | 100 |" in text
 
 
+def test_runs_of_one_state_count_together():
+    later = section(ours=[80.0], mds=[20.0], about={**ABOUT, "began": "2026-01-01 11:00"})
+    found = results.add(section(ours=[90.0, 100.0], mds=[30.0, 50.0]), later)
+    assert found["contenders"]["ours"]["examples_per_second"] == [90.0, 100.0, 80.0]
+    assert found["contenders"]["mds"]["ours_is_times"] == [3.0, 2.0, 4.0]
+    text = show.tables({"build": found})
+    assert "| MosaicML Streaming (MDS) | 30 (20 to 50) | 3.00 (2.00 to 4.00) |" in text
+    assert "2 runs, begun 2026-01-01 08:00 and 2026-01-01 11:00 UTC; 2 cores, real pixels, commit abc." in text
+
+
+@pytest.mark.parametrize("other", [{"about": {**ABOUT, "commit": "abd"}}, {"num": 2000}])
+def test_a_run_on_something_else_counts_alone(other):
+    later = section(ours=[80.0], **other)
+    assert results.add(section(ours=[90.0]), later) == later
+
+
+def test_a_contender_that_failed_once_stays_failed():
+    earlier = {"sizes": {"10": {"a": {"failed": "slow"}}}, "runs": [ABOUT]}
+    later = {"sizes": {"10": {"a": {"seconds": [1.0]}, "b": {"seconds": [2.0]}}}, "runs": [ABOUT]}
+    assert results.add(earlier, later)["sizes"]["10"] == {
+        "a": {"failed": "slow", "seconds": [1.0]},
+        "b": {"seconds": [2.0]},
+    }
+
+
+def test_a_second_run_is_held_against_the_spread_of_the_first():
+    first = {"build": section(ours=[90.0, 100.0]), "read": section(ours=[5.0])}
+    second = {"build": section(ours=[100.4, 80.0, 100.3]), "plan": section(ours=[1.0])}
+    found = {name: (median, inside) for name, _, median, inside in results.compare(first, second)}
+    assert found["build / contenders / ours / examples_per_second"] == (100.3, True)
+    second["build"]["contenders"]["ours"]["examples_per_second"] = [101.0]
+    found = {name: (median, inside) for name, _, median, inside in results.compare(first, second)}
+    assert found["build / contenders / ours / examples_per_second"] == (101.0, False)
+    assert not [name for name in found if name.startswith(("read", "plan"))]
+
+
+def test_an_epoch_of_readers_is_every_shard_so_many_times(tmp_path):
+    built = tmp_path / "built"
+    built.mkdir()
+    for index in range(2):
+        (built / f"hpa_stacked-train.tfrecord-0000{index}-of-00002").write_text(f"shard {index}")
+    splits = [{"name": name, "numBytes": "14", "shardLengths": ["3", "4"]} for name in ("train", "dev")]
+    (built / "dataset_info.json").write_text(json.dumps({"name": "hpa_stacked", "splits": splits}))
+    out = readers.tfds_dir(tmp_path, 2)
+    readers.repeat(built, out, 2)
+    names = [f"hpa_stacked-train.tfrecord-0000{index}-of-00004" for index in range(4)]
+    assert [(out / name).read_text() for name in names] == ["shard 0", "shard 1"] * 2
+    info = json.loads((out / "dataset_info.json").read_text())
+    assert info["splits"] == [{"name": "train", "numBytes": "28", "shardLengths": ["3", "4", "3", "4"]}]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(5.0, 2 * 3 * 64 / 8), (2.0, 2 * 64 / 2.4)])
+def test_rates_are_of_whole_epochs_with_their_starts_and_the_first_does_not_count(monkeypatch, seconds, expected):
+    now = [0.0]
+
+    def batches():
+        for batch_seconds in [1.2, *[1.0] * 100]:
+            now[0] += 1.0
+            for _ in range(3):
+                now[0] += batch_seconds
+                yield [0] * 64, None
+            yield readers.END
+
+    monkeypatch.setattr(readers.time, "perf_counter", lambda: now[0])
+    assert readers.rate(batches(), seconds) == pytest.approx(expected)
+
+
 def test_tables_are_put_between_the_marks(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results -->\nold\n<!-- end -->\nafter\n")
-    show.insert({"read": section(ours=2.0, limit=4.0)}, readme)
+    show.insert({"read": section(ours=[2.0], limit=[4.0])}, readme)
     text = readme.read_text()
     assert text.startswith("before\n<!-- results -->")
     assert text.endswith("<!-- end -->\nafter\n")
