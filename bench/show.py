@@ -59,9 +59,11 @@ def tables(found: dict[str, Any]) -> str:
 
 
 def _about(runs: list[dict[str, Any]]) -> str:
-    last, began = runs[-1], " and ".join(run["began"] for run in runs)
+    last, began = runs[-1], sorted(run["began"] for run in runs)
     what = f"{last['machine']}, {last['pixels']} pixels, commit {last['commit']}"
-    return f"*{len(runs)} run{'s' * (len(runs) > 1)}, begun {began} UTC; {what}.*"
+    if len(runs) == 1:
+        return f"*1 run, begun {began[0]} UTC; {what}.*"
+    return f"*{len(runs)} runs, begun {began[0]} to {began[-1]} UTC; {what}.*"
 
 
 def _spread(values: list[float], form: str = ",.0f") -> str:

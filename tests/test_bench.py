@@ -113,7 +113,7 @@ def test_runs_of_one_state_count_together():
     assert found["contenders"]["mds"]["ours_is_times"] == [3.0, 2.0, 4.0]
     text = show.tables({"build": found})
     assert "| MosaicML Streaming (MDS) | 30 (20 to 50) | 3.00 (2.00 to 4.00) |" in text
-    assert "2 runs, begun 2026-01-01 08:00 and 2026-01-01 11:00 UTC; 2 cores, real pixels, commit abc." in text
+    assert "2 runs, begun 2026-01-01 08:00 to 2026-01-01 11:00 UTC; 2 cores, real pixels, commit abc." in text
 
 
 @pytest.mark.parametrize("other", [{"about": {**ABOUT, "commit": "abd"}}, {"num": 2000}])
