@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.schema import FILTERS
+
+# As `model.backend.start` does; some tests import TensorFlow before it, and on some processors its numbers would
+# then be others than those of the processes that the tests start.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
