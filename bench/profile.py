@@ -21,7 +21,7 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
     import imageio.v3 as iio
 
     from bench import builders, show
-    from pipeline import records, sources, stack
+    from pipeline import png, records, sources, stack
     from pipeline.schema import FILTERS
 
     cv2.setNumThreads(0)
@@ -39,11 +39,11 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
             names = [f"{example_id}_{name}.png" for name in FILTERS]
             paths = [str(source / "train" / name) for name in names]
             data = timed("files read", lambda names=names: [images.read(name) for name in names])
-            timed("checksums of the PNGs", lambda data=data: [stack.check_png(one, stack.BadImage) for one in data])
+            timed("checksums of the PNGs", lambda data=data: [png.check(one, stack.BadImage) for one in data])
             timed(show.ALONE, lambda paths=paths: [cv2.imread(path, flags) for path in paths])
             read = timed(
                 "decoded by imageio with OpenCV",
-                lambda data=data: [iio.imopen(one, "r", plugin=stack.PngPlugin).read() for one in data],
+                lambda data=data: [iio.imopen(one, "r", plugin=png.Plugin).read() for one in data],
             )
             small = timed("resized", lambda read=read: [stack.resize(one, 256) for one in read])
             stacked = timed("stacked", lambda small=small: stack.stack(small))

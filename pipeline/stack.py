@@ -1,30 +1,15 @@
-"""How do four greyscale filter images become one stacked image?
-
-Everything that can be wrong with an image is found here, before its pixels are trusted: the PNG's own
-checksums are walked first (decoders skip some of them), and the header is believed only up to a size.
-"""
+"""How do four greyscale filter images become one stacked image?"""
 
 import dataclasses
 import functools
-import struct
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import imageio.v3 as iio
 import numpy as np
-from imageio.core.v3_plugin_api import PluginV3
 
+from pipeline import png
 from pipeline.schema import FILTERS
 from pipeline.sources import Images
-
-MAX_SIDE = 8192
-"""Largest width or height that is decoded, in pixels; the atlas's originals are 2048, 3072 or 4096."""
-
-MAX_FILE_BYTES = 2 * MAX_SIDE * MAX_SIDE
-"""Largest file that is read: an uncompressed 16-bit image of `MAX_SIDE`, in bytes."""
-
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # PNG specification, table 11.1
 
 
 class BadImage(ValueError):
@@ -50,7 +35,7 @@ CODES = {
     "truncated": "the file ends before the image does",
     "wrong_mode": "the image is not greyscale of 8 or 16 bits",
     "wrong_size": "not square, unlike the other filters of the example, or smaller than the output",
-    "too_large": f"more than {MAX_SIDE} pixels a side",
+    "too_large": f"more than {png.MAX_SIDE} pixels a side",
 }
 
 
@@ -119,77 +104,15 @@ def read_filter(images: Images, example_id: str, filter_name: str) -> np.ndarray
         raise bad("missing_filter", f"no file {name}") from None
     except OSError as error:
         raise bad("unreadable", f"{name}: {error.strerror or error}") from None
-    check_png(data, bad)
+    png.check(data, bad)
     try:
-        with iio.imopen(data, "r", plugin=PngPlugin) as file:
+        with iio.imopen(data, "r", plugin=png.Plugin) as file:
             pixels = file.read()
     except Exception as error:  # whatever a decoder makes of damaged data
         raise bad("unreadable", f"{name}: {error or type(error).__name__}") from None
-    width, height = struct.unpack_from(">II", data, 16)
-    if pixels.shape != (height, width):
-        raise bad("unreadable", f"{name}: decoded to {pixels.shape}, expected {(height, width)}")
+    if pixels.shape != png.shape(data):
+        raise bad("unreadable", f"{name}: decoded to {pixels.shape}, expected {png.shape(data)}")
     return pixels
-
-
-def check_png(data: bytes, bad: Callable[[str, str], BadImage]) -> None:
-    """Checks a PNG file's signature, header and every chunk's checksum, without decoding it.
-
-    Raises:
-      BadImage: made by `bad(code, detail)`.
-    """
-    if not data:
-        raise bad("empty", "the file has 0 bytes, expected a PNG image")
-    if len(data) > MAX_FILE_BYTES:
-        raise bad("too_large", f"the file has {len(data):,} bytes, expected at most {MAX_FILE_BYTES:,}")
-    if data[:8] != _SIGNATURE[: len(data)]:
-        raise bad("unreadable", f"not a PNG image: the file starts with {bytes(data[:8])!r}")
-    if len(data) < 33:
-        raise bad("truncated", f"the file ends at byte {len(data)}, inside the header")
-    _check_header(data, bad)
-    _check_chunks(data, bad)
-
-
-def _check_header(data: bytes, bad: Callable[[str, str], BadImage]) -> None:
-    width, height, depth, colour_type = struct.unpack_from(">IIBB", data, 16)
-    if max(width, height) > MAX_SIDE:
-        raise bad("too_large", f"the header claims {width}x{height}, expected at most {MAX_SIDE}x{MAX_SIDE}")
-    if colour_type != 0:
-        found = _COLOUR_TYPES.get(colour_type, f"colour type {colour_type}")
-        raise bad("wrong_mode", f"{found} image, expected 8-bit or 16-bit greyscale")
-    if depth not in (8, 16):
-        raise bad("wrong_mode", f"{depth}-bit greyscale image, expected 8 or 16 bits")
-
-
-def _check_chunks(data: bytes, bad: Callable[[str, str], BadImage]) -> None:
-    view, position, kind = memoryview(data), len(_SIGNATURE), b""
-    while kind != b"IEND":
-        if position + 12 > len(data):
-            raise bad("truncated", f"the file ends at byte {len(data)}, before the image does")
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            raise bad("truncated", f"the file ends at byte {len(data)}, inside a chunk that needs {end}")
-        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise bad("unreadable", f"damaged: the checksum of the chunk at byte {position} does not match")
-        position = end
-
-
-class PngPlugin(PluginV3):
-    """How imageio reads these PNGs: by OpenCV, from memory.
-
-    imageio's own OpenCV plugin wants a path, from which the file would be read a second time; its Pillow plugin
-    takes a third longer.
-    """
-
-    def read(self, *, index: int = 0) -> np.ndarray:
-        """Returns uint8 or uint16 `[height, width]`, as stored (metadata may ask a viewer to turn an image)."""
-        import cv2
-
-        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-        pixels = cv2.imdecode(np.frombuffer(self.request.get_file().read(), np.uint8), flags)
-        if pixels is None:
-            raise ValueError("its data cannot be decoded")
-        return pixels
 
 
 def _mismatches(channels: Sequence[np.ndarray], size: int) -> Iterator[BadImage]:

@@ -64,8 +64,11 @@ class _WriteShard(beam.DoFn):
         self._config = config
 
     def setup(self) -> None:
+        import cv2
+
         # Decoding and resizing release the GIL, so threads in one process fill the cores, at a fraction of
-        # the memory of a process each.
+        # the memory of a process each. OpenCV's own threads would only be in their way.
+        cv2.setNumThreads(1)
         self._threads = self._config.threads or self._config.images.threads
         self._pool = ThreadPoolExecutor(self._threads, "stack")
 
