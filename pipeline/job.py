@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import gc
+import importlib
 import json
 import logging
 import os
@@ -110,7 +112,8 @@ def build(config: BuildConfig, on_progress: Progress = lambda done, total: None)
         if published is not None:
             return _up_to_date(target, published)
         _check_missing(config, source)
-        plans = make_plans(config, source)
+        with _importing_beam():
+            plans = make_plans(config, source)
         directory = _building_dir(target)
         done = _finished(directory, plans, config.size, source)
         _check_space(directory, plans, done, config.size)
@@ -462,11 +465,9 @@ def _run(
     todo = [plan for plan in plans if plan.filename not in done]
     if not todo:
         return []
-    with _quiet(logging.ERROR):  # Beam remarks on every optional package that is not there
-        # Two seconds to import, which a run with nothing to do should not wait for.
-        import apache_beam as beam
+    import apache_beam as beam
 
-        from pipeline.transforms import WriteConfig, WriteShards, read_metrics
+    from pipeline.transforms import WriteConfig, WriteShards, read_metrics
 
     path, ranges = tasks.write(
         directory.absolute(), (tasks.Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in todo)
@@ -493,6 +494,33 @@ def _run(
     if state not in (None, "DONE"):
         raise JobError(f"the Beam job ended in state {state}; see the runner's log")
     return read_metrics(result)
+
+
+@contextlib.contextmanager
+def _importing_beam() -> Iterator[None]:
+    """Imports Beam meanwhile: a second, which a run with nothing to do should not wait for.
+
+    The solver of the split works without Python's lock, so that the two share the processors.
+    """
+
+    def work() -> None:
+        with contextlib.suppress(ImportError):  # the job imports it again, and tells
+            importlib.import_module("pipeline.transforms")
+
+    thread, collecting = threading.Thread(target=work, name="import", daemon=True), gc.isenabled()
+    gc.disable()
+    try:
+        with _quiet(logging.ERROR):  # Beam remarks on every optional package that is not there
+            thread.start()
+            try:
+                yield
+            finally:
+                thread.join()
+    finally:
+        # What is imported stays: looking for garbage in it took a third of a second at exit alone.
+        gc.freeze()
+        if collecting:
+            gc.enable()
 
 
 def _beam_options(args: Sequence[str] | Any) -> Any:

@@ -1,10 +1,10 @@
 """Which split does each example belong to?
 
 Exact stratified assignment. Examples with the same label set are interchangeable, so what has to be decided
-is only how many of each *kind* go to each split: a small integer program, solved exactly (HiGHS through
-`scipy.optimize.milp`), in place of the greedy rounding of iterative stratification (Sechidis et al. 2011).
-Which examples then fill a kind's quota is decided by a salted hash of the id. Nothing depends on the order of
-the rows.
+is only how many of each *kind* go to each split: a small integer program, solved exactly by HiGHS, in place of
+the greedy rounding of iterative stratification (Sechidis et al. 2011). Many splits are equally good, and another
+version of HiGHS may find another one: `setup.cfg` asks for one version. Which examples then fill a kind's quota is
+decided by a salted hash of the id. Nothing depends on the order of the rows.
 
 With groups (near-duplicates, fields of one well) the interchangeable things are whole groups with the same
 multiset of label sets, so a group never crosses a split.
@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -147,65 +148,71 @@ def _solve(kinds: Sequence[Kind], num_units: Sequence[int], sizes: tuple[int, ..
     keeps label *sets* stratified. For single examples a solution with exact sizes always exists: it is a
     transport problem with integral bounds.
     """
-    from scipy import optimize, sparse  # half a second to import, and `--help` should not wait for it
+    import highspy  # only here: to read a dataset one must not need it
 
     units = np.array(num_units, float)
     per_kind = np.array([len(kind) for kind in kinds], float)  # examples in a unit
     classes = np.zeros((len(kinds), NUM_CLASSES))
-    for row, kind in enumerate(kinds):
+    for one, kind in enumerate(kinds):
         for label in (label for labels in kind for label in labels):
-            classes[row, label] += 1
+            classes[one, label] += 1
     share = np.array(sizes) / sum(sizes)
     exact = units[:, None] * share
-    num_splits = len(sizes)
+    class_share = (units @ classes)[:, None] * share
 
-    # x = [whole numbers per (kind, split) | size misses per split | class misses per (class, split)]
-    num_x, num_s, num_c = len(kinds) * num_splits, num_splits, NUM_CLASSES * num_splits
-    per_split = sparse.identity(num_splits)
-    all_placed = sparse.kron(sparse.identity(len(kinds)), np.ones((1, num_splits)))
-    size_of = sparse.kron(per_kind[None, :], per_split)
-    class_of = sparse.kron(classes.T, per_split)
-
-    def within(matrix: sparse.spmatrix, target: np.ndarray, slack: sparse.spmatrix) -> list:
-        # |matrix @ x - target| <= slack @ x, as two one-sided constraints
-        return [
-            optimize.LinearConstraint(sparse.csr_matrix(sparse.hstack([matrix, -slack])), -np.inf, target),
-            optimize.LinearConstraint(sparse.csr_matrix(sparse.hstack([matrix, slack])), target, np.inf),
+    # x = [whole numbers per (kind, split) | what each count is short of its target | what it is over it],
+    # counts being the size of each split, then those of each (class, split).
+    num_splits, num_counts = len(sizes), len(sizes) * (1 + NUM_CLASSES)
+    split, row = np.arange(num_splits), np.arange(len(kinds))[:, None]
+    quota = num_splits * row + split  # columns, int [kinds, splits]
+    num_x = quota.size
+    count = len(kinds) + np.arange(num_counts)  # rows
+    kind_of, label_of = np.nonzero(classes)
+    matrix = _rowwise(
+        [
+            (row, quota, 1.0),  # every unit stands in some split
+            (len(kinds) + split, quota, per_kind[:, None]),
+            (len(kinds) + num_splits * (1 + label_of[:, None]) + split, quota[kind_of], classes[classes > 0][:, None]),
+            (count, num_x + np.arange(num_counts), 1.0),
+            (count, num_x + num_counts + np.arange(num_counts), -1.0),
         ]
-
-    nothing = sparse.csr_matrix
-    constraints = [
-        optimize.LinearConstraint(
-            sparse.csr_matrix(sparse.hstack([all_placed, nothing((len(kinds), num_s + num_c))])), units, units
-        ),
-        *within(
-            size_of,
-            np.array(sizes, float),
-            sparse.hstack([sparse.identity(num_s), nothing((num_s, num_c))]),
-        ),
-        *within(
-            class_of,
-            ((units @ classes)[:, None] * share).ravel(),
-            sparse.hstack([nothing((num_c, num_s)), sparse.identity(num_c)]),
-        ),
-    ]
-    grouped = bool((per_kind > 1).any())
-    result = optimize.milp(
-        c=np.concatenate([np.zeros(num_x), np.full(num_s, 1e3), np.ones(num_c)]),
-        integrality=np.concatenate([np.ones(num_x), np.zeros(num_s + num_c)]),
-        bounds=optimize.Bounds(
-            np.concatenate([np.floor(exact + 1e-9).ravel(), np.zeros(num_s + num_c)]),
-            np.concatenate(
-                [np.ceil(exact - 1e-9).ravel(), np.full(num_s, np.inf if grouped else 0), np.full(num_c, np.inf)]
-            ),
-        ),
-        constraints=constraints,
-        # A limit on nodes, not on seconds: the answer must not depend on how busy the machine is.
-        options={"node_limit": 2000, "mip_rel_gap": 1e-3},
     )
-    if result.x is None:
-        raise JobError(f"no split found for {len(kinds)} kinds into {sizes}: {result.message}")
-    return np.rint(result.x[:num_x]).astype(int).reshape(len(kinds), num_splits)
+    targets = np.concatenate([units, sizes, class_share.ravel()])
+    grouped = bool((per_kind > 1).any())
+    weight = np.full(num_counts, 1.0)
+    weight[:num_splits] = 1e3
+    most = np.full(num_counts, np.inf)
+    most[:num_splits] = np.inf if grouped else 0
+
+    program = highspy.HighsLp()
+    program.num_col_, program.num_row_ = num_x + 2 * num_counts, len(targets)
+    program.col_cost_ = np.concatenate([np.zeros(num_x), weight, weight])
+    program.col_lower_ = np.concatenate([np.floor(exact + 1e-9).ravel(), np.zeros(2 * num_counts)])
+    program.col_upper_ = np.concatenate([np.ceil(exact - 1e-9).ravel(), most, most])
+    program.row_lower_ = program.row_upper_ = targets
+    program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    program.a_matrix_.start_, program.a_matrix_.index_, program.a_matrix_.value_ = matrix
+    whole, real = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
+    program.integrality_ = [whole] * num_x + [real] * (2 * num_counts)
+    solver = highspy.Highs()
+    # A limit on nodes, not on seconds: the answer must not depend on how busy the machine is.
+    options = {"output_flag": False, "threads": 1, "mip_max_nodes": 2000, "mip_rel_gap": 1e-3}
+    for name, value in options.items():
+        solver.setOptionValue(name, value)
+    solver.passModel(program)
+    solver.run()
+    if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        status = solver.modelStatusToString(solver.getModelStatus())
+        raise JobError(f"no split found for {len(kinds)} kinds into {sizes}: {status}")
+    return np.rint(solver.getSolution().col_value[:num_x]).astype(int).reshape(len(kinds), num_splits)
+
+
+def _rowwise(parts: Sequence[tuple[Any, Any, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns (where each row starts, columns, values) of a sparse matrix given as (rows, columns, values)."""
+    flat = [[one.ravel() for one in np.broadcast_arrays(*part)] for part in parts]
+    rows, columns, values = (np.concatenate(one) for one in zip(*flat, strict=True))
+    order = np.lexsort((columns, rows))
+    return np.searchsorted(rows[order], np.arange(rows.max() + 2)), columns[order], values[order]
 
 
 def _summarise(examples: Sequence[Example], of: Mapping[str, str]) -> Splits:

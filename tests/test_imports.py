@@ -11,7 +11,7 @@ import json, sys
 {statement}
 print(json.dumps(sorted({{name.split(".")[0] for name in sys.modules}} & set({packages!r}))))
 """
-HEAVY = ["apache_beam", "hpa_tfds", "keras", "model", "pipeline", "scipy", "tensorflow", "tensorflow_datasets"]
+HEAVY = ["apache_beam", "highspy", "hpa_tfds", "keras", "model", "pipeline", "tensorflow", "tensorflow_datasets"]
 
 
 def imported(statement: str) -> set[str]:
