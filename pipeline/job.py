@@ -507,20 +507,15 @@ def _importing_beam() -> Iterator[None]:
         with contextlib.suppress(ImportError):  # the job imports it again, and tells
             importlib.import_module("pipeline.transforms")
 
-    thread, collecting = threading.Thread(target=work, name="import", daemon=True), gc.isenabled()
-    gc.disable()
-    try:
-        with _quiet(logging.ERROR):  # Beam remarks on every optional package that is not there
-            thread.start()
-            try:
-                yield
-            finally:
-                thread.join()
-    finally:
-        # What is imported stays: looking for garbage in it took a third of a second at exit alone.
-        gc.freeze()
-        if collecting:
-            gc.enable()
+    thread = threading.Thread(target=work, name="import", daemon=True)
+    with _quiet(logging.ERROR):  # Beam remarks on every optional package that is not there
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+    # What is imported stays: looking for garbage in it took a third of a second at exit alone.
+    gc.freeze()
 
 
 def _beam_options(args: Sequence[str] | Any) -> Any:

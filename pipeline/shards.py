@@ -71,12 +71,12 @@ def plan(
     for name, value in (("num_shards", num_shards), ("shard_mib", shard_mib), ("max_examples", max_examples)):
         if value is not None and value <= 0:
             raise InputError(f"{name} is {value}, expected more than 0")
+    members: dict[str, list[Example]] = {split: [] for split in SPLITS}
+    for example in examples:
+        members[splits[example.id]].append(example)
     plans = []
     for split in SPLITS:
-        chosen = sorted(
-            (example for example in examples if splits[example.id] == split),
-            key=lambda example: _place(seed, example.id),
-        )[:max_examples]
+        chosen = sorted(members[split], key=lambda example: _place(seed, example.id))[:max_examples]
         per_record = record_bytes(size, max((len(example.id) for example in chosen), default=0))
         per_shard = max(1, int(shard_mib * 2**20 // per_record))
         count = max(1, min(num_shards or -(-len(chosen) // per_shard), len(chosen)))

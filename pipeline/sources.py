@@ -60,7 +60,7 @@ class Folder:
         return num_cores()
 
     def entries(self) -> Iterator[tuple[str, int]]:
-        for name, stored in storage.listing(Path(self.path)).items():
+        for name, stored in storage.entries(Path(self.path)):
             yield name, stored.num_bytes
 
     def read(self, name: str) -> bytes:
@@ -79,7 +79,7 @@ class ObjectFolder:
     threads: int = REMOTE_THREADS
 
     def entries(self) -> Iterator[tuple[str, int]]:
-        for name, stored in storage.listing(self.path).items():
+        for name, stored in storage.entries(self.path):
             yield name, stored.num_bytes
 
     def read(self, name: str) -> bytes:

@@ -12,7 +12,8 @@ multiset of label sets, so a group never crosses a split.
 
 import dataclasses
 import hashlib
-from collections import Counter, defaultdict
+import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,14 +105,17 @@ def assign(
     _check_sizes(sizes, len(examples))
     kinds = _kinds(examples, groups or {}, seed)
     keys = sorted(kinds, key=lambda kind: _hash(seed, "kind", repr(kind)))
-    counts = _solve(keys, [len(kinds[key]) for key in keys], sizes)
+    classes = _count_classes(keys)
+    quotas = _solve(keys, classes, [len(kinds[key]) for key in keys], sizes)
     of: dict[str, str] = {}
-    for key, row in zip(keys, counts, strict=True):
+    for key, row in zip(keys, quotas, strict=True):
         units = iter(kinds[key])
         for split, quota in zip(SPLITS, row, strict=True):
-            for _ in range(quota):
-                of.update(dict.fromkeys(next(units), split))
-    return _summarise(examples, of)
+            for ids in itertools.islice(units, quota):
+                of.update(dict.fromkeys(ids, split))
+    found = quotas.T @ [len(key) for key in keys]
+    counts = quotas.T @ classes
+    return Splits(of, tuple(found.tolist()), counts, counts.sum(axis=0) * found[:, None] / found.sum())
 
 
 def _check_sizes(sizes: tuple[int, ...], num_examples: int) -> None:
@@ -122,17 +126,28 @@ def _check_sizes(sizes: tuple[int, ...], num_examples: int) -> None:
         )
 
 
-def _kinds(examples: Sequence[Example], groups: Mapping[str, str], seed: int) -> dict[Kind, list[list[str]]]:
-    """Returns the units (lists of ids) of each kind, in the order in which they fill the splits."""
-    members: dict[tuple[bool, str], list[Example]] = defaultdict(list)
+def _kinds(examples: Sequence[Example], groups: Mapping[str, str], seed: int) -> dict[Kind, list[tuple[str, ...]]]:
+    """Returns the units (their ids) of each kind, in the order in which they fill the splits."""
+    kinds: dict[Kind, list[tuple[bytes, tuple[str, ...]]]] = defaultdict(list)
+    members: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
-        group = groups.get(example.id)
-        members[(group is not None, example.id if group is None else group)].append(example)
-    kinds: dict[Kind, list[tuple[bytes, list[str]]]] = defaultdict(list)
-    for (_, name), unit in members.items():
+        if example.id in groups:
+            members[groups[example.id]].append(example)
+        else:
+            kinds[(example.labels,)].append((_hash(seed, "split", example.id), (example.id,)))
+    for name, unit in members.items():
         kind = tuple(sorted(example.labels for example in unit))
-        kinds[kind].append((_hash(seed, "split", name), sorted(example.id for example in unit)))
+        kinds[kind].append((_hash(seed, "split", name), tuple(sorted(example.id for example in unit))))
     return {kind: [ids for _, ids in sorted(units)] for kind, units in kinds.items()}
+
+
+def _count_classes(kinds: Sequence[Kind]) -> np.ndarray:
+    """Returns int `[kinds, 28]`: how often each class stands in a unit of each kind."""
+    classes = np.zeros((len(kinds), NUM_CLASSES), int)
+    for row, kind in enumerate(kinds):
+        for label in itertools.chain(*kind):
+            classes[row, label] += 1
+    return classes
 
 
 def _hash(seed: int, purpose: str, name: str) -> bytes:
@@ -140,7 +155,7 @@ def _hash(seed: int, purpose: str, name: str) -> bytes:
     return hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()
 
 
-def _solve(kinds: Sequence[Kind], num_units: Sequence[int], sizes: tuple[int, ...]) -> np.ndarray:
+def _solve(kinds: Sequence[Kind], classes: np.ndarray, num_units: Sequence[int], sizes: tuple[int, ...]) -> np.ndarray:
     """Returns int `[kinds, 3]`: how many units of each kind go to each split.
 
     Minimises, in this order of weight, how far split sizes miss, and how far the count of each class in each
@@ -152,10 +167,6 @@ def _solve(kinds: Sequence[Kind], num_units: Sequence[int], sizes: tuple[int, ..
 
     units = np.array(num_units, float)
     per_kind = np.array([len(kind) for kind in kinds], float)  # examples in a unit
-    classes = np.zeros((len(kinds), NUM_CLASSES))
-    for one, kind in enumerate(kinds):
-        for label in (label for labels in kind for label in labels):
-            classes[one, label] += 1
     share = np.array(sizes) / sum(sizes)
     exact = units[:, None] * share
     class_share = (units @ classes)[:, None] * share
@@ -213,14 +224,3 @@ def _rowwise(parts: Sequence[tuple[Any, Any, Any]]) -> tuple[np.ndarray, np.ndar
     rows, columns, values = (np.concatenate(one) for one in zip(*flat, strict=True))
     order = np.lexsort((columns, rows))
     return np.searchsorted(rows[order], np.arange(rows.max() + 2)), columns[order], values[order]
-
-
-def _summarise(examples: Sequence[Example], of: Mapping[str, str]) -> Splits:
-    counts = np.zeros((len(SPLITS), NUM_CLASSES), int)
-    sizes = Counter(of.values())
-    row = {split: k for k, split in enumerate(SPLITS)}
-    for example in examples:
-        counts[row[of[example.id]], list(example.labels)] += 1
-    final = tuple(sizes[split] for split in SPLITS)
-    shares = counts.sum(axis=0) * np.array(final)[:, None] / sum(final)
-    return Splits(of, final, counts, shares)

@@ -172,7 +172,7 @@ def at(place: str | os.PathLike | ObjectPath) -> Place:
     return ObjectPath(text.rstrip("/"))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Stored:
     """What a listing says of a file. `stamp` is the store's own checksum of an object ("" on a disk)."""
 
@@ -182,19 +182,22 @@ class Stored:
 
 def listing(folder: Place) -> dict[str, Stored]:
     """Returns `{name: Stored}` of the files directly in `folder`, in one pass; empty if it is not there."""
-    found = {}
+    return dict(entries(folder))
+
+
+def entries(folder: Place) -> Iterator[tuple[str, Stored]]:
+    """Yields what `listing` returns, for folders of so many files that it should not all be held."""
     if isinstance(folder, ObjectPath):
         for info in _ls(folder):
             if info["type"] == "file" and not info["name"].endswith("/"):
-                found[info["name"].rpartition("/")[2]] = Stored(info["size"], _stamp(info))
+                yield info["name"].rpartition("/")[2], Stored(info["size"], _stamp(info))
     elif folder.is_dir():
-        with os.scandir(folder) as entries:
-            for entry in entries:
+        with os.scandir(folder) as found:
+            for entry in found:
                 # A dangling link is as good as no file.
                 with contextlib.suppress(FileNotFoundError):
                     if entry.is_file():
-                        found[entry.name] = Stored(entry.stat().st_size, "")
-    return found
+                        yield entry.name, Stored(entry.stat().st_size, "")
 
 
 def folders(place: Place) -> list[Place]:

@@ -64,7 +64,8 @@ def test_a_plan_made_in_parts_is_the_plan_made_at_once(table):
     # Counts per kind in parallel, quotas on the driver: the same integer program, whatever the number of rows.
     counts = sum((Counter((row.labels,) for row in table[k::NUM_PARTS]) for k in range(NUM_PARTS)), Counter())
     kinds = sorted(counts, key=lambda kind: splits._hash(0, "kind", repr(kind)))
-    quotas = splits._solve(kinds, [counts[kind] for kind in kinds], splits.proportional_sizes(NUM))
+    sizes = splits.proportional_sizes(NUM)
+    quotas = splits._solve(kinds, splits._count_classes(kinds), [counts[kind] for kind in kinds], sizes)
     cuts = {kind: list(itertools.accumulate(row.tolist())) for kind, row in zip(kinds, quotas, strict=True)}
 
     # Ranks per kind in parallel: which ids fill the quotas.
