@@ -129,12 +129,28 @@ def _kornia() -> Decoder:
     return lambda path: kornia_rs.io.read_image_png_u8(str(path), "mono")[..., 0]
 
 
+def _ours() -> Decoder:
+    import cv2
+    import imageio.v3 as iio
+
+    from pipeline import png
+
+    cv2.setNumThreads(0)
+
+    def decode(path: Path) -> np.ndarray:
+        with iio.imopen(path.read_bytes(), "r", plugin=png.Plugin) as file:
+            return file.read()
+
+    return decode
+
+
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "opencv": _opencv,
     "pillow": _pillow,
     "imagecodecs png": _imagecodecs_png,
     "imagecodecs spng": _imagecodecs_spng,
     "kornia-rs": _kornia,
+    "ours": _ours,
 }
 """What makes each a function from the path of a PNG to its pixels, uint8 `[height, width]`: a contender imports no
 library but its own."""

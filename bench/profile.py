@@ -40,9 +40,10 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
             paths = [str(source / "train" / name) for name in names]
             data = timed("files read", lambda names=names: [images.read(name) for name in names])
             timed("checksums of the PNGs", lambda data=data: [png.check(one, stack.BadImage) for one in data])
-            timed(show.ALONE, lambda paths=paths: [cv2.imread(path, flags) for path in paths])
+            timed(show.ALONE[0], lambda paths=paths: [cv2.imread(path, flags) for path in paths])
+            timed(show.ALONE[1], lambda data=data: [png._unpacked(one) for one in data])
             read = timed(
-                "decoded by imageio with OpenCV",
+                "decoded by imageio with ISA-L and OpenCV",
                 lambda data=data: [iio.imopen(one, "r", plugin=png.Plugin).read() for one in data],
             )
             small = timed("resized", lambda read=read: [stack.resize(one, 256) for one in read])

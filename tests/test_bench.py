@@ -81,12 +81,12 @@ def test_figures_are_the_last_line_that_is_json():
         measure.last_json("warning\n")
 
 
-def test_a_table_compares_with_the_fastest_limit():
+def test_a_table_compares_with_every_contender():
     found = {"build": section(ours=[90.0], mds=[30.0], **{"limit opencv": [100.0], "limit pillow": [60.0]})}
     rows = {line.split(" | ")[0].strip("| "): line for line in show.tables(found).splitlines()}
     assert "| 3.00 |" in rows["MosaicML Streaming (MDS)"]
     assert "| 0.90 |" in rows["limit: OpenCV decodes"]
-    assert "1.50" not in rows["limit: Pillow decodes"]
+    assert "| 1.50 |" in rows["limit: Pillow decodes"]
 
 
 def test_the_curve_tells_the_share_of_the_limit():
@@ -98,7 +98,7 @@ def test_the_curve_tells_the_share_of_the_limit():
 
 
 def test_the_profile_counts_what_building_does_and_not_the_decoder_alone():
-    steps = {"files read": [1.0], show.ALONE: [8.0], "decoded": [9.0]}
+    steps = {"files read": [1.0], **{part: [8.0] for part in show.ALONE}, "decoded": [9.0]}
     text = show.tables({"profile": {"building": steps, "reading": {"records": [10_000.0]}, "runs": [ABOUT]}})
     assert "| files read | 1.00 | 10% |" in text
     assert "| decoded | 9.00 | 90% |" in text
