@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import gc
 import importlib
 import json
 import logging
@@ -514,8 +513,6 @@ def _importing_beam() -> Iterator[None]:
             yield
         finally:
             thread.join()
-    # What is imported stays: looking for garbage in it took a third of a second at exit alone.
-    gc.freeze()
 
 
 def _beam_options(args: Sequence[str] | Any) -> Any:

@@ -91,7 +91,7 @@ class Plugin(PluginV3):
         """Returns uint8 or uint16 `[height, width]`, as stored (metadata may ask a viewer to turn an image).
 
         Raises:
-          ValueError, isal_zlib.error: the data is damaged.
+          ValueError: the data is damaged.
         """
         import cv2
 
@@ -106,14 +106,16 @@ class Plugin(PluginV3):
 def _unpacked(data: bytes) -> bytes | bytearray:
     """Returns a PNG of the same pixels whose data is merely wrapped, not compressed, for the decoder to be quick.
 
-    Interlaced images, and those with more or less data than their header says, come back as they are: the
-    decoder knows what to make of them.
+    What is irregular comes back as it is, for the decoder to judge: interlaced or damaged images, those with more
+    or less data than their header says, or with chunks that must be understood.
     """
     width, height, depth, _, _, _, interlaced = _header(data)
-    packed = b"".join(_image_data(data))
     expected = height * (1 + width * depth // 8)  # each row begins with the number of its filter (7.2)
     stream = isal_zlib.decompressobj()
-    rows = b"" if interlaced else stream.decompress(packed, expected + 1)
+    try:
+        rows = b"" if interlaced else stream.decompress(b"".join(_image_data(data)), expected + 1)
+    except isal_zlib.error:
+        return data
     if len(rows) != expected or not stream.eof:
         return data
     wrapped = list(_wrapped(rows))
@@ -124,13 +126,18 @@ def _unpacked(data: bytes) -> bytes | bytearray:
     return png
 
 
-def _image_data(data: bytes) -> Iterator[memoryview]:
-    view, position, kind = memoryview(data), len(_SIGNATURE), b""
+def _image_data(data: bytes) -> list[memoryview]:
+    """Returns the contents of all chunks IDAT; none if another chunk is critical (5.4), but for the first and last."""
+    view, position, kind = memoryview(data), _HEADER_END, b""
+    found: list[memoryview] = []
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, position)
         if kind == b"IDAT":
-            yield view[position + 8 : position + 8 + length]
+            found.append(view[position + 8 : position + 8 + length])
+        elif kind != b"IEND" and kind[:1].isupper():
+            return []
         position += 12 + length
+    return found
 
 
 def _wrapped(rows: bytes) -> Iterator[bytes | memoryview]:
