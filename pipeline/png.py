@@ -7,6 +7,7 @@ third edition.
 
 import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from imageio.core.v3_plugin_api import PluginV3
@@ -22,6 +23,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = 33  # signature, and the chunk IHDR
 _IEND = b"\0\0\0\0IEND\xaeB`\x82"
 _COLOUR_TYPES = {2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # table 11.1
+
+_DAMAGED: Any = isal_zlib.error  # whose type hint takes the class for an instance
 
 Bad = Callable[[str, str], Exception]
 
@@ -114,7 +117,7 @@ def _unpacked(data: bytes) -> bytes | bytearray:
     stream = isal_zlib.decompressobj()
     try:
         rows = b"" if interlaced else stream.decompress(b"".join(_image_data(data)), expected + 1)
-    except isal_zlib.error:
+    except _DAMAGED:
         return data
     if len(rows) != expected or not stream.eof:
         return data
