@@ -145,7 +145,7 @@ def _startup(section: dict[str, Any]) -> str:
 def _profile(section: dict[str, Any]) -> str:
     steps, stages = section["building"], section["reading"]
     median = {step: statistics.median(values) for step, values in steps.items()}
-    total = sum(median.values()) - sum(median[step] for step in ALONE if step in median)
+    total = sum(median.values()) - sum(median[step] for step in ALONE)
     building = [
         [step, _spread(values, ".2f"), "" if step in ALONE else f"{median[step] / total:.0%}"]
         for step, values in steps.items()
