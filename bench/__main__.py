@@ -93,10 +93,8 @@ def run(out: Path, full: bool, only: tuple[str, ...], rounds: int, num: int | No
 def compare(first: Path, second: Path) -> None:
     """Tell which medians of the results SECOND lie within the spread of FIRST, figure by figure."""
     found = list(results.compare(json.loads(first.read_text()), json.loads(second.read_text())))
-    for name, values, median, inside in found:
-        click.echo(
-            f"{'inside ' if inside else 'OUTSIDE'} {name}: {median:,.4g} ({min(values):,.4g} to {max(values):,.4g})"
-        )
+    for name, (low, high), median, inside in found:
+        click.echo(f"{'inside ' if inside else 'OUTSIDE'} {name}: {median:,.4g} ({low:,.4g} to {high:,.4g})")
     click.echo(f"{sum(inside for *_, inside in found)} of {len(found)} medians lie within the spread")
 
 

@@ -4,9 +4,12 @@ A results file holds sections by name. A section holds what was measured, named 
 one for every round; `num`, the number of examples, where there is one; and `runs`, the circumstances of each run.
 """
 
+import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from scipy import stats
 
 Section = dict[str, Any]
 
@@ -53,17 +56,36 @@ def figures(found: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tu
             yield (*path, key), value
 
 
-def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tuple[str, list[float], float, bool]]:
-    """Yields, of every figure in both: its name, the first values, the second median, whether it is within them.
+def spread(values: Sequence[float]) -> tuple[float, float]:
+    """Returns between what a further value is expected, 19 times of 20: a 95 % prediction interval, not below 0.
 
-    Compared are three digits, as many as are told. How many times ours is ours is left out.
+    It is that of normally distributed values, by Student's t, and so wider the fewer there are. The least and the
+    greatest of a few values would be too narrow: half of the time, a further value lies outside three earlier ones.
+    A single value has no spread, and is both of its ends.
+
+    Source: G. J. Hahn, W. Q. Meeker, Statistical Intervals, Wiley 1991, chapter 4.
+    """
+    num = len(values)
+    if num == 1:
+        return values[0], values[0]
+    mean = statistics.mean(values)
+    half = float(stats.t.ppf(0.975, num - 1)) * statistics.stdev(values) * math.sqrt(1 + 1 / num)
+    return max(0.0, mean - half), mean + half
+
+
+def compare(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> Iterator[tuple[str, tuple[float, float], float, bool]]:
+    """Yields, of every figure in both: its name, the first spread, the second median, whether it is within it.
+
+    Compared are three digits, as many as are told. Left out are figures of a single value, which have no spread, and
+    how many times ours is ours.
     """
     values = dict(figures(first))
     for path, later in figures(second):
-        if path in values and path[-2:] != ("ours", "ours_is_times"):
-            median = statistics.median(later)
-            inside = _told(min(values[path])) <= _told(median) <= _told(max(values[path]))
-            yield " / ".join(path), values[path], median, inside
+        if len(values.get(path, [])) > 1 and path[-2:] != ("ours", "ours_is_times"):
+            median, (low, high) = statistics.median(later), spread(values[path])
+            yield " / ".join(path), (low, high), median, _told(low) <= _told(median) <= _told(high)
 
 
 def _told(value: float) -> float:

@@ -5,6 +5,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from bench import results
+
 NAMES = {
     "ours": "**hpa_stacked**",
     "stock_tfds": "stock TFDS builder on Beam",
@@ -68,8 +70,8 @@ def _about(runs: list[dict[str, Any]]) -> str:
 
 
 def _spread(values: list[float], form: str = ",.0f") -> str:
-    """Returns the median and, if they differ, the least and the greatest value."""
-    median, low, high = (f"{one:{form}}" for one in (statistics.median(values), min(values), max(values)))
+    """Returns the median and, if it has one, the spread."""
+    median, low, high = (f"{one:{form}}" for one in (statistics.median(values), *results.spread(values)))
     return median if low == high else f"{median} ({low} to {high})"
 
 

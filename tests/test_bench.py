@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from bench import measure, readers, results, show
@@ -107,12 +108,13 @@ def test_the_profile_counts_what_building_does_and_not_the_decoder_alone():
 
 
 def test_runs_of_one_state_count_together():
-    later = section(ours=[80.0], mds=[20.0], about={**ABOUT, "began": "2026-01-01 11:00"})
-    found = results.add(section(ours=[90.0, 100.0], mds=[30.0, 50.0]), later)
-    assert found["contenders"]["ours"]["examples_per_second"] == [90.0, 100.0, 80.0]
-    assert found["contenders"]["mds"]["ours_is_times"] == [3.0, 2.0, 4.0]
+    later = section(ours=[88.0], mds=[20.0], about={**ABOUT, "began": "2026-01-01 11:00"})
+    found = results.add(section(ours=[90.0, 92.0], mds=[20.0, 20.0]), later)
+    assert found["contenders"]["ours"]["examples_per_second"] == [90.0, 92.0, 88.0]
+    assert found["contenders"]["mds"]["ours_is_times"] == [4.5, 4.6, 4.4]
     text = show.tables({"build": found})
-    assert "| MosaicML Streaming (MDS) | 30 (20 to 50) | 3.00 (2.00 to 4.00) |" in text
+    assert "| **hpa_stacked** | 90 (80 to 100) |" in text
+    assert "| MosaicML Streaming (MDS) | 20 | 4.50 (4.00 to 5.00) |" in text
     assert "2 runs, begun 2026-01-01 08:00 to 2026-01-01 11:00 UTC; 2 cores, real pixels, commit abc." in text
 
 
@@ -131,15 +133,29 @@ def test_a_contender_that_failed_once_stays_failed():
     }
 
 
+def test_the_spread_holds_19_further_values_of_20():
+    values = np.random.default_rng(0).normal(100, 5, (4_000, 6))
+    spreads = [results.spread(earlier) for earlier in values[:, :5].tolist()]
+    inside = [low <= further <= high for (low, high), further in zip(spreads, values[:, 5], strict=True)]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([9.0, 10.0, 11.0], (5.03, 14.97)), ([1.0, 9.0], (0.0, 93.03)), ([0.0, 0.0], (0.0, 0.0)), ([7.0], (7.0, 7.0))],
+)
+def test_the_spread_is_wider_the_fewer_values_there_are(values, expected):
+    assert results.spread(values) == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_second_run_is_held_against_the_spread_of_the_first():
-    first = {"build": section(ours=[90.0, 100.0]), "read": section(ours=[5.0])}
-    second = {"build": section(ours=[100.4, 80.0, 100.3]), "plan": section(ours=[1.0])}
+    first = {"build": section(ours=[90.0, 92.0, 88.0]), "read": section(ours=[5.0]), "plan": section(ours=[5.0, 5.0])}
+    second = {"build": section(ours=[99.94, 80.0, 99.92]), "read": section(ours=[5.0]), "profile": section(ours=[1.0])}
     found = {name: (median, inside) for name, _, median, inside in results.compare(first, second)}
-    assert found["build / contenders / ours / examples_per_second"] == (100.3, True)
+    assert found == {"build / contenders / ours / examples_per_second": (99.92, True)}
     second["build"]["contenders"]["ours"]["examples_per_second"] = [101.0]
     found = {name: (median, inside) for name, _, median, inside in results.compare(first, second)}
-    assert found["build / contenders / ours / examples_per_second"] == (101.0, False)
-    assert not [name for name in found if name.startswith(("read", "plan"))]
+    assert found == {"build / contenders / ours / examples_per_second": (101.0, False)}
 
 
 def test_an_epoch_of_readers_is_every_shard_so_many_times(tmp_path):
