@@ -7,4 +7,4 @@ COPY worker-requirements.txt /tmp/hpa/
 RUN pip install --no-cache-dir -r /tmp/hpa/worker-requirements.txt
 COPY setup.cfg setup.py pyproject.toml README.md LICENSE /tmp/hpa/
 COPY pipeline /tmp/hpa/pipeline
-RUN pip install --no-cache-dir --no-deps /tmp/hpa && python -c "import pipeline.transforms"
+RUN pip install --no-cache-dir --no-deps /tmp/hpa && python -c "import pipeline.write.transforms"

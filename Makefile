@@ -96,7 +96,7 @@ test: $(STAMP) ## run the tests
 test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss (downloads 3 GB)
 	$(MAKE) install VENV=$(VENV)-torch EXTRAS=dev,torch
 	$(VENV)-torch/bin/pip uninstall --quiet --yes triton
-	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/test_model_backends.py
+	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/model/training/test_backends.py
 
 bench: ## measure building, reading, planning, resuming beside the peers (minutes; downloads 3 GB)
 	$(MAKE) install VENV=$(VENV)-bench EXTRAS=dev,bench
@@ -120,7 +120,7 @@ BEAM_GO   ?= v2.77.0
 LOOPBACK  := $(if $(shell unshare -rn true 2>/dev/null && echo yes),unshare -rn sh -c 'ip link set lo up && exec "$$@"' --)
 
 test-cluster: $(CLUSTER)/.ready ## run the job on Prism, Flink and a stub of Dataflow (needs Go, Java, Maven)
-	$(LOOPBACK) $(BIN)/python -m pytest -m cluster -s tests/test_cluster.py tests/test_dataflow.py tests/test_latency.py
+	$(LOOPBACK) $(BIN)/python -m pytest -m cluster -s tests/cluster
 
 $(CLUSTER)/.ready: $(STAMP) $(CLUSTER)/bin/prism $(CLUSTER)/bin/fake-gcs-server $(CLUSTER)/flink/.ready \
                    $(CLUSTER)/job-server/.ready $(CLUSTER)/worker/.ready $(CLUSTER)/.driver
@@ -140,11 +140,11 @@ $(CLUSTER)/flink/.ready: $(STAMP)
 	rm $(CLUSTER)/flink/*.tar.gz
 	@touch $@
 
-$(CLUSTER)/job-server/.ready: tests/flink_job_server.xml
+$(CLUSTER)/job-server/.ready: tests/cluster/flink_job_server.xml
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(CLUSTER)/job-server)
 	@touch $@
 
-$(CLUSTER)/worker/.ready: setup.cfg worker-requirements.txt $(wildcard pipeline/*.py)
+$(CLUSTER)/worker/.ready: setup.cfg worker-requirements.txt $(wildcard pipeline/*.py pipeline/*/*.py)
 	$(PYTHON) -m venv $(CLUSTER)/worker
 	$(CLUSTER)/worker/bin/pip install --quiet --disable-pip-version-check -r worker-requirements.txt
 	rm -rf $(CLUSTER)/wheel

@@ -2,7 +2,7 @@
 
     python -m bench.builders NAME SOURCE OUT --threads 2
 
-All of them read, check and resize with the code of this project (`pipeline.stack`), so that what differs is how
+All of them read, check and resize with the code of this project (`pipeline.images.stack`), so that what differs is how
 examples get from there into files. `limit` decodes the same PNG files and does nothing else.
 """
 
@@ -24,21 +24,21 @@ Decoder = Callable[[Path], np.ndarray]
 
 def examples(source: Path) -> list[tuple[str, list[int]]]:
     """Returns (id, labels) of the label table."""
-    from pipeline import manifest
+    from pipeline.plan import manifest
 
     return [(one.id, list(one.labels)) for one in manifest.read_labels(source / "train.csv")]
 
 
 @functools.cache
 def _images(source: Path) -> Any:
-    from pipeline import sources
+    from pipeline.images import sources
 
     return sources.open_images(source / "train")
 
 
 def load(example: tuple[str, list[int]], source: Path) -> tuple[str, np.ndarray, list[int]]:
     """Returns (id, image uint8 `[256, 256, 4]`, labels)."""
-    from pipeline import stack
+    from pipeline.images import stack
 
     example_id, labels = example
     return example_id, stack.stack_example(_images(source), example_id, SIZE).image, labels
@@ -133,7 +133,7 @@ def _ours() -> Decoder:
     import cv2
     import imageio.v3 as iio
 
-    from pipeline import png
+    from pipeline.images import png
 
     cv2.setNumThreads(0)
 

@@ -18,7 +18,7 @@ PARTS = (24_000, 3_000, 4_072)
 
 def examples(labels: Path, num: int) -> list[tuple[str, tuple[int, ...]]]:
     """Returns (id, labels) of the table, repeated under other ids up to `num` rows."""
-    from pipeline import manifest
+    from pipeline.plan import manifest
 
     once = manifest.read_labels(labels)
     return [(f"{once[k % len(once)].id}-{k // len(once)}", once[k % len(once)].labels) for k in range(num)]
@@ -34,8 +34,8 @@ def vectors(table: list[tuple[str, tuple[int, ...]]]) -> np.ndarray:
 
 def ours(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
     """Splits and shards, as a build plans them. The others only split."""
-    from pipeline import shards, splits
-    from pipeline.manifest import Example
+    from pipeline.plan import shards, splits
+    from pipeline.plan.manifest import Example
 
     rows = [Example(one, labels) for one, labels in table]
     importlib.import_module("highspy")  # before the clock starts, as of the others

@@ -21,8 +21,9 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
     import imageio.v3 as iio
 
     from bench import builders, show
-    from pipeline import png, records, sources, stack
+    from pipeline.images import png, sources, stack
     from pipeline.schema import FILTERS
+    from pipeline.write import records
 
     cv2.setNumThreads(0)
     images, flags = sources.open_images(source / "train"), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
@@ -66,7 +67,7 @@ def reading(dataset_dir: Path, seconds: float = 12.0) -> dict[str, float]:
     backend.start()
     import tensorflow as tf
 
-    from model import input_pipeline
+    from model.data import input_pipeline
 
     def rate(batches: Any) -> float:
         def endless() -> readers.Batches:

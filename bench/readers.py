@@ -96,8 +96,8 @@ def repeat(dataset_dir: Path, out: Path, times: int) -> None:
 
 
 def ours(out: Path, batch_size: int, times: int) -> Batches:
-    """`model.input_pipeline.train_batches`."""
-    from model import input_pipeline
+    """`model.data.input_pipeline.train_batches`."""
+    from model.data import input_pipeline
 
     dataset = input_pipeline.open_version(tfds_dir(out, times))
     order = input_pipeline.Order(seed=0, buffer=BUFFER)

@@ -82,7 +82,8 @@ def evaluate(
 
     run = runs.open_run(folder)
     backend.start()
-    from model import evaluation, scoring
+    from model.scores import evaluation
+    from model.serving import scoring
 
     digest = evaluation.checkpoint_digest(run)
     dataset = scoring.open_dataset(run, data_dir, other=other_dataset)
@@ -142,7 +143,7 @@ def choose_thresholds(predictions: dict[str, Any]) -> dict[str, Any]:
     """Returns the thresholds of each rule, chosen on dev alone; without dev only the fixed ones."""
     import numpy as np
 
-    from model import thresholds
+    from model.scores import thresholds
 
     if "dev" in predictions:
         return thresholds.choose(predictions["dev"].label_vectors, predictions["dev"].probabilities)
@@ -205,7 +206,7 @@ def ablate(
     model: Any, run: Any, dataset: Any, split: str, full: Any, limit: int | None, groups: dict[str, str]
 ) -> dict[str, Any]:
     """Returns macro F1 of the run on `split` with channels blanked, beside the `full` predictions."""
-    from model import evaluation
+    from model.scores import evaluation
 
     blanked = {
         channels: _predict(model, run, dataset, split, limit, blank=channels).probabilities
@@ -216,7 +217,7 @@ def ablate(
 
 
 def _predict(model: Any, run: Any, dataset: Any, split: str, limit: int | None, blank: Sequence[str] = ()) -> Any:
-    from model import scoring
+    from model.serving import scoring
 
     num = dataset.num_examples[split] if limit is None else min(limit, dataset.num_examples[split])
     with bar(f"{split} without {','.join(blank)}" if blank else split, num) as update:
@@ -224,7 +225,7 @@ def _predict(model: Any, run: Any, dataset: Any, split: str, limit: int | None, 
 
 
 def _codes(ids: list[str], groups: dict[str, str]) -> Any:
-    from model import intervals
+    from model.scores import intervals
 
     return intervals.group_codes(ids, groups) if groups else None
 
@@ -233,7 +234,8 @@ def _write_gallery(run: Any, dataset: Any, split: str, predictions: Any, limit: 
     """Chooses the pictures worth seeing, writes them to `gallery.npz`, and returns what is to be said of each."""
     import numpy as np
 
-    from model import gallery, input_pipeline
+    from model.data import input_pipeline
+    from model.page import gallery
 
     def batches() -> Any:
         return input_pipeline.eval_batches(dataset, split, channels=dataset.channels, batch_size=32, limit=limit)

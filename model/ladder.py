@@ -81,7 +81,7 @@ def rung(
     `green-128` looks at 256 averaged down by two, which is what a dataset of 128 would hold. Epochs are as
     many as come nearest the budget; oversampling makes an epoch longer, and so their number smaller.
     """
-    from model import input_pipeline
+    from model.data import input_pipeline
 
     dataset = input_pipeline.open_dataset(data_dir, 256)
     labels = input_pipeline.read_labels(dataset, "train")
@@ -107,7 +107,8 @@ def rung(
 
 def figures(path: Path, shown: int) -> dict[str, Any]:
     """Returns what the ladder says of a run that was scored: macro F1 at 0.5, on test with its 95% interval, and mAP."""
-    from model import evaluation, runs
+    from model import runs
+    from model.scores import evaluation
 
     run = runs.open_run(path)
     splits = evaluation.load(path)["splits"]
@@ -133,7 +134,8 @@ def figures(path: Path, shown: int) -> dict[str, Any]:
 
 def circumstances(data_dir: Path) -> dict[str, Any]:
     """Returns when, on what and from which code and data the figures came."""
-    from model import input_pipeline, runs
+    from model import runs
+    from model.data import input_pipeline
 
     dataset = input_pipeline.open_dataset(data_dir, 256)
     return {

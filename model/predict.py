@@ -86,7 +86,8 @@ def predict(
         MissingError: no run, no checkpoint, no images or no dataset.
         InputError: what was asked for does not fit, or not one image could be used.
     """
-    from model import backend, errors, predictions, runs
+    from model import backend, errors, runs
+    from model.serving import predictions
 
     if [images, split, export_dir].count(None) != 2:
         raise errors.InputError("say one of --images DIR or ZIP, --split NAME, --export DIR")
@@ -94,7 +95,7 @@ def predict(
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
     predictions.check_name(out)
     backend.start()
-    from model import scoring
+    from model.serving import scoring
 
     views = scoring.views_of(run, views)
     if export_dir:
@@ -135,8 +136,8 @@ def thresholds_of(run: Any, rule: str, views: str) -> Any:
     """
     import numpy as np
 
-    from model import evaluation, thresholds
     from model.errors import InputError
+    from model.scores import evaluation, thresholds
 
     if rule == "fixed":
         return np.full(len(run.dataset["class_names"]), thresholds.FIXED)
@@ -153,7 +154,7 @@ def thresholds_of(run: Any, rule: str, views: str) -> Any:
 
 def decided(probabilities: Any, chosen: Any, at_least_one: bool) -> Any:
     """Returns which classes are predicted, bool `[N, 28]`."""
-    from model import thresholds
+    from model.scores import thresholds
 
     predicted = thresholds.predict(probabilities, chosen)
     return thresholds.at_least_one(predicted, probabilities, chosen) if at_least_one else predicted
@@ -175,7 +176,8 @@ def _raw(path: Path, settings: Any) -> Iterator[Iterable[tuple[str, Any]]]:
 @contextlib.contextmanager
 def _published(dataset: Any, split: str, settings: Any) -> Iterator[Iterable[tuple[str, Any]]]:
     """Yields (id, image uint8 `[S, S, C]`) of a split, with a bar."""
-    from model import evaluate, input_pipeline
+    from model import evaluate
+    from model.data import input_pipeline
 
     evaluate.check_splits(dataset, [split])
     batches = input_pipeline.eval_batches(dataset, split, channels=settings.channels, batch_size=32)
@@ -195,7 +197,7 @@ def batched(pairs: Iterable[tuple[str, Any]], bad: list[Any]) -> Iterator[tuple[
     """Yields (ids, images `[B, S, S, C]`) of what is good; what is not goes to `bad` as (id, error)."""
     import numpy as np
 
-    from model.scoring import BATCH_SIZE
+    from model.serving.scoring import BATCH_SIZE
 
     def good() -> Iterator[tuple[str, Any]]:
         for example_id, image in pairs:
@@ -210,14 +212,15 @@ def batched(pairs: Iterable[tuple[str, Any]], bad: list[Any]) -> Iterator[tuple[
 
 
 def open_source(path: Path) -> Any:
-    """Returns the images in a folder or zip (see `pipeline.sources`).
+    """Returns the images in a folder or zip (see `pipeline.images.sources`).
 
     Raises:
         MissingError: nothing there.
         InputError: something else there.
     """
     from model.errors import InputError, MissingError
-    from pipeline import errors, sources
+    from pipeline import errors
+    from pipeline.images import sources
 
     try:
         return sources.open_images(path)
@@ -256,7 +259,7 @@ def stacked(images: Any, ids: list[str], size: int) -> Iterator[tuple[str, Any]]
     A few are decoded ahead; the rest wait on the disk.
     """
     from model import backend
-    from pipeline.stack import BadExample, stack_example
+    from pipeline.images.stack import BadExample, stack_example
 
     def load(example_id: str) -> Any:
         try:
@@ -295,7 +298,7 @@ def _report_bad(bad: list[Any], out: Path, say: Callable[[str], None]) -> None:
 def _export(run: Any, folder: Path, views: str, side: int | None, say: Callable[[str], None]) -> None:
     import numpy as np
 
-    from model import export
+    from model.serving import export
 
     model = export.whole_model(run, views, side)
     written = export.write(model, folder, export.card(run, views, side or run.settings.size))

@@ -37,7 +37,9 @@ def report(folders: tuple[Path, ...], out: Path | None = None, title: str | None
         MissingError: no run, no checkpoint, or no dataset to evaluate on.
         InputError: runs that cannot be told apart, or not evaluated as they are.
     """
-    from model import evaluation, page, runs, sections
+    from model import runs
+    from model.page import document, sections
+    from model.scores import evaluation
 
     opened = [runs.open_run(folder) for folder in folders]
     for run in opened:
@@ -49,7 +51,7 @@ def report(folders: tuple[Path, ...], out: Path | None = None, title: str | None
             click.echo(f"evaluating {run.path}")
             evaluate(run.path)
     subjects = sections.load(opened)
-    text = page.document(title or sections.title(subjects), sections.lead(subjects), sections.every(subjects))
+    text = document.document(title or sections.title(subjects), sections.lead(subjects), sections.every(subjects))
     out = out or folders[-1] / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp")

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from model import settings as settings_module
+from model.data.input_pipeline import Dataset
 from model.errors import InputError, MissingError
-from model.input_pipeline import Dataset
 from model.settings import Settings
 
 FORMAT = 1
@@ -118,7 +118,7 @@ def load_classifier(run: Run) -> Any:
     Raises:
         MissingError: the run has not finished an epoch.
     """
-    from model import classifier
+    from model.network import classifier
 
     if not run.best.exists():
         raise MissingError(f"run {run.path} has no checkpoint: no epoch of it was finished")

@@ -101,7 +101,9 @@ def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke
     from model import backend
 
     backend.start()
-    from model import input_pipeline, loop, runs
+    from model import runs
+    from model.data import input_pipeline
+    from model.training import loop
 
     dataset = input_pipeline.open_dataset(data_dir or input_pipeline.default_data_dir(settings.size), settings.size)
     click.echo(f"dataset {dataset.describe()}")

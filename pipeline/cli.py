@@ -12,7 +12,7 @@ import click
 from pipeline import schema
 
 if TYPE_CHECKING:
-    from pipeline.storage import Place
+    from pipeline.store.files import Place
 
 # Everything else is imported by the command that needs it: `--help` answers at once.
 
@@ -35,11 +35,11 @@ class PlaceType(click.ParamType):
     name = "place"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        from pipeline import storage
         from pipeline.errors import InputError
+        from pipeline.store import files
 
         try:
-            return storage.at(value)
+            return files.at(value)
         except InputError as error:
             self.fail(str(error), parameter, context)
 
@@ -105,7 +105,7 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
     Pictures of cells with the atlas's four stains and 28 localisations, for trying everything out without
     the real images. The same seed gives the same files. Killed, it continues where it was.
     """
-    from pipeline.sample import write_sample
+    from pipeline.atlas.sample import write_sample
 
     with _one_line_errors():
         write_sample(out, num=num, seed=seed, balanced=balanced, workers=workers)
@@ -124,8 +124,8 @@ def audit(
 
     Exits with 1 if there is any problem.
     """
-    from pipeline import audit as audit_module
     from pipeline import progress
+    from pipeline.dataset import audit as audit_module
 
     with _one_line_errors():
         labels_path, images_path = _find(source, images, labels)
@@ -145,13 +145,14 @@ def audit(
 @split_options
 def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Place | None", seed: int) -> None:
     """Compute the stratified train/dev/test split alone: the plan as CSV, and its report."""
-    from pipeline import manifest, splits, storage
+    from pipeline.plan import manifest, splits
+    from pipeline.store import files
 
     with _one_line_errors():
         examples = manifest.read_labels(labels)
         grouped = manifest.read_groups(groups, examples) if groups else None
         assigned = splits.assign(examples, sizes, seed=seed, groups=grouped)
-        with storage.replacing(out) as file:
+        with files.replacing(out) as file:
             rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
             file.write("".join(["Id,Split\n", *rows]).encode())
     click.echo(assigned.report())
@@ -214,7 +215,7 @@ def verify(dataset_dir: "Place") -> None:
     DATASET_DIR is the folder of one version, like data/hpa_stacked/256/1.0.0. Exits with 1 if anything is off.
     """
     from pipeline import progress
-    from pipeline.verify import verify as verify_dataset
+    from pipeline.dataset.verify import verify as verify_dataset
 
     with _one_line_errors(), progress.bar("verifying") as update:
         problems = verify_dataset(dataset_dir, update)
@@ -226,7 +227,7 @@ def verify(dataset_dir: "Place") -> None:
 
 
 def _find(source: "Place | None", images: "Place | None", labels: "Place | None") -> "tuple[Place, Place]":
-    from pipeline import sources
+    from pipeline.images import sources
 
     if source is not None and images is None and labels is None:
         return sources.find(source)

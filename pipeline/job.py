@@ -19,13 +19,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest, publish, schema, shards, sources, splits, storage, tasks, writer
-from pipeline.conservation import prove, shard_problems
+from pipeline import schema
+from pipeline.dataset import publish
+from pipeline.dataset.conservation import prove, shard_problems
 from pipeline.errors import InputError, JobError
-from pipeline.manifest import Manifest
-from pipeline.shards import ShardPlan
-from pipeline.storage import ObjectPath, Place
-from pipeline.writer import BadImageRow, ShardReport
+from pipeline.images import sources
+from pipeline.plan import manifest, shards, splits
+from pipeline.plan.manifest import Manifest
+from pipeline.plan.shards import ShardPlan
+from pipeline.store import files
+from pipeline.store.files import ObjectPath, Place
+from pipeline.write import tasks, writer
+from pipeline.write.writer import BadImageRow, ShardReport
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +47,7 @@ class AlreadyPublished(InputError):
 class BuildConfig:
     """One build. The first group of fields decides the bytes of the dataset; the second does not.
 
-    Places may be given as paths or as URLs (`storage.at`).
+    Places may be given as paths or as URLs (`files.at`).
     """
 
     labels: Place
@@ -66,7 +71,7 @@ class BuildConfig:
     def __post_init__(self) -> None:
         for name in ("labels", "images", "data_dir", "groups"):
             if (place := getattr(self, name)) is not None:
-                object.__setattr__(self, name, storage.at(place))
+                object.__setattr__(self, name, files.at(place))
         if not 1 <= self.size <= 4096:
             raise InputError(f"size is {self.size}, expected 1 to 4096 pixels a side")
         if self.on_error not in ("fail", "quarantine"):
@@ -199,7 +204,7 @@ def report(config: BuildConfig, result: BuildResult) -> str:
 
 
 def _parameters(config: BuildConfig, source: Manifest) -> dict[str, Any]:
-    groups = storage.sha256_of(config.groups) if config.groups else None
+    groups = files.sha256_of(config.groups) if config.groups else None
     return {
         "dataset_version": schema.VERSION,
         "seed": config.seed,
@@ -310,7 +315,7 @@ def _check_target(config: BuildConfig, source: Manifest, target: Place, fingerpr
 def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> None:
     """A drawn dataset never stands where a real one is expected, and never beside one."""
     kind = {True: "synthetic", False: "real"}
-    for other in (folder / schema.VERSION for folder in storage.folders(target.parent.parent)):
+    for other in (folder / schema.VERSION for folder in files.folders(target.parent.parent)):
         metadata = publish.published_metadata(other) or {}
         if metadata.get("synthetic", source.synthetic) != source.synthetic:
             raise AlreadyPublished(
@@ -326,7 +331,7 @@ def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> No
 
 def default_data_dir() -> Place:
     """Returns the data directory that TFDS uses when none is named."""
-    place = storage.at(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
+    place = files.at(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
     return place.expanduser().absolute() if isinstance(place, Path) else place
 
 
@@ -395,39 +400,39 @@ def _building_dir(target: Place) -> Place:
     if isinstance(directory, Path):
         for name in (writer.SHARDS, writer.REPORTS):
             (directory / name).mkdir(parents=True, exist_ok=True)
-    storage.remove_temporaries(directory)
+    files.remove_temporaries(directory)
     return directory
 
 
 def _finished(directory: Place, plans: Sequence[ShardPlan], size: int, source: Manifest) -> set[str]:
     """Returns the names of shards that an earlier run finished for this very plan; removes all others."""
-    stored = storage.listing(writer.shards_dir(directory))
+    stored = files.listing(writer.shards_dir(directory))
     done = set()
     for plan, report in zip(plans, _read_reports(directory, plans, size, source), strict=True):
         if report and not shard_problems(directory, plan, report, stored) and _is_intact(directory, report):
             done.add(plan.filename)
     reports = directory / writer.REPORTS
     # Before their shards: a report must never outlive what it speaks of.
-    storage.remove(reports / name for name in storage.listing(reports) if name.removesuffix(".json") not in done)
+    files.remove(reports / name for name in files.listing(reports) if name.removesuffix(".json") not in done)
     folder = writer.shards_dir(directory)
     if isinstance(folder, ObjectPath):
         publish.unpublish(folder, keep=done)
     else:
-        storage.remove(folder / name for name in stored if name not in done)
+        files.remove(folder / name for name in stored if name not in done)
     return done
 
 
 def _is_intact(directory: Place, report: ShardReport) -> bool:
     path = writer.shard_path(directory, report.filename)
     # An object is what its stamp says, which has been compared; a file is read again.
-    return isinstance(path, ObjectPath) or storage.sha256_of(path) == report.sha256
+    return isinstance(path, ObjectPath) or files.sha256_of(path) == report.sha256
 
 
 def _read_reports(
     directory: Place, plans: Sequence[ShardPlan], size: int, source: Manifest
 ) -> list[ShardReport | None]:
     """Returns the report on each shard, `None` where there is none that was made for this very plan."""
-    there = storage.listing(directory / writer.REPORTS)
+    there = files.listing(directory / writer.REPORTS)
 
     def read(plan: ShardPlan) -> ShardReport | None:
         report = writer.read_report(directory, plan.filename) if f"{plan.filename}.json" in there else None
@@ -466,7 +471,7 @@ def _run(
         return []
     import apache_beam as beam
 
-    from pipeline.transforms import WriteConfig, WriteShards, read_metrics
+    from pipeline.write.transforms import WriteConfig, WriteShards, read_metrics
 
     path, ranges = tasks.write(
         directory.absolute(), (tasks.Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in todo)
@@ -504,7 +509,7 @@ def _importing_beam() -> Iterator[None]:
 
     def work() -> None:
         with contextlib.suppress(ImportError):  # the job imports it again, and tells
-            importlib.import_module("pipeline.transforms")
+            importlib.import_module("pipeline.write.transforms")
 
     thread = threading.Thread(target=work, name="import", daemon=True)
     with _quiet(logging.ERROR):  # Beam remarks on every optional package that is not there
@@ -581,7 +586,7 @@ def _plain_errors(runner: Any) -> Iterator[None]:
     except Exception as error:
         pattern = r"^(?:\w+: )*(?:\w*Error|OSError): \[Errno \d+\] (.+?)(?: \[while running .*)?$"
         if store := re.search(r"StorageError: (.+?)(?: \[while running .*)?$", str(error), re.MULTILINE):
-            raise storage.StorageError(store[1]) from error
+            raise files.StorageError(store[1]) from error
         found = re.search(pattern, str(error), re.MULTILINE)
         if found is None and not isinstance(runner, str):
             raise
@@ -605,7 +610,7 @@ def _reporting(directory: Place, plans: Sequence[ShardPlan], on_progress: Progre
     total, stop = sum(lengths.values()), threading.Event()
 
     def count() -> None:
-        on_progress(sum(lengths.get(name, 0) for name in storage.listing(directory / writer.REPORTS)), total)
+        on_progress(sum(lengths.get(name, 0) for name in files.listing(directory / writer.REPORTS)), total)
 
     def watch() -> None:
         while not stop.wait(5 if isinstance(directory, ObjectPath) else 0.2):
@@ -632,5 +637,5 @@ def _count(plans: Sequence[ShardPlan], reports: Sequence[ShardReport]) -> dict[s
 
 def _clean_up(target: Place) -> None:
     target.with_name("bad_examples.csv").unlink(missing_ok=True)
-    storage.remove_tree(writer.building_dir(target))
-    storage.remove_tree(target.with_name(f".{target.name}.replaced"))
+    files.remove_tree(writer.building_dir(target))
+    files.remove_tree(target.with_name(f".{target.name}.replaced"))

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-from pipeline.manifest import read_labels
+from pipeline.plan.manifest import read_labels
 
 READ = (
     "import tensorflow_datasets as tfds; "

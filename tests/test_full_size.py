@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SHARED
-from test_job import digests
+
+from tests.support.sources import SHARED, digests
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(5400)]
 
-TREE = SHARED.parent / "tools" / "fullscale_tree.py"
+TREE = SHARED / "tools" / "fullscale_tree.py"
 
 
 @pytest.fixture(scope="module")

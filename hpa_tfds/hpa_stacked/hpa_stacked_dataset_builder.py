@@ -13,8 +13,11 @@ from typing import Any
 import tensorflow_datasets.public_api as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from pipeline import job, progress, publish, schema, sources, storage
-from pipeline.storage import Place
+from pipeline import job, progress, schema
+from pipeline.dataset import publish
+from pipeline.images import sources
+from pipeline.store import files
+from pipeline.store.files import Place
 
 _LAYOUT = """\
 Put the images and the label table of the Kaggle competition "Human Protein Atlas Image Classification" (2018,
@@ -52,7 +55,7 @@ class Builder(FileReaderBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = _LAYOUT.format(dir="<manual_dir>")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        published = publish.published_metadata(storage.at(os.fspath(self._data_dir))) or {}
+        published = publish.published_metadata(files.at(os.fspath(self._data_dir))) or {}
         return tfds.core.DatasetInfo(
             builder=self,
             description=publish.description(synthetic=published.get("synthetic", False)),
@@ -86,7 +89,7 @@ class Builder(FileReaderBuilder):
             return
         manager = self._make_download_manager(download_dir=download_dir, download_config=config)
         labels, images = _find(
-            manager, storage.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual")
+            manager, files.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual")
         )
         with progress.bar("building") as update:
             job.build(self._build_config(labels, images, config), update)
@@ -102,7 +105,7 @@ class Builder(FileReaderBuilder):
         return job.BuildConfig(
             labels=labels,
             images=images,
-            data_dir=storage.at(os.fspath(self._data_dir_root)),
+            data_dir=files.at(os.fspath(self._data_dir_root)),
             size=mine.size,
             seed=mine.seed,
             on_error=mine.on_error,
@@ -143,7 +146,7 @@ def _refuse_one(name: str, advice: str) -> None:
 def _find(manager: tfds.download.DownloadManager, expected: Place) -> tuple[Place, Place]:
     """Returns (label table, images); raises `AssertionError`, as TFDS does, naming every path expected."""
     try:
-        return sources.find(storage.at(os.fspath(manager.manual_dir)))
+        return sources.find(files.at(os.fspath(manager.manual_dir)))
     except FileNotFoundError as error:
         raise AssertionError(f"{error}\n{_LAYOUT.format(dir=expected)}") from None
     except AssertionError as error:  # TFDS's own text, for a folder that is not there

@@ -1,0 +1,1 @@
+"""The network: layers, losses, augmentation, optimisers, pretrained weights."""

@@ -1,0 +1,113 @@
+"""The model: what is saved and used (uint8 images to logits), and what `fit` trains around it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from model.network import augment, losses, resnet
+from model.settings import Settings
+from model.training.clock import Clock, timed
+
+
+def build(settings: Settings, mean: Sequence[float], std: Sequence[float], *, num_classes: int = 28) -> keras.Model:
+    """Returns the classifier: images `[B, S, S, C]` on the scale 0..255, any type, to logits float32 `[B, 28]`.
+
+    `mean` and `std` are those of the chosen channels on the scale 0..1. Normalisation is a layer of it, so the
+    device gets uint8 and whoever loads the model later needs to know neither.
+    """
+    shape = (settings.size, settings.size, len(settings.channels))
+    # Not uint8: Keras casts inputs to this type, and brightness and mixup hand over fractions.
+    images = keras.Input(shape, dtype="float32", name="image")
+    scale = [1 / (255 * one) for one in std]
+    offset = [-m / s for m, s in zip(mean, std, strict=True)]
+    x = keras.layers.Rescaling(scale, offset, dtype="float32", name="normalise")(images)
+    if settings.downsample > 1:
+        x = keras.layers.AveragePooling2D(settings.downsample, name="downsample")(x)
+    small = settings.size // settings.downsample
+    body = resnet.network(
+        (small, small, shape[-1]),
+        num_classes,
+        blocks=settings.blocks,
+        width=settings.width,
+        extra_conv=settings.extra_conv,
+        prior=settings.prior,
+        norm_momentum=settings.norm_momentum,
+    )
+    return keras.Model(images, body(x), name="classifier")
+
+
+def body(classifier: keras.Model) -> keras.Model:
+    """Returns the residual network inside the classifier."""
+    return classifier.get_layer("resnet")
+
+
+def with_probabilities(classifier: keras.Model, flips: bool = False) -> keras.Model:
+    """Returns a model from the same images to probabilities, float32 `[B, 28]`; it shares the weights.
+
+    With `flips`, the mean over the image, its two mirror images and both together.
+    """
+    images = keras.Input(classifier.input_shape[1:], dtype="float32", name="image")
+    views = [images]
+    if flips:
+        views = [images, ops.flip(images, 1), ops.flip(images, 2), ops.flip(images, (1, 2))]
+    answers = [ops.sigmoid(classifier(view)) for view in views]
+    mean = ops.mean(ops.stack(answers), axis=0) if flips else answers[0]
+    return keras.Model(images, mean, name="probabilities")
+
+
+def predict(model: keras.Model, batches: Iterable[Any]) -> np.ndarray:
+    """Returns the model's answers for all batches of images in their order: float32 `[N, 28]`."""
+    return np.asarray(model.predict(batches, verbose=0), np.float32)
+
+
+class Trainee(keras.Model):
+    """The classifier in training: augmentation before it, the loss behind it."""
+
+    def __init__(self, classifier: keras.Model, settings: Settings, clock: Clock | None = None) -> None:
+        super().__init__(name="trainee")
+        self.classifier = classifier
+        self._clock = clock
+        seeds = np.random.SeedSequence([settings.seed, 1]).generate_state(3) >> 1
+        self.turn = augment.Turn(int(seeds[0])) if settings.augment == "d4" else None
+        self.brighten = augment.Brighten(settings.brightness, int(seeds[1])) if settings.brightness else None
+        self.weigh = augment.MixingWeights(settings.mixup, int(seeds[2])) if settings.mixup else None
+        self.loss_of_logits = losses.make(settings.loss)
+
+    def build(self, input_shape: Any) -> None:
+        """Nothing is left to make: the classifier is built, and augmentation has no weights."""
+        self.built = True
+
+    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
+        """Returns `logits`, and in training with mixup the `kept` share of each example too."""
+        answer = {}
+        if training:
+            images = self.turn(images) if self.turn else images
+            images = self.brighten(images) if self.brighten else images
+            if self.weigh:
+                answer["kept"] = self.weigh(images)
+                images = augment.mix(images, answer["kept"])
+        answer["logits"] = self.classifier(images, training=training)
+        return answer
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Returns the mean loss of the batch, of mixed labels where images were mixed."""
+        if "kept" in y_pred:
+            y = augment.mix(y, y_pred["kept"])
+        return self.loss_of_logits(y, y_pred["logits"])
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Makes the compiled step, and lets the clock see how long its batches take to come."""
+        made = force or self.train_function is None
+        super().make_train_function(force)
+        if made and self._clock and keras.backend.backend() != "torch":
+            self.train_function = timed(self.train_function, self._clock)
+
+
+def loss_value(name: str, label_vectors: np.ndarray, logits: np.ndarray) -> float:
+    """Returns the mean loss of all the logits at once: exact over a split, whatever the batches were."""
+    return float(losses.make(name)(label_vectors.astype(np.float32), logits))

@@ -1,0 +1,1 @@
+"""Scores: functions of labels and probabilities."""

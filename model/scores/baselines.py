@@ -1,0 +1,24 @@
+"""What does one score without looking at the images?"""
+
+import numpy as np
+
+from model.scores import metrics
+
+
+def all_positive(label_vectors: np.ndarray) -> metrics.Counts:
+    """Returns the counts of predicting every class for every example."""
+    return metrics.count(label_vectors, np.ones(label_vectors.shape, bool))
+
+
+def drawn_by_frequency(label_vectors: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Returns the F1 of drawing each class at random with its frequency: float64 `[28]`.
+
+    With share s in the split and frequency f, precision is s and recall f in the long run.
+    """
+    share = label_vectors.astype(np.float64).mean(axis=0) if len(label_vectors) else np.zeros(len(frequencies))
+    return 2 * share * frequencies / np.maximum(share + frequencies, 1e-12)
+
+
+def constant(label_vectors: np.ndarray, frequencies: np.ndarray) -> metrics.Counts:
+    """Returns the counts of the classes' frequencies taken as probabilities, at threshold 0.5."""
+    return metrics.at_threshold(label_vectors, np.broadcast_to(frequencies, label_vectors.shape))

@@ -1,0 +1,106 @@
+"""How does a trained model leave this repository? With everything inside: from the stacked image to probabilities.
+
+Only Keras's own layers and operations are in the graph, so that whoever loads it needs Keras or TensorFlow alone.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from model import runs
+from model.errors import InputError
+from model.serving import scoring
+
+KERAS_FILE = "model.keras"
+SAVED_MODEL = "saved_model"
+TOLERANCE = 1e-5
+"""Largest difference in a probability that is put down to the order of floating-point sums."""
+
+
+def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> keras.Model:
+    """Returns a model from stacked images, uint8 `[B, side, side, 4]`, to probabilities, float32 `[B, 28]`.
+
+    The four channels are those of the dataset, in its order; which of them the network sees, their resizing to
+    the run's size (by area, rounded to nearest, as the dataset was made) and normalisation are inside.
+
+    Raises:
+        InputError: `side` is not a multiple of the run's size.
+    """
+    size, channels = run.settings.size, run.dataset["channels"]
+    side = side or size
+    if side % size:
+        raise InputError(f"images of {side} pixels a side: expected a multiple of {size}, which the run was trained on")
+    images = keras.Input((side, side, len(channels)), dtype="uint8", name="image")
+    x = ops.cast(images, "float32")
+    if side > size:
+        # Means of whole numbers over boxes of a power of two are exact in float32, and so is the rounding.
+        x = ops.floor(ops.average_pool(x, side // size, strides=side // size) + 0.5)
+    chosen = [channels.index(channel) for channel in run.settings.channels]
+    if chosen != list(range(len(channels))):
+        x = ops.take(x, np.array(chosen), axis=-1)
+    return keras.Model(images, scoring.scorer(run, views)(x), name="hpa_stacked")
+
+
+def write(model: keras.Model, folder: Path, card: str) -> list[Path]:
+    """Writes the model as a Keras file and, with TensorFlow or JAX, as a SavedModel; returns what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder / KERAS_FILE)
+    written = [folder / KERAS_FILE]
+    if keras.backend.backend() != "torch":
+        model.export(folder / SAVED_MODEL, format="tf_saved_model", verbose=False)
+        written.append(folder / SAVED_MODEL)
+    (folder / "README.txt").write_text(card)
+    return written
+
+
+def check(model: keras.Model, written: Sequence[Path], images: np.ndarray) -> float:
+    """Returns the largest difference between what `model` says and what the written ones say of `images`.
+
+    Raises:
+        InputError: it is more than `TOLERANCE`.
+    """
+    expected = np.asarray(model.predict_on_batch(images))
+    worst = 0.0
+    for path in written:
+        found = _answers(path, images)
+        worst = max(worst, float(np.abs(found - expected).max()))
+        if not worst <= TOLERANCE:
+            raise InputError(f"{path}: its answers differ by {worst:.2g} from those of the run")
+    return worst
+
+
+def _answers(path: Path, images: np.ndarray) -> Any:
+    if path.name == KERAS_FILE:
+        return np.asarray(keras.models.load_model(path, compile=False).predict_on_batch(images))
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))  # it owns the variables: let go of, they are gone
+    return loaded.serve(images).numpy()
+
+
+def card(run: runs.Run, views: str, side: int) -> str:
+    """Returns what the files are and how to load them, as plain text."""
+    names = "\n".join(f"  {index:2}  {name}" for index, name in enumerate(run.dataset["class_names"]))
+    origin = "drawn, not photographed, images (SYNTHETIC)" if run.dataset["synthetic"] else "published images"
+    return f"""\
+A classifier of protein localisations: preset {run.settings.preset}, trained on {origin},
+dataset fingerprint {run.dataset["fingerprint"]}.
+
+In:  uint8 [B, {side}, {side}, 4], channels {", ".join(run.dataset["channels"])}, 0..255 as in the files.
+Out: float32 [B, 28], the probability of each class; mean over views: {views}.
+
+  import keras
+  model = keras.models.load_model("{KERAS_FILE}")
+  probabilities = model.predict(images)
+
+  import tensorflow as tf
+  model = tf.saved_model.load("{SAVED_MODEL}")
+  probabilities = model.serve(images)
+
+Classes:
+{names}
+"""

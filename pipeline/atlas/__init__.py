@@ -1,0 +1,1 @@
+"""The synthetic atlas: drawn examples in Kaggle's layout."""

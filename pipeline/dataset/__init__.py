@@ -1,0 +1,1 @@
+"""A published dataset: proof, metadata, publication, verification."""

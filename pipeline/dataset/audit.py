@@ -1,0 +1,97 @@
+"""Is a source fit to build from? Looks at everything, writes nothing."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline.images import sources
+from pipeline.images.stack import BadExample, stack_example
+from pipeline.plan import manifest
+from pipeline.plan.manifest import Manifest
+from pipeline.schema import CLASS_NAMES, FILTERS
+from pipeline.store.files import Place
+from pipeline.write.writer import map_ahead
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What was found: `problems` are lines, one for each bad image."""
+
+    source: Manifest
+    problems: tuple[str, ...]
+    num_bad: int
+    deep: bool
+
+    def report(self) -> str:
+        """Returns the counts and every problem, as text."""
+        examples, kinds = self.source.examples, Counter(len(e.labels) for e in self.source.examples)
+        lines = [
+            f"{len(examples)} examples, {len({e.labels for e in examples})} distinct label sets",
+            "labels per example: " + ", ".join(f"{k}: {kinds[k]}" for k in sorted(kinds)),
+            *(
+                f"  {label:>2} {name:<31}{count:>8}"
+                for label, (name, count) in enumerate(zip(CLASS_NAMES, manifest.count_labels(examples), strict=True))
+            ),
+            f"images of ids that are not in the label table (left alone): {self.source.num_unlisted}",
+            *self.problems,
+            f"{self.num_bad} of {len(examples)} examples have problems"
+            if self.problems
+            else ("no problems" if self.deep else "no problems (images were listed, not decoded: see --deep)"),
+        ]
+        return "\n".join(lines)
+
+
+def audit(
+    labels: Place,
+    images: Place,
+    *,
+    deep: bool = False,
+    size: int = 1,
+    threads: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Audit:
+    """Reads the label table, lists the images and, if `deep`, decodes every one of them.
+
+    Args:
+      labels: the label table.
+      images: folder or zip.
+      deep: decode too.
+      size: the pixels a side that a build would ask for; smaller images are a problem.
+      threads: to decode with; `None`: as many as suit the machine and the source.
+      on_progress: called with (examples done, examples in all) while decoding.
+
+    Raises:
+      InputError: a label table that cannot be used, every bad row named.
+    """
+    source = manifest.read(labels, sources.open_images(images))
+    bad = [(i, name, "missing_filter", f"no file {i}_{name}.png") for i, name in source.missing()]
+    if deep:
+        bad = _decode_all(source, size, threads or source.images.threads, on_progress)
+    else:
+        bad += [
+            (example.id, name, "empty", "the file has 0 bytes, expected a PNG image")
+            for example in source.examples
+            for name, num_bytes in zip(FILTERS, source.file_bytes[example.id], strict=True)
+            if num_bytes == 0
+        ]
+    lines = tuple(f"image '{i}': filter '{name}': {code}: {detail}" for i, name, code, detail in sorted(bad))
+    return Audit(source, lines, len({row[0] for row in bad}), deep)
+
+
+def _decode_all(
+    source: Manifest, size: int, threads: int, on_progress: Callable[[int, int], None]
+) -> list[tuple[str, str, str, str]]:
+    def check(example: manifest.Example) -> list[tuple[str, str, str, str]]:
+        try:
+            stack_example(source.images, example.id, size)
+        except BadExample as error:
+            return [(example.id, image.filter, image.code, image.detail) for image in error.images]
+        return []
+
+    bad = []
+    with ThreadPoolExecutor(threads) as pool:
+        for done, found in enumerate(map_ahead(pool, check, source.examples, 4 * threads), 1):
+            bad += found
+            on_progress(done, len(source.examples))
+    return bad

@@ -1,0 +1,136 @@
+"""Is a published dataset still what was published?
+
+Reads every byte once: files against `SHA256SUMS`, records against their own checksums, contents against the
+metadata. Any flipped byte is found, and named by file and, inside a shard, by record.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Set
+from typing import BinaryIO
+
+from pipeline import schema
+from pipeline.dataset import publish
+from pipeline.errors import InputError
+from pipeline.job import json_splits
+from pipeline.plan import manifest
+from pipeline.store import files
+from pipeline.store.files import Place, sha256_of
+from pipeline.write import records
+
+
+def verify(directory: Place, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
+    """Returns every problem of the dataset in `directory`; an empty list if there is none.
+
+    Args:
+      directory: of one version, `.../hpa_stacked/256/1.0.0`.
+      on_progress: called with (examples read, examples in all).
+
+    Raises:
+      InputError: no dataset there.
+    """
+    digests, problems = _read_checksums(directory)
+    present = files.listing(directory).keys() - {publish.CHECKSUMS}
+    problems += [f"{name}: listed in {publish.CHECKSUMS}, but not there" for name in sorted(digests.keys() - present)]
+    problems += [f"{name}: not listed in {publish.CHECKSUMS}" for name in sorted(present - digests.keys())]
+    for name in sorted(present & digests.keys()):
+        if ".tfrecord-" not in name and sha256_of(directory / name) != digests[name]:
+            problems.append(f"{name}: changed since it was published (its SHA-256 differs)")
+    try:
+        size = int((publish.published_metadata(directory) or {})["size"])
+        lengths = json_splits(directory)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
+    return problems + list(_verify_shards(directory, present, digests, lengths, size, on_progress))
+
+
+def _read_checksums(directory: Place) -> tuple[dict[str, str], list[str]]:
+    path = directory / publish.CHECKSUMS
+    try:
+        lines = path.read_text().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{directory}: no {publish.CHECKSUMS} there; expected the folder of one version of the dataset, "
+            f"like data/{schema.NAME}/{schema.DEFAULT_SIZE}/{schema.VERSION}"
+        ) from None
+    except UnicodeDecodeError:
+        return {}, [f"{publish.CHECKSUMS}: not text"]
+    digests, problems = {}, []
+    for number, line in enumerate(lines, 1):
+        digest, gap, name = line.partition("  ")
+        if len(digest) == 64 and gap and name and "/" not in name:
+            digests[name] = digest
+        else:
+            problems.append(f"{publish.CHECKSUMS}: line {number} is not 'digest  name'")
+    return digests, problems
+
+
+def _verify_shards(
+    directory: Place,
+    present: Set[str],
+    digests: dict[str, str],
+    lengths: dict[str, list[int]],
+    size: int,
+    on_progress: Callable[[int, int], None],
+) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    total, done = sum(itertools.chain(*lengths.values())), 0
+    for split, counts in lengths.items():
+        for index, expected in enumerate(counts):
+            name = f"{schema.NAME}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
+            if name not in present:
+                if name not in digests:
+                    yield f"{name}: not there"
+                continue
+            yield from _verify_shard(directory / name, digests.get(name, ""), expected, size, seen)
+            done += expected
+            on_progress(done, total)
+
+
+def _verify_shard(path: Place, digest: str, expected: int, size: int, seen: dict[str, str]) -> Iterator[str]:
+    problems, count, found = [], 0, hashlib.sha256()
+    try:
+        for record in _records(path, found):
+            problems += [f"{path.name}: record {count}: {what}" for what in _verify_record(record, size, path, seen)]
+            count += 1
+        if count != expected:
+            problems.append(f"{path.name}: {count} records, expected {expected} as dataset_info.json says")
+    except records.RecordError as error:
+        problems.append(f"{path.name}: {error}")
+    if not problems and found.hexdigest() != digest:
+        problems.append(f"{path.name}: changed since it was published (its SHA-256 differs)")
+    yield from problems
+
+
+def _records(path: Place, digest: "hashlib._Hash") -> Iterator[bytes]:
+    """Yields the records of a shard, and feeds `digest` every byte that is read."""
+    with files.reading(path) as file:
+        yield from records.read(_Tee(file, digest))
+
+
+class _Tee:
+    def __init__(self, file: BinaryIO, digest: "hashlib._Hash"):
+        self._file, self._digest = file, digest
+
+    def read(self, num_bytes: int) -> bytes:
+        data = self._file.read(num_bytes)
+        self._digest.update(data)
+        return data
+
+
+def _verify_record(data: bytes, size: int, path: Place, seen: dict[str, str]) -> Iterator[str]:
+    try:
+        record = records.decode(data)
+        manifest.check_id(record.id)
+    except ValueError as error:
+        yield str(error)
+        return
+    if record.id in seen:
+        yield f"id '{record.id}' stands in {seen[record.id]} already"
+    seen[record.id] = path.name
+    num_bytes = size * size * len(schema.FILTERS)
+    if len(record.image) != num_bytes:
+        yield f"id '{record.id}': image of {len(record.image)} bytes, expected {num_bytes}"
+    labels = list(record.labels)
+    if not labels or labels != sorted(set(labels)) or labels[-1] >= schema.NUM_CLASSES:
+        yield f"id '{record.id}': labels {labels}, expected ascending class ids 0..{schema.NUM_CLASSES - 1}"

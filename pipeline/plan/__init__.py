@@ -1,0 +1,1 @@
+"""From the label table: examples, splits, shards."""

@@ -1,0 +1,66 @@
+"""What is a worker to do, and how does it learn of it?
+
+Every shard to write is a line in one file beside the reports, and the job itself names only ranges of that file:
+it stays small whatever the number of examples (Dataflow refuses a job of more than 10 MB).
+"""
+
+import dataclasses
+import itertools
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+
+from pipeline.plan.manifest import Example
+from pipeline.plan.shards import ShardPlan
+from pipeline.store import files
+from pipeline.store.files import Place
+
+TASKS = "tasks"
+"""The folder of a build under way in which a run's file of tasks lies."""
+
+MAX_RANGES = 256
+"""Ranges that a job names at most: enough for their reading to be spread over many workers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One shard to write, and the fingerprint of its plan."""
+
+    plan: ShardPlan
+    fingerprint: str
+
+
+def write(directory: Place, tasks: Iterable[Task]) -> tuple[Place, list[tuple[int, int]]]:
+    """Writes the tasks of a run under the build in `directory`; returns the file and its ranges (start, end).
+
+    Each run has a file of its own: a worker that outlived an earlier run finds none, rather than another's lines.
+    """
+    folder = directory / TASKS
+    files.remove(folder / name for name in files.listing(folder))
+    path = folder / f"{uuid.uuid4().hex}.jsonl"
+    offsets = [0]
+    with files.replacing(path) as file:
+        for task in tasks:
+            offsets.append(offsets[-1] + file.write(_to_json(task).encode()))
+    num = len(offsets) - 1
+    count = min(num, MAX_RANGES)
+    cuts = [k * num // count for k in range(count + 1)] if count else []
+    return path, [(offsets[start], offsets[end]) for start, end in itertools.pairwise(cuts)]
+
+
+def read(path: Place, start: int, end: int) -> Iterator[Task]:
+    """Yields the tasks in one range of a file of tasks."""
+    for line in files.read_range(path, start, end).splitlines():
+        yield _from_json(line)
+
+
+def _to_json(task: Task) -> str:
+    plan = task.plan
+    examples = [[example.id, example.labels] for example in plan.examples]
+    return json.dumps([plan.split, plan.index, plan.num_shards, task.fingerprint, examples]) + "\n"
+
+
+def _from_json(line: bytes) -> Task:
+    split, index, num_shards, fingerprint, rows = json.loads(line)
+    examples = tuple(Example(example_id, tuple(labels)) for example_id, labels in rows)
+    return Task(ShardPlan(split, index, num_shards, examples), fingerprint)

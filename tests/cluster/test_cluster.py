@@ -1,0 +1,133 @@
+"""The same job on other engines gives the same bytes: `make test-cluster`, not `make test`."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.support import cluster
+from tests.support.sources import SHARED, digests
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+TREE = SHARED / "tools" / "fullscale_tree.py"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ready():
+    if not (cluster.ROOT / ".ready").exists():
+        pytest.skip("the engines are not there: make test-cluster brings them")
+
+
+@pytest.fixture(scope="module", params=["real", "2000"])
+def sources(request, real_sample, tmp_path_factory):
+    """(folder, options of the build, digests that DirectRunner gives)."""
+    if request.param == "real":
+        source, options = real_sample, ("--num-shards", "8")
+    else:
+        source, options = tmp_path_factory.mktemp("tree"), ("--num-shards", "20")
+        subprocess.run([sys.executable, TREE, source, "--num", "2000"], check=True, capture_output=True)
+    data_dir = tmp_path_factory.mktemp("direct")
+    assert cluster.build(source, data_dir, *options).returncode == 0
+    return source, options, digests(data_dir / "hpa_stacked/256/1.0.0")
+
+
+def compare(name, done, path, expected):
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = digests(path)
+    shards = [file for file in found if ".tfrecord-" in file]
+    assert found == expected
+    (counts,) = [line.strip() for line in done.stdout.splitlines() if "examples in" in line]
+    print(f"\n{name}: {counts}; SHA-256 of all {len(shards)} shards as on DirectRunner")
+
+
+def test_prism_gives_the_same_bytes(sources, tmp_path):
+    source, options, expected = sources
+    with cluster.prism(tmp_path / "logs") as runner:
+        done = cluster.build(source, tmp_path / "data", *options, *runner)
+    compare("Prism", done, tmp_path / "data/hpa_stacked/256/1.0.0", expected)
+
+
+def test_flink_gives_the_same_bytes(sources, tmp_path):
+    source, options, expected = sources
+    with cluster.flink(tmp_path / "logs") as flink:
+        done = cluster.build(source, tmp_path / "data", *options, *flink.options)
+    compare("Flink, two task managers", done, tmp_path / "data/hpa_stacked/256/1.0.0", expected)
+
+
+def test_a_task_manager_killed_in_the_middle_costs_nothing_that_was_finished(sources, tmp_path):
+    source, options, expected = sources
+    reports = tmp_path / "data/hpa_stacked/256/.1.0.0.building/reports"
+    with cluster.flink(tmp_path / "logs") as flink:
+        command = cluster.command(source, tmp_path / "data", *options, *flink.options)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len(list(reports.glob("*.json"))) < 4:
+            assert process.poll() is None, "ended before a task manager could be killed"
+            time.sleep(0.02)
+        os.killpg(flink.task_managers[0].pid, signal.SIGKILL)
+        flink.task_managers[0].wait()
+        finished = len(list(reports.glob("*.json")))
+        output, errors = process.communicate(timeout=600)
+        outcome = "recovered" if process.returncode == 0 else errors.splitlines()[-1]
+        print(f"\ntask manager killed after {finished} shards: {outcome}")
+        if process.returncode:
+            assert process.returncode == 1
+            assert "Traceback" not in errors
+            assert "Run the same command again: it continues" in errors
+            assert not (tmp_path / "data/hpa_stacked/256/1.0.0").exists()
+            cluster.wait_for("the loss to be noticed", lambda: flink.num_alive() == 1)
+            flink.add_task_manager()
+            done = cluster.build(source, tmp_path / "data", *options, *flink.options)
+            assert "of them from an earlier run" in done.stdout, done.stdout + done.stderr
+        else:
+            done = subprocess.CompletedProcess(command, 0, output, errors)
+    compare("Flink, after the loss", done, tmp_path / "data/hpa_stacked/256/1.0.0", expected)
+
+
+@contextlib.contextmanager
+def fake_gcs_server(folder: Path, logs: Path):
+    """Another program's Google Cloud Storage; yields the environment that leads there."""
+    port = cluster.free_port()
+    command = [cluster.ROOT / "bin/fake-gcs-server", "-scheme", "http", "-host", "127.0.0.1", "-port", port,
+               "-public-host", f"127.0.0.1:{port}", "-backend", "memory", "-data", folder]  # fmt: skip
+    with cluster.process(logs / "gcs.log", *command):
+        cluster.wait_for("fake-gcs-server", lambda: cluster.listens(port))
+        yield {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "FSSPEC_GS_TOKEN": "anon"}
+
+
+def test_prism_reads_and_writes_an_object_store(real_sample, tmp_path):
+    """Source and dataset in fake-gcs-server, workers that reach them only there."""
+    shutil.copytree(real_sample, tmp_path / "buckets/hpa")
+    options = ("--num-shards", "8")
+    assert cluster.build(real_sample, tmp_path / "direct", *options).returncode == 0
+    expected = digests(tmp_path / "direct/hpa_stacked/256/1.0.0")
+    logs = tmp_path / "logs"
+    with fake_gcs_server(tmp_path / "buckets", logs) as environment, cluster.prism(logs, **environment) as runner:
+        done = cluster.build("gs://hpa", "gs://hpa/data", *options, *runner, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        target = "gs://hpa/data/hpa_stacked/256/1.0.0"
+        intact = subprocess.run(
+            [sys.executable, "-m", "pipeline", "verify", target],
+            capture_output=True,
+            text=True,
+            env=os.environ | environment,
+        )
+        assert intact.stdout == f"{target}: intact\n", intact.stderr
+        address = (
+            f"{environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/hpa/o/data%2Fhpa_stacked%2F256%2F1.0.0%2FSHA256SUMS"
+        )
+        with urllib.request.urlopen(f"{address}?alt=media") as answer:
+            sums = dict(line.split("  ")[::-1] for line in answer.read().decode().splitlines())
+    del expected["SHA256SUMS"]
+    assert sums == expected
+    print(
+        f"\nPrism, gs:// in and out: {json.dumps([line for line in done.stdout.splitlines() if 'examples in' in line])}"
+    )

@@ -1,0 +1,90 @@
+"""How fast images are read from a store that takes its time: `make test-cluster`, with a table."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline.images import sources
+from pipeline.plan import manifest, shards
+from pipeline.write import writer
+from tests.support.object_stores import running
+from tests.support.sources import SHARED
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+TREE = SHARED / "tools" / "fullscale_tree.py"
+NUM = 480
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    if not TREE.exists():
+        pytest.skip(f"the stand-in is not at {TREE}")
+    out = tmp_path_factory.mktemp("tree")
+    subprocess.run([sys.executable, TREE, out, "--num", str(NUM)], check=True, capture_output=True)
+    return out
+
+
+@pytest.fixture
+def own_cores():
+    """One core for the worker and the others for the store, which in truth is another machine: yields a function that
+    gives a process its cores."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        pytest.skip("needs two cores: the store must not take the worker's")
+
+    def pin(pid, cores):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(task), cores)
+
+    pin(os.getpid(), {first})
+    yield lambda pid: pin(pid, others)
+    pin(os.getpid(), {first, *others})
+
+
+def rate(source, images, out, threads=None) -> tuple[float, float]:
+    """Writes two shards as a worker does; returns (examples a second, CPU milliseconds of it an example)."""
+    examples = manifest.read_labels(source / "train.csv")
+    images = sources.open_images(images)
+    threads = threads or images.threads
+    plans = shards.plan(examples, dict.fromkeys((e.id for e in examples), "train"), size=256, num_shards=2)
+    start, cpu = time.monotonic(), time.process_time()
+    with ThreadPoolExecutor(threads) as pool:
+        for plan in plans:
+            writer.write_shard(
+                plan, images=images, size=256, directory=out, plan_fingerprint="", pool=pool,
+                look_ahead=min(4 * threads, threads + 32),
+            )  # fmt: skip
+    return NUM / (time.monotonic() - start), 1000 * (time.process_time() - cpu) / NUM
+
+
+def test_at_100_ms_a_read_the_rate_is_within_twice_the_local_one(tree, tmp_path, own_cores):
+    found: dict[str, list[tuple[float, float]]] = {}
+    with running("gs", "--folder", f"bucket/train={tree / 'train'}") as store:
+        own_cores(store.pid)
+        rate(tree, tree / "train", tmp_path)
+        for _ in range(3):  # in turn, so that a neighbour's work disturbs all of them alike
+            found.setdefault("local folder", []).append(rate(tree, tree / "train", tmp_path))
+            for latency in (0, 30, 100):
+                store.tell(latency_ms=latency)
+                found.setdefault(f"gs://, {latency} ms a read", []).append(rate(tree, store.root / "train", tmp_path))
+    medians = {name: [statistics.median(values) for values in zip(*runs, strict=True)] for name, runs in found.items()}
+    local = medians["local folder"][0]
+    print(f"\n{NUM} examples, one core for the worker, the store on another, load {os.getloadavg()[0]:.1f}")
+    print("| source | examples/s | of local | CPU ms/example |\n|---|---|---|---|")
+    for name, (per_second, cpu) in medians.items():
+        print(f"| {name} | {per_second:.0f} | {per_second / local:.0%} | {cpu:.1f} |")
+    assert medians["gs://, 100 ms a read"][0] > local / 2
+
+
+def test_one_read_after_the_other_would_not_do(tree, tmp_path):
+    """The same with two threads: what the overlapping is for."""
+    with running("gs", "--folder", f"bucket/train={tree / 'train'}", "--latency-ms", "100") as store:
+        alone, _ = rate(tree, store.root / "train", tmp_path, threads=2)
+    print(f"\ntwo threads at 100 ms: {alone:.0f} examples/s")
+    assert alone < 25

@@ -1,0 +1,129 @@
+"""The TFDS door: same plan, same bytes, TFDS's own flags."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow_datasets as tfds
+
+import hpa_tfds
+from pipeline.job import BuildConfig, build
+from tests.support.sources import digests, draw_source
+
+ROOT = Path(__file__).parents[2]
+TFDS = [str(Path(sys.executable).parent / "tfds"), "build"]
+
+
+@pytest.fixture(scope="module")
+def big_source(tmp_path_factory):
+    return draw_source(tmp_path_factory.mktemp("manual"), 12, side=256)
+
+
+def prepare(source, data_dir, config="128", **settings):
+    builder = tfds.builder(f"hpa_stacked/{config}", data_dir=data_dir)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=source.root, **settings))
+    return builder
+
+
+def test_the_builder_gives_the_same_bytes_as_the_job(big_source, tmp_path):
+    builder = prepare(big_source, tmp_path / "tfds")
+    result = build(BuildConfig(big_source.table, big_source.images, tmp_path / "job", size=128))
+    assert digests(Path(builder.data_dir)) == digests(result.path)
+    assert builder.info.metadata == result.metadata
+    assert builder.info.splits["train"].num_examples == result.num_examples["train"]
+
+
+@pytest.mark.parametrize(
+    ("where", "dataset", "more"),
+    [
+        (ROOT / "hpa_tfds", "hpa_stacked", []),
+        (ROOT, "hpa_tfds/hpa_stacked", []),
+        (None, "hpa_stacked", ["--imports", "hpa_tfds"]),
+    ],
+)
+def test_tfds_build_finds_the_dataset(big_source, tmp_path, where, dataset, more):
+    flags = ["--config", "128", "--manual_dir", str(big_source.root), "--data_dir", str(tmp_path / "data")]
+    subprocess.run([*TFDS, dataset, *more, *flags], cwd=where or tmp_path, check=True, capture_output=True)
+    # Read without our code, as in another project.
+    dataset = tfds.builder_from_directory(str(tmp_path / "data/hpa_stacked/128/1.0.0"))
+    assert sum(split.num_examples for split in dataset.info.splits.values()) == 12
+
+
+def test_flags_do_what_tfds_documents(big_source, tmp_path):
+    builder = prepare(big_source, tmp_path, num_shards=2, max_examples_per_split=4)
+    assert {name: (s.num_shards, s.num_examples) for name, s in builder.info.splits.items()} == {
+        "train": (2, 4), "dev": (1, 1), "test": (2, 2)
+    }  # fmt: skip
+    builder = prepare(
+        big_source, tmp_path, max_shard_size=200_000, download_mode=tfds.download.GenerateMode.REUSE_CACHE_IF_EXISTS
+    )
+    assert builder.info.splits["train"].num_shards > 2
+    assert all(path.stat().st_size <= 200_000 for path in Path(builder.data_dir).glob("*.tfrecord*"))
+
+
+def test_any_other_size_is_a_config(big_source, tmp_path):
+    config = hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder.HpaStackedConfig(size=96)
+    builder = hpa_tfds.HpaStacked(data_dir=tmp_path, config=config)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=big_source.root))
+    (example,) = tfds.as_numpy(tfds.load("hpa_stacked/96", data_dir=tmp_path, split="dev"))
+    assert example["image"].shape == (96, 96, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"max_examples_per_split": 0},
+            "max_examples_per_split=0 is not supported by hpa_stacked: 'python -m pipeline audit'",
+        ),
+        ({"ignore_duplicates": True}, "ignore_duplicates is not supported by hpa_stacked: a repeated id is an error"),
+        ({"min_shard_size": 5}, "min_shard_size is not supported by hpa_stacked: set max_shard_size or num_shards"),
+        ({"beam_runner": "DirectRunner"}, "beam_runner is not supported by hpa_stacked: name the runner in"),
+        ({"compute_stats": tfds.download.ComputeStatsMode.FORCE}, "compute_stats is not supported by hpa_stacked"),
+        ({"download_mode": tfds.download.GenerateMode.UPDATE_DATASET_INFO}, "update_metadata_only is not supported"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(big_source, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(big_source, tmp_path, **settings)
+
+
+def test_another_file_format_is_refused(big_source, tmp_path):
+    builder = tfds.builder("hpa_stacked/128", data_dir=tmp_path, file_format="array_record")
+    with pytest.raises(
+        ValueError, match="file_format is not supported by hpa_stacked: hpa_stacked is written as tfrecord"
+    ):
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=big_source.root))
+
+
+def test_missing_data_names_every_path_expected(tmp_path):
+    manual = tmp_path / "manual"
+    for expected in (f"Manual directory {manual} does not exist or is empty", f"missing {manual}/train.csv and"):
+        with pytest.raises(AssertionError) as caught:
+            prepare(type("Source", (), {"root": manual}), tmp_path / "data")
+        assert expected in str(caught.value)
+        assert f"{manual}/train/<Id>_red.png" in str(caught.value)
+        manual.mkdir(exist_ok=True)
+        (manual / "other.txt").write_text("")
+
+
+class HpaStackedTest(tfds.testing.DatasetBuilderTestCase):
+    """TFDS's own test of a builder."""
+
+    DATASET_CLASS = hpa_tfds.HpaStacked
+    SPLITS = {"train": 4, "dev": 1, "test": 1}  # noqa: RUF012
+    BUILDER_CONFIG_NAMES_TO_TEST = ["128", "256"]  # noqa: RUF012
+
+    @classmethod
+    def setUpClass(cls):
+        import tempfile
+
+        cls._temporary = tempfile.TemporaryDirectory()
+        cls.EXAMPLE_DIR = str(draw_source(Path(cls._temporary.name) / "manual", 6, side=256).root)
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls._temporary.cleanup()

@@ -1,0 +1,119 @@
+"""What happens inside the step: augmentation, mixup, losses, averages."""
+
+import numpy as np
+import pytest
+
+from model import backend
+from tests.support.datasets import tiny_settings
+
+backend.start()
+
+import keras  # noqa: E402
+
+from model.network import augment, classifier, losses, optimizers  # noqa: E402
+
+
+def test_turning_reaches_all_eight_ways_equally_often_and_changes_no_pixel():
+    image = np.arange(3 * 3 * 2, dtype=np.uint8).reshape(3, 3, 2)
+    ways = {np.rot90(side, k).tobytes(): 0 for side in (image, image[:, ::-1]) for k in range(4)}
+    turned = np.asarray(augment.Turn(seed=1)(np.stack([image] * 4000)))
+    assert turned.dtype == np.uint8
+    for one in turned:
+        ways[one.tobytes()] += 1
+    assert len(ways) == 8
+    assert min(ways.values()) > 400
+
+
+def test_brightness_varies_per_example_and_channel_within_its_range():
+    images = np.full((50, 4, 4, 4), 100, np.uint8)
+    bright = np.asarray(augment.Brighten(0.1, seed=1)(images))
+    assert bright.dtype == np.float32
+    assert (bright == bright[:, :1, :1]).all()
+    assert 90 <= bright.min() < 92
+    assert 108 < bright.max() <= 110
+    assert len(np.unique(bright[:, 0, 0])) > 190
+    assert np.asarray(augment.Brighten(0.5, seed=1)(np.full((50, 1, 1, 4), 250, np.uint8))).max() == 255
+
+
+def test_draws_follow_from_the_seed_and_go_on_from_step_to_step():
+    images = np.random.default_rng(0).integers(0, 255, (8, 4, 4, 4), dtype=np.uint8)
+    one, same, other = augment.Turn(seed=1), augment.Turn(seed=1), augment.Turn(seed=2)
+    first = [np.asarray(one(images)) for _ in range(2)]
+    assert (first[0] != first[1]).any()
+    assert all((np.asarray(same(images)) == expected).all() for expected in first)
+    assert (np.asarray(other(images)) != first[0]).any()
+
+
+def test_mixing_keeps_at_least_half_of_each_example():
+    values = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], np.float32)
+    mixed = np.asarray(augment.mix(values, np.array([0.75, 1.0, 0.5], np.float32)))
+    np.testing.assert_allclose(mixed, [[0.75, 0.0], [0.0, 1.0], [0.0, 0.5]])
+    weights = np.asarray(augment.MixingWeights(0.3, seed=1)(np.zeros((500, 1))))
+    assert weights.min() >= 0.5
+    assert weights.max() <= 1
+
+
+def test_a_step_mixes_labels_as_it_mixes_images():
+    settings = tiny_settings(mixup=0.4)
+    trainee = classifier.Trainee(classifier.build(settings, [0.1] * 4, [0.1] * 4), settings)
+    images = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 4), dtype=np.uint8)
+    labels = np.eye(28, dtype=np.float32)[:4]
+    answer = trainee(images, training=True)
+    expected = losses.make("bce")(augment.mix(labels, answer["kept"]), answer["logits"])
+    assert float(trainee.compute_loss(images, labels, answer)) == pytest.approx(float(expected))
+    assert "kept" not in trainee(images, training=False)
+
+
+def test_normalisation_is_part_of_the_classifier_and_scales_each_channel():
+    settings = tiny_settings(channels=("green", "red"))
+    model = classifier.build(settings, [0.25, 0.5], [0.1, 0.2])
+    inner = keras.Model(model.input, model.get_layer("normalise").output)
+    images = np.zeros((1, 32, 32, 2), np.uint8)
+    images[..., 0], images[..., 1] = 51, 255
+    found = np.asarray(inner(images))
+    np.testing.assert_allclose(found[0, 0, 0], [(0.2 - 0.25) / 0.1, (1 - 0.5) / 0.2], rtol=1e-5)
+
+
+def test_with_test_time_flips_a_turned_image_has_the_same_probabilities():
+    settings = tiny_settings()
+    model = classifier.with_probabilities(classifier.build(settings, [0.1] * 4, [0.1] * 4), flips=True)
+    images = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 4), dtype=np.uint8)
+    found = classifier.predict(model, images)
+    assert ((found >= 0) & (found <= 1)).all()
+    np.testing.assert_allclose(classifier.predict(model, images[:, ::-1, ::-1].copy()), found, atol=1e-6)
+
+
+def test_asymmetric_loss_is_that_of_the_paper():
+    logits = np.random.default_rng(0).normal(0, 3, (20, 28))
+    labels = (np.random.default_rng(1).random((20, 28)) < 0.2).astype(np.float64)
+    p = 1 / (1 + np.exp(-logits))
+    shifted = np.maximum(p - 0.05, 0)
+    expected = -(labels * (1 - p) * np.log(p) + (1 - labels) * shifted**4 * np.log(1 - shifted)).mean()
+    found = losses.make("asymmetric")(labels.astype(np.float32), logits.astype(np.float32))
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bce", "focal", "asymmetric"])
+def test_losses_stay_finite_at_extreme_logits(name):
+    logits = np.array([[-1e4, 1e4, -1e4, 1e4]], np.float32)
+    assert np.isfinite(float(losses.make(name)(np.array([[0, 1, 1, 0]], np.float32), logits)))
+
+
+@pytest.mark.parametrize(("schedule", "expected"), [("cosine", [0, 5e-4, 1e-3, 5e-4, 0]), ("constant", [1e-3] * 5)])
+def test_the_rate_warms_up_and_cools_down(schedule, expected):
+    warmup = {"warmup_epochs": 2.0} if schedule == "cosine" else {}
+    settings = tiny_settings(schedule=schedule, epochs=10, learning_rate=1e-3, **warmup)
+    rate = optimizers.make(settings, [10] * 10)._learning_rate
+    found = [float(rate(step)) if callable(rate) else float(rate) for step in (0, 10, 20, 60, 100)]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_offsets_and_scales_do_not_decay():
+    optimizer = optimizers.make(tiny_settings(optimizer="adamw", weight_decay=0.1), [10])
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    dense = keras.layers.Dense(2)
+    dense.build((None, 3))
+    optimizer.build(layer.trainable_variables + dense.trainable_variables)
+    decays = [optimizer._use_weight_decay(v) for v in (layer.gamma, layer.beta, dense.kernel, dense.bias)]
+    assert decays == [False, False, True, False]

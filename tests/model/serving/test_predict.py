@@ -1,0 +1,274 @@
+"""Predictions from raw images, from shards and from the exported model are the same; what is bad is left out."""
+
+import ast
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from model import runs
+from model.errors import InputError
+from model.predict import main
+from model.serving import predictions
+
+
+def run_command(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return {row[0]: np.array(row[1:], np.float32) for row in rows}
+
+
+@pytest.fixture(scope="session")
+def raw_table(tmp_path_factory, raw_run, raw_source) -> Path:
+    """The predictions for all raw images."""
+    out = tmp_path_factory.mktemp("predicted") / "raw.csv"
+    result = run_command(raw_run, "--images", raw_source.images, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert f"48 examples predicted, 0 left out: {out}" in result.output
+    return out
+
+
+def test_raw_images_and_shards_of_the_same_examples_give_the_same(tmp_path, raw_run, raw_table):
+    raw, published = read_table(raw_table), {}
+    for split in ("train", "dev", "test"):
+        result = run_command(raw_run, "--split", split, "--out", tmp_path / f"{split}.csv")
+        assert result.exit_code == 0, result.output
+        published |= read_table(tmp_path / f"{split}.csv")
+    assert set(raw) == set(published)
+    worst = max(np.abs(raw[one] - published[one]).max() for one in raw)
+    assert worst <= 1e-6
+
+
+def test_a_zip_gives_what_its_folder_gives(tmp_path, raw_run, raw_source, raw_table):
+    archive = tmp_path / "test.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(raw_source.images.iterdir()):
+            file.write(path, f"test/{path.name}")
+    out = tmp_path / "zip.csv"
+    result = run_command(raw_run, "--images", archive, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes() == raw_table.read_bytes()
+
+
+def test_parquet_holds_what_csv_holds(tmp_path, raw_run, raw_table):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "dev.parquet"
+    assert run_command(raw_run, "--split", "dev", "--out", out).exit_code == 0
+    table, expected = parquet.read_table(out).to_pydict(), read_table(raw_table)
+    names = runs.open_run(raw_run).dataset["class_names"]
+    assert list(table) == ["Id", *names]
+    for row, example_id in enumerate(table["Id"]):
+        np.testing.assert_allclose([table[name][row] for name in names], expected[example_id], atol=1e-6)
+
+
+def test_a_corrupt_image_is_reported_and_left_out(tmp_path, raw_run, raw_source, raw_table):
+    images = tmp_path / "images"
+    shutil.copytree(raw_source.images, images)
+    (images / "ex-0003_blue.png").write_bytes((images / "ex-0003_blue.png").read_bytes()[:60])
+    (images / "ex-0007_yellow.png").unlink()
+    out, submission = tmp_path / "out.csv", tmp_path / "submission.csv"
+    result = run_command(raw_run, "--images", images, "--out", out, "--submission", submission)
+    assert result.exit_code == 0, result.output
+    assert "left out ex-0003: filter 'blue': truncated: the file ends at byte 60" in result.output
+    assert "left out ex-0007: filter 'yellow': missing_filter: no file ex-0007_yellow.png" in result.output
+    assert f"46 examples predicted, 2 left out: {out}" in result.output
+    expected = read_table(raw_table)
+    found = read_table(out)
+    assert set(expected) - set(found) == {"ex-0003", "ex-0007"}
+    assert all(np.abs(found[one] - expected[one]).max() <= 1e-6 for one in found)
+    assert len(submission.read_text().splitlines()) == 47
+    rows = list(csv.DictReader(open(tmp_path / "out.bad.csv", newline="")))
+    assert [(row["id"], row["filter"], row["code"]) for row in rows] == [
+        ("ex-0003", "blue", "truncated"),
+        ("ex-0007", "yellow", "missing_filter"),
+    ]
+
+
+def test_decoding_stays_a_little_ahead_and_no_more(raw_source):
+    from model import predict
+    from pipeline.images.sources import open_images
+
+    images, started = open_images(raw_source.images), []
+
+    class Counting:
+        def together(self, names):
+            started.append(names)
+            return images.together(names)
+
+    ids = sorted(raw_source.labels) * 10
+    stream = predict.stacked(Counting(), ids, 32)
+    next(stream)
+    assert 1 <= len(started) <= predict.NUM_WAITING < len(ids)
+    assert [one for one, _ in stream] == ids[1:]
+
+
+def test_the_submission_holds_the_classes_over_their_thresholds(tmp_path, evaluated):
+    out, submission = tmp_path / "test.csv", tmp_path / "submission.csv"
+    for rule in ("fixed", "matched"):
+        result = run_command(evaluated, "--split", "test", "--out", out, "--submission", submission, "--rule", rule)
+        assert result.exit_code == 0, result.output
+        chosen = np.array(json.loads((evaluated / "evaluation/evaluation.json").read_text())["thresholds"][rule])
+        with open(submission, newline="") as file:
+            rows = list(csv.reader(file))
+        assert rows[0] == ["Id", "Predicted"]
+        expected = {one: " ".join(map(str, np.flatnonzero(row >= chosen))) for one, row in read_table(out).items()}
+        assert dict(rows[1:]) == expected
+
+
+def test_an_empty_prediction_stays_empty_unless_told(tmp_path, evaluated):
+    from model.predict import decided
+
+    probabilities, chosen = np.array([[0.1, 0.3, 0.2]]), np.full(3, 0.5)
+    assert not decided(probabilities, chosen, at_least_one=False).any()
+    assert decided(probabilities, chosen, at_least_one=True).tolist() == [[False, True, False]]
+    with predictions.submission(tmp_path / "s.csv") as write:
+        write(["a", "b"], np.array([[False] * 28, [True] + [False] * 26 + [True]]))
+    assert (tmp_path / "s.csv").read_text() == "Id,Predicted\na,\nb,0 27\n"
+
+
+def test_a_table_appears_only_when_it_is_complete(tmp_path):
+    with pytest.raises(RuntimeError), predictions.probabilities(tmp_path / "t.csv", ["a"]) as write:
+        write(["x"], np.ones((1, 1)))
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+FRESH = """
+import json, sys
+sys.path.insert(0, {site!r})
+import importlib.util
+assert importlib.util.find_spec("model") is None and importlib.util.find_spec("pipeline") is None
+import numpy as np
+images = np.load("images.npy")
+import keras
+loaded = keras.models.load_model("exported/model.keras")
+np.save("keras.npy", loaded.predict(images, verbose=0))
+import tensorflow as tf
+saved = tf.saved_model.load("exported/saved_model")
+np.save("saved.npy", saved.serve(images).numpy())
+"""
+
+
+def test_the_exported_model_without_this_repository_equals_predict(tmp_path, raw_run, raw_source, raw_table):
+    """In an interpreter that sees the libraries, but neither the repository nor its editable install."""
+    from pipeline.images.sources import open_images
+    from pipeline.images.stack import stack_example
+
+    result = run_command(raw_run, "--export", tmp_path / "exported", "--input-size", 64)
+    assert result.exit_code == 0, result.output
+    assert "same answers as the run" in result.output
+    source, ids = open_images(raw_source.images), sorted(raw_source.labels)[:5]
+    np.save(tmp_path / "images.npy", np.stack([stack_example(source, one, 64).image for one in ids]))
+    code = FRESH.format(site=str(Path(np.__file__).parents[1]))
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = np.stack([read_table(raw_table)[one] for one in ids])
+    for name in ("keras", "saved"):
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, rtol=0, atol=1e-6)
+    assert "channels red, green, blue, yellow" in (tmp_path / "exported" / "README.txt").read_text()
+
+
+# Bad input
+
+
+def test_what_to_predict_must_be_said_once(run_copy):
+    for given in ([], ["--split", "dev", "--images", "x"]):
+        result = run_command(run_copy, *given)
+        assert result.exit_code == 1
+        assert result.output == "Error: say one of --images DIR or ZIP, --split NAME, --export DIR\n"
+
+
+def test_a_run_without_checkpoint_is_refused(tmp_path, run_copy):
+    (run_copy / "checkpoints" / "best.weights.h5").unlink()
+    for given in (["--split", "dev"], ["--export", tmp_path / "exported"]):
+        result = run_command(run_copy, *given)
+        assert result.exit_code == 1
+        assert result.output == f"Error: run {run_copy} has no checkpoint: no epoch of it was finished\n"
+
+
+def test_images_that_are_not_there_are_refused(tmp_path, run_copy):
+    result = run_command(run_copy, "--images", tmp_path / "none")
+    assert result.exit_code == 1
+    expected = f"Error: {tmp_path / 'none'}: no such folder or zip, expected the images <Id>_<filter>.png\n"
+    assert result.output == expected
+    (tmp_path / "empty").mkdir()
+    result = run_command(run_copy, "--images", tmp_path / "empty")
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: {tmp_path / 'empty'}: no images <Id>_<filter>.png with the filters red, green, blue, yellow\n"
+    )
+
+
+def test_images_that_are_all_bad_are_refused_and_leave_no_table(tmp_path, run_copy):
+    (tmp_path / "bad").mkdir()
+    for name in ("red", "green", "blue", "yellow"):
+        (tmp_path / "bad" / f"a_{name}.png").write_bytes(b"no image")
+    result = run_command(run_copy, "--images", tmp_path / "bad", "--out", tmp_path / "out.csv")
+    assert result.exit_code == 1
+    assert f"Error: {tmp_path / 'bad'}: not one image could be used, 1 are bad\n" in result.output
+    assert not (tmp_path / "out.csv").exists()
+    assert len((tmp_path / "out.bad.csv").read_text().splitlines()) == 5
+
+
+def test_a_table_of_another_kind_is_refused(tmp_path, run_copy):
+    result = run_command(run_copy, "--split", "dev", "--out", tmp_path / "x.xlsx")
+    assert result.exit_code == 1
+    assert result.output == f"Error: {tmp_path / 'x.xlsx'}: expected a name that ends in .csv or .parquet\n"
+
+
+def test_thresholds_that_were_not_chosen_are_refused(tmp_path, run_copy):
+    arguments = (run_copy, "--split", "dev", "--submission", tmp_path / "s.csv", "--rule", "matched")
+    result = run_command(*arguments)
+    assert result.exit_code == 1
+    expected = f"Error: run {run_copy} was not evaluated: 'python -m model.evaluate {run_copy}' does it\n"
+    assert result.output == expected
+
+
+def test_thresholds_for_other_views_are_refused(tmp_path, evaluated):
+    arguments = (evaluated, "--split", "dev", "--submission", tmp_path / "s.csv", "--rule", "flat", "--views", "d4")
+    result = run_command(*arguments)
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: run {evaluated}: thresholds were chosen for another checkpoint or other views: "
+        f"'python -m model.evaluate {evaluated} --views d4' chooses them anew\n"
+    )
+
+
+def test_an_input_size_that_does_not_divide_is_refused(tmp_path, run_copy):
+    result = run_command(run_copy, "--export", tmp_path / "exported", "--input-size", 48)
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: images of 48 pixels a side: expected a multiple of 32, which the run was trained on\n"
+    )
+
+
+def test_only_predict_uses_the_pipeline_and_only_to_prepare_images():
+    used = {}
+    for path in Path(runs.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                if name.split(".")[0] in ("pipeline", "hpa_tfds", "apache_beam"):
+                    used.setdefault(path.name, set()).add(name)
+    assert used == {"predict.py": {"pipeline", "pipeline.images", "pipeline.images.stack", "pipeline.schema"}}
+
+
+def test_parquet_without_its_library_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with (
+        pytest.raises(InputError, match=r"Parquet needs pyarrow, which is not installed; .csv does without"),
+        predictions.probabilities(tmp_path / "t.parquet", ["a"]),
+    ):
+        pass

@@ -1,0 +1,246 @@
+"""The command: what it is told, what it refuses, and that it learns."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from model import presets, runs, settings
+from model.errors import InputError, MissingError
+from model.train import chosen_settings, main
+from tests.support.datasets import CLASS_NAMES, LEARNABLE, Shape, tiny_settings, train_tiny, write_dataset
+
+
+def run_command(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write_config(path, **values):
+    given = {k: v for k, v in tiny_settings(**values).to_json().items() if k != "preset"}
+    path.write_text(json.dumps(given))
+    return path
+
+
+def test_help_answers_without_the_heavy_libraries():
+    code = "import sys; from model.train import main; print({'keras', 'tensorflow', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_trainer_imports_neither_the_pipeline_nor_beam():
+    code = (
+        "import sys; from model import backend; backend.start(); from model import train; from model.training import loop; "
+        "print({'pipeline', 'hpa_tfds', 'apache_beam'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    assert done.stderr == ""
+
+
+def test_the_papers_four_presets_are_as_it_lists_them():
+    found = {name: presets.load(name) for name in presets.NAMES}
+    assert all(one.preset == name for name, one in found.items())
+    assert [(found[n].size, found[n].channels, found[n].extra_conv) for n in presets.NAMES[:4]] == [
+        (128, ("green",), False),
+        (256, ("green",), True),
+        (256, ("green", "blue", "red"), True),
+        (256, ("red", "green", "blue", "yellow"), True),
+    ]
+    assert {(one.batch_size, one.loss) for name, one in found.items() if name != "best"} == {(16, "bce")}
+    assert all(settings.smoke(one).epochs == 2 for one in found.values())
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_preset(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"epochs": 5, "seed": 3}')
+    chosen = chosen_settings("best", False, path, {"seed": 9})
+    assert (chosen.preset, chosen.epochs, chosen.seed, chosen.batch_size) == ("best", 5, 9, 64)
+    assert chosen_settings("best", True, path, {}).epochs == 5
+    assert chosen_settings(None, False, None, {}).preset == "stacked-256"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"epoch": 5}', "{path}: no such setting: epoch; did you mean 'epochs'?"),
+        ('{"epochs": "5"}', "{path}: epochs is '5', expected int"),
+        ('{"extra_conv": 0}', "{path}: extra_conv is 0, expected bool"),
+        ('{"channels": ["green", 2]}', "{path}: channels is ['green', 2], expected tuple[str, ...]"),
+        ('{"epochs": true}', "{path}: epochs is True, expected int"),
+        ('{"limit_examples": 1.5}', "{path}: limit_examples is 1.5, expected int or null"),
+        ('{"loss": "hinge"}', "loss is 'hinge', expected one of bce, focal, asymmetric"),
+        ('{"epochs": 0}', "epochs is 0, expected 1 or more"),
+        ('{"downsample": 3}', "downsample is 3, expected a divisor of the size 256"),
+        ("[1]", "{path}: a JSON list, expected an object of settings"),
+        ('{"a"', "{path}: not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)"),
+    ],
+)
+def test_a_config_file_that_makes_no_sense_is_refused(tmp_path, text, message):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    done = run_command("--config", path)
+    assert (done.exit_code, done.output) == (1, f"Error: {message.format(path=path)}\n")
+
+
+def test_a_channel_that_does_not_exist_is_refused():
+    done = run_command("--channels", "green,magenta")
+    expected = "channels 'green,magenta': expected some of red, green, blue, yellow, each at most once"
+    assert (done.exit_code, done.output) == (1, f"Error: {expected}\n")
+
+
+def test_a_missing_dataset_is_refused_with_how_to_build_one(tmp_path):
+    done = run_command("--data-dir", tmp_path)
+    expected = f"no dataset hpa_stacked/256 in {tmp_path}: 'make shards' builds one, --data-dir says where another is"
+    assert (done.exit_code, done.output) == (1, f"Error: {expected}\n")
+
+
+def test_a_batch_larger_than_train_is_refused(tiny_data_dir, tmp_path):
+    config = write_config(tmp_path / "config.json")
+    done = run_command("--data-dir", tiny_data_dir, "--config", config, "--batch-size", 500, "--out", tmp_path / "run")
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1] == (
+        "Error: a batch of 500 is larger than train (192 examples): --batch-size 192 or less"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tiny_data_dir, tiny_dataset, tmp_path):
+    run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
+    config = write_config(tmp_path / "config.json")
+    done = run_command("--data-dir", tiny_data_dir, "--config", config, "--out", run.path)
+    expected = f"{run.path} holds a run already: --resume continues it, --out DIR puts this one elsewhere"
+    assert (done.exit_code, done.output.splitlines()[-1]) == (1, f"Error: {expected}")
+
+
+def test_resuming_with_another_config_is_refused(tiny_data_dir, tiny_dataset, tmp_path):
+    run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
+    done = run_command("--data-dir", tiny_data_dir, "--out", run.path, "--resume", "--epochs", 9, "--seed", 4)
+    expected = f"cannot resume {run.path} with another config: epochs 9 (was 2); seed 4 (was 0)"
+    assert (done.exit_code, done.output) == (1, f"Error: {expected}\n")
+
+
+def test_resuming_on_another_dataset_is_refused(tiny_dataset, tmp_path):
+    run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
+    other = write_dataset(tmp_path, Shape(train=20, dev=4, test=4), seed=7)
+    done = run_command("--data-dir", tmp_path, "--out", run.path, "--resume")
+    expected = f"dataset {other}: fingerprint {7:064x}, but {0:064x} in run {run.path}"
+    assert (done.exit_code, done.output.splitlines()[-1]) == (1, f"Error: {expected}")
+
+
+def test_resuming_what_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_command("--resume", "--smoke")
+    assert done.output == "Error: no run of stacked-256-smoke in runs to resume: --out says where it is\n"
+    done = run_command("--resume", "--out", "runs/x")
+    assert done.output == "Error: no run in runs/x (no config.json): 'python -m model.train --out runs/x' makes one\n"
+
+
+def test_runs_are_numbered(tmp_path):
+    chosen = tiny_settings()
+    assert runs.default_path(chosen, smoke=False, resume=False, root=tmp_path).name == "stacked-256-1"
+    for name in ("stacked-256-1", "stacked-256-9", "stacked-256-10", "stacked-256-smoke-3"):
+        (tmp_path / name).mkdir()
+    assert runs.default_path(chosen, smoke=False, resume=False, root=tmp_path).name == "stacked-256-11"
+    assert runs.default_path(chosen, smoke=False, resume=True, root=tmp_path).name == "stacked-256-10"
+    assert runs.default_path(chosen, smoke=True, resume=True, root=tmp_path).name == "stacked-256-smoke-3"
+    with pytest.raises(MissingError):
+        runs.default_path(presets.load("best"), smoke=True, resume=True, root=tmp_path)
+
+
+def test_a_backend_that_does_not_exist_is_refused(tmp_path):
+    command = [sys.executable, "-m", "model.train", "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={"KERAS_BACKEND": "theano"})
+    expected = "Error: KERAS_BACKEND is 'theano', expected one of tensorflow, jax, torch\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_a_run_written_by_another_version_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"format": 99}')
+    with pytest.raises(InputError, match=rf"^{tmp_path}/config.json: format 99, expected 1$"):
+        runs.open_run(tmp_path)
+
+
+LEARNING = {"epochs": 12, "learning_rate": 4e-3, "width": 8, "blocks": (1, 1)}
+
+
+@pytest.fixture(scope="module")
+def learned(tiny_data_dir, tmp_path_factory):
+    """A run by the command itself, with its output."""
+    folder = tmp_path_factory.mktemp("learned")
+    config = write_config(folder / "config.json", **LEARNING)
+    done = run_command("--data-dir", tiny_data_dir, "--config", config, "--out", folder / "run")
+    assert done.exit_code == 0, done.output
+    return runs.open_run(folder / "run"), done.stdout
+
+
+def test_a_small_run_learns_well_separated_classes(learned):
+    run, _ = learned
+    result = json.loads(run.metrics_json.read_text())["splits"]
+    assert result["train"]["macro_f1_present"] > 0.9
+    assert result["test"]["macro_f1_present"] > 0.8
+    assert sum(one["support"] > 0 for one in result["train"]["classes"]) == LEARNABLE
+
+
+def test_the_same_run_learns_nothing_of_use_from_shuffled_labels(tmp_path):
+    write_dataset(tmp_path, shuffle_labels=True)
+    run = train_tiny(tmp_path, tmp_path / "run", **LEARNING)
+    result = json.loads(run.metrics_json.read_text())["splits"]
+    assert result["train"]["macro_f1_present"] < 0.75
+    assert result["test"]["macro_f1_present"] < 0.65
+
+
+def test_the_run_folder_says_what_was_done(learned, tiny_dataset):
+    run, output = learned
+    assert run.settings == tiny_settings(**LEARNING)
+    assert run.dataset["fingerprint"] == tiny_dataset.fingerprint
+    assert run.dataset["class_names"] == CLASS_NAMES
+    assert {"python", "keras", "tensorflow", "tensorflow-datasets", "numpy", "backend"} <= set(run.config["versions"])
+    assert run.config["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", run.config["git_commit"])
+    rows = runs.read_rows(run.metrics_csv)
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 13))
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert list((run.path / "events").iterdir())
+    assert f"dataset {tiny_dataset.path} (SYNTHETIC train 192, dev 48, test 48;" in output
+    assert [line[:15] for line in output.splitlines()[-3:]] == [f"{s:5} macro F1 " for s in ("train", "dev", "test")]
+
+
+def test_the_best_checkpoint_is_the_one_of_the_lowest_dev_loss(learned):
+    run, _ = learned
+    rows = runs.read_rows(run.metrics_csv)
+    best = min(rows, key=lambda row: float(row["dev_loss"]))
+    kept = json.loads(run.metrics_json.read_text())["checkpoint"]
+    assert kept == {"epoch": int(best["epoch"]), "dev_loss": float(best["dev_loss"])}
+
+
+def test_final_metrics_follow_from_the_best_weights(learned, tiny_dataset):
+    from model.data import input_pipeline
+    from model.network import classifier
+    from model.scores import metrics
+
+    run, _ = learned
+    model = classifier.with_probabilities(runs.load_classifier(run))
+    batches = input_pipeline.eval_batches(tiny_dataset, "test", channels=run.settings.channels, batch_size=7)
+    counts = metrics.at_threshold(input_pipeline.read_labels(tiny_dataset, "test"), classifier.predict(model, batches))
+    saved = json.loads(run.metrics_json.read_text())["splits"]["test"]
+    assert [one["true_positives"] for one in saved["classes"]] == counts.true_positives.tolist()
+    assert saved["macro_f1"] == counts.macro_f1
+
+
+def test_tensorboard_events_hold_the_losses(learned):
+    from tensorflow.core.util import event_pb2
+    from tensorflow.python.lib.io import tf_record
+
+    run, _ = learned
+    (path,) = (run.path / "events").iterdir()
+    found = {}
+    for record in tf_record.tf_record_iterator(str(path)):
+        event = event_pb2.Event.FromString(record)
+        for value in event.summary.value:
+            if value.tag == "loss":
+                found[event.step] = np.frombuffer(value.tensor.tensor_content, np.float32)[0]
+    expected = {int(row["step"]): float(row["loss"]) for row in runs.read_rows(run.steps_csv)}
+    assert found == pytest.approx(expected)

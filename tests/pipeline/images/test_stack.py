@@ -1,0 +1,197 @@
+import io
+import itertools
+import struct
+import zlib
+from fractions import Fraction
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from pipeline.images import sources, stack
+from pipeline.images.stack import BadExample, resize, stack_example, to_8bit
+from pipeline.schema import FILTERS
+
+RNG = np.random.default_rng(0)
+
+
+def png(pixels) -> bytes:
+    return iio.imwrite("<bytes>", pixels, plugin="pillow", extension=".png")
+
+
+def replace(source, name, data: bytes):
+    source.image("ex-0000", name).write_bytes(data)
+
+
+def bad_images(source, size=16):
+    images = sources.open_images(source.images)
+    with pytest.raises(BadExample) as caught:
+        stack_example(images, "ex-0000", size)
+    return [(image.filter, image.code, image.detail) for image in caught.value.images]
+
+
+def area_mean(image, size):
+    """The definition of resizing by area, in exact fractions and plain loops."""
+    side, step = len(image), Fraction(len(image), size)
+    out = np.zeros((size, size), int)
+    for i, j in itertools.product(range(size), repeat=2):
+        total = Fraction(0)
+        for a, b in itertools.product(range(side), repeat=2):
+            rows = min((i + 1) * step, a + 1) - max(i * step, a)
+            columns = min((j + 1) * step, b + 1) - max(j * step, b)
+            if rows > 0 and columns > 0:
+                total += rows * columns * int(image[a, b])
+        out[i, j] = (total / step**2 + Fraction(1, 2)).__floor__()
+    return out
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 4), (12, 4), (34, 2), (7, 3), (7, 5), (16, 7), (9, 9), (5, 1)])
+def test_resize_is_the_rounded_mean_over_area(side, size):
+    image = RNG.integers(0, 256, (side, side), dtype=np.uint8)
+    np.testing.assert_array_equal(resize(image, size), area_mean(image, size))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 6])
+def test_resize_rounds_halves_up_for_every_sum_of_a_box(factor):
+    area = factor * factor
+    sums = np.arange(255 * area + 1)
+    boxes = np.minimum(np.maximum(sums[:, None] - 255 * np.arange(area), 0), 255).astype(np.uint8)
+    image = boxes.reshape(-1, factor)
+    for start in range(0, len(sums), 64):  # resize takes squares: 64 boxes down, 64 across
+        square = np.zeros((64 * factor, 64 * factor), np.uint8)
+        part = image[start * factor : (start + 64) * factor]
+        square[: len(part)] = np.tile(part, (1, 64))
+        expected = np.floor(sums[start : start + 64] / area + 0.5)
+        np.testing.assert_array_equal(resize(square, 64)[: len(expected)], np.tile(expected[:, None], (1, 64)))
+
+
+@pytest.mark.parametrize("side", [1, 5, 16, 256, 512, 4096])
+def test_moments_are_the_exact_sums(side):
+    image = RNG.integers(0, 256, (side, side), dtype=np.uint8)
+    channels = [image, np.full((side, side), 255, np.uint8)]
+    expected = [[c.astype(np.int64).sum() for c in channels], [(c.astype(np.int64) ** 2).sum() for c in channels]]
+    np.testing.assert_array_equal(stack.moments(channels), expected)
+
+
+@pytest.mark.parametrize("side", [512, 3072, 4096])
+def test_resize_does_not_overflow(side):
+    image = np.full((side, side), 255, np.uint8)
+    assert (resize(image, 256) == 255).all()
+    assert (resize(image, 100) == 255).all()
+
+
+def test_16_bits_are_scaled_over_the_full_range_to_the_nearest():
+    values = np.arange(65536, dtype=np.uint16)
+    expected = np.rint(values.astype(np.float64) * 255 / 65535).astype(np.uint8)
+    np.testing.assert_array_equal(to_8bit(values), expected)
+    assert to_8bit(np.array([0, 128, 129, 65535], np.uint16)).tolist() == [0, 0, 1, 255]
+
+
+def test_channels_stand_in_order_and_do_not_influence_one_another(source):
+    pixels = {name: RNG.integers(0, 256, (32, 32), dtype=np.uint8) for name in FILTERS}
+    pixels["yellow"][:] = 0  # as an alpha channel this would blacken the others
+    for name in FILTERS:
+        replace(source, name, png(pixels[name]))
+    image = stack_example(sources.open_images(source.images), "ex-0000", 16).image
+    assert image.shape == (16, 16, 4)
+    for channel, name in enumerate(FILTERS):
+        np.testing.assert_array_equal(image[..., channel], area_mean(pixels[name], 16))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_zip_gives_the_same_pixels_as_a_folder(source, tmp_path, bits):
+    import zipfile
+
+    if bits == 16:
+        for name in FILTERS:
+            replace(source, name, png(RNG.integers(0, 65536, (32, 32), dtype=np.uint16)))
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as file:
+        for path in source.images.iterdir():
+            file.write(path, path.name)
+    results = [
+        stack_example(sources.open_images(place), "ex-0000", 16) for place in (source.images, tmp_path / "train.zip")
+    ]
+    np.testing.assert_array_equal(results[0].image, results[1].image)
+    assert [result.num_16bit for result in results] == [4 if bits == 16 else 0] * 2
+
+
+def header(width, height, depth=8, colour_type=0) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+GREY = png(RNG.integers(0, 256, (32, 32), dtype=np.uint8))
+COLOUR = RNG.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "detail"),
+    [
+        (b"", "empty", "the file has 0 bytes, expected a PNG image"),
+        (b"hello, world", "unreadable", "not a PNG image: the file starts with b'hello, w'"),
+        (GREY[:20], "truncated", "the file ends at byte 20, inside the header"),
+        (GREY[:500], "truncated", "the file ends at byte 500, inside a chunk that needs 1"),
+        (GREY[:-12], "truncated", f"the file ends at byte {len(GREY) - 12}, before the image does"),
+        (GREY[:200] + b"\0" + GREY[201:], "unreadable", "damaged: the checksum of the chunk at byte 33 does not match"),
+        (png(COLOUR), "wrong_mode", "RGB image, expected 8-bit or 16-bit greyscale"),
+        (header(32, 32, 8, 3), "wrong_mode", "palette image, expected 8-bit or 16-bit greyscale"),
+        (header(32, 32, 8, 4), "wrong_mode", "grey with alpha image, expected 8-bit or 16-bit greyscale"),
+        (header(32, 32, 1), "wrong_mode", "1-bit greyscale image, expected 8 or 16 bits"),
+        (header(60_000, 60_000), "too_large", "the header claims 60000x60000, expected at most 8192x8192"),
+        (png(np.zeros((48, 48), np.uint8)), "wrong_size", "48x48, expected 32x32 like 'red'"),
+    ],
+)
+def test_a_bad_image_is_named_with_its_reason(source, data, code, detail):
+    replace(source, "blue", data)
+    ((filter_name, found_code, found_detail),) = bad_images(source)
+    assert (filter_name, found_code) == ("blue", code)
+    assert found_detail.startswith(detail)
+
+
+def test_a_valid_frame_around_damaged_pixels_is_unreadable(source):
+    body = b"IDAT" + b"not zlib"
+    data = header(32, 32) + struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body))
+    end = b"IEND"
+    data += struct.pack(">I", 0) + end + struct.pack(">I", zlib.crc32(end))
+    replace(source, "green", data)
+    ((filter_name, code, _),) = bad_images(source)
+    assert (filter_name, code) == ("green", "unreadable")
+
+
+def test_an_image_is_not_turned_however_a_viewer_is_asked_to_show_it(source):
+    upside_down = Image.Exif()
+    upside_down[ExifTags.Base.Orientation] = 3
+    pixels, data = RNG.integers(0, 256, (32, 32), dtype=np.uint8), io.BytesIO()
+    Image.fromarray(pixels).save(data, "png", exif=upside_down)
+    replace(source, "green", data.getvalue())
+    stacked = stack_example(sources.open_images(source.images), "ex-0000", 32)
+    np.testing.assert_array_equal(stacked.image[..., 1], pixels)
+
+
+def test_every_bad_filter_of_an_example_is_named(source):
+    source.image("ex-0000", "red").unlink()
+    replace(source, "yellow", b"")
+    assert bad_images(source) == [
+        ("red", "missing_filter", "no file ex-0000_red.png"),
+        ("yellow", "empty", "the file has 0 bytes, expected a PNG image"),
+    ]
+
+
+def test_images_are_never_enlarged_or_squeezed(source):
+    assert bad_images(source, size=64)[0] == ("red", "wrong_size", "32x32, expected at least 64x64")
+    for name in FILTERS:
+        replace(source, name, png(np.zeros((32, 40), np.uint8)))
+    assert bad_images(source)[0] == ("red", "wrong_size", "40x32, expected a square image")
+
+
+def test_examples_may_differ_in_size(source):
+    for name in FILTERS:
+        replace(source, name, png(np.full((48, 48), 7, np.uint8)))
+    images = sources.open_images(source.images)
+    assert (stack_example(images, "ex-0000", 16).image == 7).all()
+    assert stack_example(images, "ex-0001", 16).image.shape == (16, 16, 4)
+
+
+def test_every_reason_code_is_explained():
+    assert set(stack.CODES) >= {"missing_filter", "unreadable", "truncated", "wrong_size", "wrong_mode", "too_large"}

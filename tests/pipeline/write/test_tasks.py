@@ -1,0 +1,50 @@
+"""Plans reach the workers by way of a file: the job stays small whatever the number of examples."""
+
+import apache_beam as beam
+
+from pipeline.images import sources
+from pipeline.plan import shards
+from pipeline.plan.manifest import Example
+from pipeline.store import files
+from pipeline.write import tasks
+from pipeline.write.tasks import Task
+from pipeline.write.transforms import WriteConfig, WriteShards
+
+
+def some_tasks(num, per_shard=3):
+    return [
+        Task(
+            shards.ShardPlan("train", k, num, tuple(Example(f"ex-{k}-{j}", (j, 27)) for j in range(per_shard))),
+            f"{k:064x}",
+        )
+        for k in range(num)
+    ]
+
+
+def test_every_task_comes_back_once_from_the_ranges(tmp_path):
+    for num in (0, 1, 5, tasks.MAX_RANGES, 1000):
+        expected = some_tasks(num)
+        path, ranges = tasks.write(tmp_path, expected)
+        assert len(ranges) == min(num, tasks.MAX_RANGES)
+        assert [task for limits in ranges for task in tasks.read(path, *limits)] == expected
+
+
+def test_each_run_has_a_file_of_its_own(tmp_path):
+    first, _ = tasks.write(tmp_path, some_tasks(2))
+    second, _ = tasks.write(tmp_path, some_tasks(2))
+    assert first != second
+    assert files.listing(tmp_path / tasks.TASKS).keys() == {second.name}
+
+
+def test_a_million_examples_make_a_small_job(tmp_path):
+    examples = [Example(f"{k:08x}-bb99-11e8-b2b9-ac1f6b6435d0", (k % 28,)) for k in range(1_000_000)]
+    splits = dict.fromkeys((example.id for example in examples), "train")
+    plans = shards.plan(examples, splits, size=256)
+    assert len(plans) > 3900
+    path, ranges = tasks.write(tmp_path, (Task(plan, "0" * 64) for plan in plans))
+    pipeline = beam.Pipeline()
+    write = WriteConfig(sources.Folder("images"), 256, tmp_path, path)
+    _ = pipeline | "Plans" >> beam.Create(ranges, reshuffle=False) | WriteShards(write)
+    proto = pipeline.to_runner_api()
+    print(f"{len(plans)} shards: a job of {proto.ByteSize():,} bytes, plans of {path.stat().st_size:,} bytes")
+    assert proto.ByteSize() < 50_000  # Dataflow refuses more than 10 MB

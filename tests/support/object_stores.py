@@ -1,0 +1,66 @@
+"""Object stores on loopback to test against, told to be slow or to fail where a test wants it."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.store import files
+
+HERE = Path(__file__).parent
+
+
+class ObjectStore:
+    """A store of one bucket; `root` is a URL in it."""
+
+    def __init__(self, scheme: str, port: int, pid: int):
+        self.scheme, self.endpoint, self.pid = scheme, f"http://127.0.0.1:{port}", pid
+        self.root = files.at(f"{scheme}://bucket")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What `fsspec` must know to find this store."""
+        keys = {"gs": {"token": "anon"}, "s3": {"key": "test", "secret": "test"}}
+        return {"endpoint_url": self.endpoint, **keys[self.scheme]}
+
+    def tell(self, **settings) -> None:
+        self._request(json.dumps(settings).encode())
+
+    def log(self) -> list[str]:
+        """Returns every request so far: method, path, range."""
+        return self._request(None)["log"]
+
+    def _request(self, data):
+        with urllib.request.urlopen(f"{self.endpoint}/_stub", data) as answer:
+            return json.load(answer)
+
+    def put(self, folder: Path, place: files.ObjectPath) -> None:
+        for path in folder.iterdir():
+            files.upload(path, place / path.name)
+
+    def contents(self, place: files.ObjectPath) -> dict[str, bytes]:
+        return {name: (place / name).read_bytes() for name in files.listing(place)}
+
+
+@contextlib.contextmanager
+def running(scheme: str, *arguments: str) -> Iterator[ObjectStore]:
+    """Yields a store that runs in a process of its own, known to `fsspec` in this one."""
+    import fsspec.config
+
+    script = {"gs": "gcs_stub.py", "s3": "s3_stub.py"}[scheme]
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / script), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        store = ObjectStore(scheme, int(process.stdout.readline()), process.pid)
+        fsspec.config.conf[scheme] = store.settings
+        if scheme == "s3":
+            store.root.filesystem.mkdir("bucket")
+        yield store
+    finally:
+        fsspec.config.conf.pop(scheme, None)
+        process.kill()
+        process.communicate()

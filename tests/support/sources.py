@@ -1,0 +1,68 @@
+"""Small sources in Kaggle's layout, drawn from a seed, and where the real examples lie."""
+
+import csv
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+
+from pipeline.job import BuildConfig
+from pipeline.schema import FILTERS
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+
+
+@dataclasses.dataclass
+class Source:
+    """A small source in Kaggle's layout; `labels` is `{id: class ids}`."""
+
+    root: Path
+    labels: dict[str, tuple[int, ...]]
+
+    @property
+    def table(self) -> Path:
+        return self.root / "train.csv"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "train"
+
+    def image(self, example_id: str, filter_name: str) -> Path:
+        return self.images / f"{example_id}_{filter_name}.png"
+
+    def write_table(self, rows=None, newline="\n", encoding="utf-8") -> None:
+        rows = self.labels.items() if rows is None else rows
+        with open(self.table, "w", newline="", encoding=encoding) as file:
+            writer = csv.writer(file, lineterminator=newline)
+            writer.writerow(["Id", "Target"])
+            writer.writerows((i, " ".join(map(str, labels))) for i, labels in rows)
+
+
+def draw_source(root: Path, num: int, side: int = 32, seed: int = 0) -> Source:
+    rng = np.random.default_rng(seed)
+    labels = {
+        f"ex-{k:04d}": tuple(sorted(rng.choice(28, size=rng.integers(1, 4), replace=False).tolist()))
+        for k in range(num)
+    }
+    source = Source(root, labels)
+    source.images.mkdir(parents=True)
+    for example_id in labels:
+        for name in FILTERS:
+            pixels = rng.integers(0, 256, (side, side), dtype=np.uint8)
+            iio.imwrite(source.image(example_id, name), pixels, plugin="pillow")
+    source.write_table()
+    return source
+
+
+def config_for(source, data_dir, **settings) -> BuildConfig:
+    """Returns a build of `source` with many small shards."""
+    return BuildConfig(
+        labels=source.table, images=source.images, data_dir=data_dir, **{"size": 16, "shard_mib": 0.005, **settings}
+    )
+
+
+def digests(path: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file in a folder."""
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(path.iterdir())}
