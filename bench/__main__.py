@@ -19,7 +19,7 @@ import numpy as np
 
 from bench import builders, contents, measure, planners, readers, results, show
 from bench.measure import python
-from pipeline.images.sources import num_cores
+from pipeline.threads import num_cores
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = ROOT.parent / "shared" / "tools" / "fullscale_tree.py"

@@ -67,12 +67,12 @@ def reading(dataset_dir: Path, seconds: float = 12.0) -> dict[str, float]:
     backend.start()
     import tensorflow as tf
 
-    from model.data import input_pipeline
+    from model.data import batches as model_batches
 
     def rate(batches: Any) -> float:
         def endless() -> readers.Batches:
             while True:
-                yield from ((batch, None) for batch in batches.with_options(input_pipeline.options()).prefetch(2))
+                yield from ((batch, None) for batch in batches.with_options(model_batches.options()).prefetch(2))
                 yield readers.END
 
         return readers.rate(endless(), seconds)
@@ -81,7 +81,7 @@ def reading(dataset_dir: Path, seconds: float = 12.0) -> dict[str, float]:
         repeated = readers.tfds_dir(Path(out), readers.TIMES)
         readers.repeat(dataset_dir, repeated, readers.TIMES)
         paths = [str(path) for path in sorted(repeated.glob("*-train.tfrecord-*"))]
-        records = tf.data.TFRecordDataset(paths, buffer_size=input_pipeline.BUFFER_BYTES)
+        records = tf.data.TFRecordDataset(paths, buffer_size=model_batches.BUFFER_BYTES)
         stages: dict[str, Callable[[], float]] = {
             "records read, checked, batched": lambda: rate(records.batch(64)),
             "shuffled before": lambda: rate(records.shuffle(readers.BUFFER).batch(64)),

@@ -96,15 +96,15 @@ def repeat(dataset_dir: Path, out: Path, times: int) -> None:
 
 
 def ours(out: Path, batch_size: int, times: int) -> Batches:
-    """`model.data.input_pipeline.train_batches`."""
-    from model.data import input_pipeline
+    """`model.data.batches.train_batches`."""
+    from model.data.batches import train_batches
+    from model.data.dataset import open_version
+    from model.data.order import Order
 
-    dataset = input_pipeline.open_version(tfds_dir(out, times))
-    order = input_pipeline.Order(seed=0, buffer=BUFFER)
+    dataset = open_version(tfds_dir(out, times))
+    order = Order(seed=0, buffer=BUFFER)
     for epoch in itertools.count():
-        yield from input_pipeline.train_batches(
-            dataset, order, epoch, channels=dataset.channels, batch_size=batch_size
-        ).prefetch(2)
+        yield from train_batches(dataset, order, epoch, channels=dataset.channels, batch_size=batch_size).prefetch(2)
         yield END
 
 

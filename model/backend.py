@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model.errors import InputError
+from pipeline.errors import InputError
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -53,13 +53,6 @@ def start() -> str:
         if name != "tensorflow":
             tf.config.set_visible_devices([], "GPU")
     return keras.backend.backend()
-
-
-def num_cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def gpus() -> int:

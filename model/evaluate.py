@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from model.progress import bar, one_line_errors
+from pipeline.errors import InputError, one_line_errors
+from pipeline.progress import Bar
 
 # Everything else is imported when it is needed: `--help` answers at once.
 
@@ -52,8 +53,6 @@ def chosen_splits(text: str) -> list[str]:
     Raises:
         InputError: one that does not exist.
     """
-    from model.errors import InputError
-
     named = text.replace(" ", "").split(",")
     unknown = [name for name in named if name not in SPLITS]
     if unknown:
@@ -131,8 +130,6 @@ def evaluate(
 
 def check_splits(dataset: Any, splits: Sequence[str]) -> None:
     """Refuses splits that the dataset does not have, or that are empty."""
-    from model.errors import InputError
-
     empty = [split for split in splits if not dataset.num_examples.get(split)]
     if empty:
         there = ",".join(split for split in SPLITS if dataset.num_examples.get(split))
@@ -220,8 +217,10 @@ def _predict(model: Any, run: Any, dataset: Any, split: str, limit: int | None, 
     from model.serving import scoring
 
     num = dataset.num_examples[split] if limit is None else min(limit, dataset.num_examples[split])
-    with bar(f"{split} without {','.join(blank)}" if blank else split, num) as update:
-        return scoring.predict_split(model, dataset, split, run, limit=limit, blank=blank, on_progress=update)
+    with Bar(f"{split} without {','.join(blank)}" if blank else split, leave=False) as update:
+        return scoring.predict_split(
+            model, dataset, split, run, limit=limit, blank=blank, on_progress=lambda done: update(done, num)
+        )
 
 
 def _codes(ids: list[str], groups: dict[str, str]) -> Any:

@@ -16,9 +16,10 @@ from typing import Any
 
 import click
 
-from model import backend, errors, presets, report
-from model.progress import one_line_errors
+from model import backend, presets, report
 from model.settings import Settings
+from pipeline.errors import InputError, one_line_errors
+from pipeline.threads import num_cores
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,7 +63,7 @@ def climb(name: str, data_dir: Path, out: Path, **choices: Any) -> tuple[Path, i
         command += ["--resume"] if (path / "config.json").exists() else ["--preset", name, "--config", str(config)]
         click.echo(f"\n{name}: {' '.join(command[1:])}")
         if subprocess.run(command).returncode:
-            raise errors.InputError(f"{name}: training failed; the same command goes on from its last checkpoint")
+            raise InputError(f"{name}: training failed; the same command goes on from its last checkpoint")
     return path, shown
 
 
@@ -81,13 +82,15 @@ def rung(
     `green-128` looks at 256 averaged down by two, which is what a dataset of 128 would hold. Epochs are as
     many as come nearest the budget; oversampling makes an epoch longer, and so their number smaller.
     """
-    from model.data import input_pipeline
+    from model.data.batches import read_labels
+    from model.data.dataset import open_dataset
+    from model.data.order import repeat_factors
 
-    dataset = input_pipeline.open_dataset(data_dir, 256)
-    labels = input_pipeline.read_labels(dataset, "train")
+    dataset = open_dataset(data_dir, 256)
+    labels = read_labels(dataset, "train")
     per_epoch = float(len(labels))
     if settings.oversample:
-        per_epoch = float(input_pipeline.repeat_factors(labels, settings.oversample).sum())
+        per_epoch = float(repeat_factors(labels, settings.oversample).sum())
     batch_size = batch_size or settings.batch_size
     epochs = max(1, round(budget / per_epoch))
     num_steps = int(epochs * per_epoch / batch_size)
@@ -135,14 +138,14 @@ def figures(path: Path, shown: int) -> dict[str, Any]:
 def circumstances(data_dir: Path) -> dict[str, Any]:
     """Returns when, on what and from which code and data the figures came."""
     from model import runs
-    from model.data import input_pipeline
+    from model.data.dataset import open_dataset
 
-    dataset = input_pipeline.open_dataset(data_dir, 256)
+    dataset = open_dataset(data_dir, 256)
     return {
         "date": datetime.date.today().isoformat(),
         "git_commit": runs.git_commit(),
         "command": "python -m model.ladder " + " ".join(sys.argv[1:]),
-        "hardware": f"{backend.summary()}; {backend.num_cores()} cores, {platform.machine()}",
+        "hardware": f"{backend.summary()}; {num_cores()} cores, {platform.machine()}",
         "versions": backend.versions(),
         "synthetic": dataset.synthetic,
         "num_examples": dataset.num_examples,

@@ -1,17 +1,18 @@
 """The command `python -m model.predict`: what does a run say of images it has never seen?"""
 
-import collections
 import contextlib
 import csv
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import click
 
-from model.progress import bar, one_line_errors
+from pipeline.errors import InputError, MissingError, one_line_errors
+from pipeline.progress import Bar
+from pipeline.threads import map_ahead, num_cores
 
 # Everything else is imported when it is needed: `--help` answers at once.
 
@@ -86,11 +87,11 @@ def predict(
         MissingError: no run, no checkpoint, no images or no dataset.
         InputError: what was asked for does not fit, or not one image could be used.
     """
-    from model import backend, errors, runs
+    from model import backend, runs
     from model.serving import predictions
 
     if [images, split, export_dir].count(None) != 2:
-        raise errors.InputError("say one of --images DIR or ZIP, --split NAME, --export DIR")
+        raise InputError("say one of --images DIR or ZIP, --split NAME, --export DIR")
     run = runs.open_run(folder)
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
     predictions.check_name(out)
@@ -121,7 +122,7 @@ def predict(
             num += len(ids)
         _report_bad(bad, out, say)
         if not num:
-            raise errors.InputError(f"{images or split}: not one image could be used, {len(bad)} are bad")
+            raise InputError(f"{images or split}: not one image could be used, {len(bad)} are bad")
     say(f"{num:,} examples predicted, {len(bad):,} left out: {out}")
     if submission:
         say(f"submission: {submission} ({rule} thresholds)")
@@ -136,7 +137,6 @@ def thresholds_of(run: Any, rule: str, views: str) -> Any:
     """
     import numpy as np
 
-    from model.errors import InputError
     from model.scores import evaluation, thresholds
 
     if rule == "fixed":
@@ -166,10 +166,10 @@ def _raw(path: Path, settings: Any) -> Iterator[Iterable[tuple[str, Any]]]:
     images = open_source(path)
     ids = list_ids(images, path)
     channels = channel_indices(settings)
-    with bar("predicting", len(ids)) as update:
+    with Bar("predicting", leave=False) as update:
         yield (
             (example_id, image if isinstance(image, Exception) else image[..., channels])
-            for example_id, image in _counted(stacked(images, ids, settings.size), update)
+            for example_id, image in _counted(stacked(images, ids, settings.size), len(ids), update)
         )
 
 
@@ -182,15 +182,15 @@ def _published(dataset: Any, split: str, settings: Any) -> Iterator[Iterable[tup
     evaluate.check_splits(dataset, [split])
     batches = input_pipeline.eval_batches(dataset, split, channels=settings.channels, batch_size=32)
     ids = input_pipeline.read_ids(dataset, split)
-    with bar("predicting", len(ids)) as update:
+    with Bar("predicting", leave=False) as update:
         images = itertools.chain.from_iterable(batch.numpy() for batch in batches)
-        yield _counted(zip(ids, images, strict=True), update)
+        yield _counted(zip(ids, images, strict=True), len(ids), update)
 
 
-def _counted(pairs: Iterable[Any], update: Callable[[int], None]) -> Iterator[Any]:
-    for pair in pairs:
+def _counted(pairs: Iterable[Any], total: int, update: Callable[[int, int], None]) -> Iterator[Any]:
+    for done, pair in enumerate(pairs, 1):
         yield pair
-        update(1)
+        update(done, total)
 
 
 def batched(pairs: Iterable[tuple[str, Any]], bad: list[Any]) -> Iterator[tuple[list[str], Any]]:
@@ -218,16 +218,12 @@ def open_source(path: Path) -> Any:
         MissingError: nothing there.
         InputError: something else there.
     """
-    from model.errors import InputError, MissingError
-    from pipeline import errors
     from pipeline.images import sources
 
     try:
         return sources.open_images(path)
     except FileNotFoundError as error:
         raise MissingError(str(error)) from None
-    except errors.InputError as error:
-        raise InputError(str(error)) from None
 
 
 def list_ids(images: Any, path: Path) -> list[str]:
@@ -236,7 +232,6 @@ def list_ids(images: Any, path: Path) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    from model.errors import InputError
     from pipeline.schema import FILTERS
 
     endings = tuple(f"_{name}.png" for name in FILTERS)
@@ -258,7 +253,6 @@ def stacked(images: Any, ids: list[str], size: int) -> Iterator[tuple[str, Any]]
 
     A few are decoded ahead; the rest wait on the disk.
     """
-    from model import backend
     from pipeline.images.stack import BadExample, stack_example
 
     def load(example_id: str) -> Any:
@@ -267,15 +261,8 @@ def stacked(images: Any, ids: list[str], size: int) -> Iterator[tuple[str, Any]]
         except BadExample as error:
             return error
 
-    with ThreadPoolExecutor(backend.num_cores()) as pool:
-        waiting: collections.deque[tuple[str, Future[Any]]] = collections.deque()
-        for example_id in ids:
-            waiting.append((example_id, pool.submit(load, example_id)))
-            if len(waiting) >= NUM_WAITING:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for first, future in waiting:
-            yield first, future.result()
+    with ThreadPoolExecutor(num_cores()) as pool:
+        yield from zip(ids, map_ahead(pool, load, ids, NUM_WAITING), strict=True)
 
 
 def _report_bad(bad: list[Any], out: Path, say: Callable[[str], None]) -> None:

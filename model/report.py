@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from model.progress import one_line_errors
+from pipeline.errors import one_line_errors
 
 # Everything else is imported when it is needed: `--help` answers at once.
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from model import settings as settings_module
-from model.data.input_pipeline import Dataset
-from model.errors import InputError, MissingError
+from model.data.dataset import Dataset
 from model.settings import Settings
+from pipeline.errors import InputError, MissingError
 
 FORMAT = 1
 """Version of the layout of a run folder."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.errors import InputError
+from pipeline.errors import InputError
 
 CHANNELS = ("red", "green", "blue", "yellow")
 """The channels of a published image, in their order."""

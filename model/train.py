@@ -1,15 +1,14 @@
 """The command `python -m model.train`: what to train, on which dataset, into which folder."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from model import errors, presets
+from model import presets
 from model import settings as settings_module
 from model.settings import Settings
+from pipeline.errors import InputError, one_line_errors
 
 # Everything else is imported when it is needed: `--help` answers at once.
 
@@ -61,7 +60,7 @@ def main(
     python -m model.train --resume --out RUN       go on with a killed run
     """
     given = {name: value for name, value in options.items() if value is not None}
-    with _one_line_errors():
+    with one_line_errors("stopped; --resume goes on from the last checkpoint"):
         if resume:
             out, settings = _resumed(out, preset, smoke, config_path, given)
         else:
@@ -93,7 +92,7 @@ def _resumed(
         asked = settings_module.override(saved, given, "command line")
     changed = settings_module.differences(saved, asked)
     if changed:
-        raise errors.InputError(f"cannot resume {out} with another config: {'; '.join(changed)}")
+        raise InputError(f"cannot resume {out} with another config: {'; '.join(changed)}")
     return out, saved
 
 
@@ -102,32 +101,21 @@ def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke
 
     backend.start()
     from model import runs
-    from model.data import input_pipeline
+    from model.data.dataset import check_batch_size, check_same, check_splits, default_data_dir, open_dataset
     from model.training import loop
 
-    dataset = input_pipeline.open_dataset(data_dir or input_pipeline.default_data_dir(settings.size), settings.size)
+    dataset = open_dataset(data_dir or default_data_dir(settings.size), settings.size)
     click.echo(f"dataset {dataset.describe()}")
-    input_pipeline.check_splits(dataset)
-    input_pipeline.check_batch_size(dataset, settings.batch_size, settings.limit_examples)
+    check_splits(dataset)
+    check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if resume:
         run = runs.open_run(out)
-        input_pipeline.check_same(dataset, run.dataset, run.path)
+        check_same(dataset, run.dataset, run.path)
     else:
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
         run = runs.create(path, settings, dataset, backend.versions())
     click.echo(f"run {run.path} ({settings.preset})")
     loop.train(run, dataset, resume=resume, say=click.echo)
-
-
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Shows what is expected to go wrong as a message and exit code 1; defects keep their traceback."""
-    try:
-        yield
-    except errors.EXPECTED as error:
-        raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
-        raise click.ClickException("stopped; --resume goes on from the last checkpoint") from None
 
 
 if __name__ == "__main__":

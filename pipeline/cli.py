@@ -1,18 +1,20 @@
 """The command line: `python -m pipeline sample | audit | split | shards | verify`."""
 
-import contextlib
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline import schema
+from pipeline.errors import one_line_errors
 
 if TYPE_CHECKING:
     from pipeline.store.files import Place
+
+STOPPED = "stopped; the same command continues where it was"
 
 # Everything else is imported by the command that needs it: `--help` answers at once.
 
@@ -107,7 +109,7 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
     """
     from pipeline.atlas.sample import write_sample
 
-    with _one_line_errors():
+    with one_line_errors(STOPPED):
         write_sample(out, num=num, seed=seed, balanced=balanced, workers=workers)
     click.echo(f"{num} synthetic examples in {out}")
 
@@ -127,9 +129,9 @@ def audit(
     from pipeline import progress
     from pipeline.dataset import audit as audit_module
 
-    with _one_line_errors():
+    with one_line_errors(STOPPED):
         labels_path, images_path = _find(source, images, labels)
-        with progress.bar("checking") as update:
+        with progress.Bar("checking") as update:
             found = audit_module.audit(
                 labels_path, images_path, deep=deep, size=size, threads=threads, on_progress=update
             )
@@ -148,7 +150,7 @@ def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Pl
     from pipeline.plan import manifest, splits
     from pipeline.store import files
 
-    with _one_line_errors():
+    with one_line_errors(STOPPED):
         examples = manifest.read_labels(labels)
         grouped = manifest.read_groups(groups, examples) if groups else None
         assigned = splits.assign(examples, sizes, seed=seed, groups=grouped)
@@ -196,12 +198,12 @@ def shards(
     """
     from pipeline import job, progress
 
-    with _one_line_errors():
+    with one_line_errors(STOPPED):
         labels_path, images_path = _find(source, images, labels)
         config = job.BuildConfig(
             labels=labels_path, images=images_path, data_dir=data_dir or job.default_data_dir(), **settings
         )
-        with progress.bar("building") as update:
+        with progress.Bar("building") as update:
             result = job.build(config, update)
     click.echo(job.report(config, result))
     gc.freeze()  # or Python looks for garbage in all of Beam before it ends: a third of a second
@@ -217,7 +219,7 @@ def verify(dataset_dir: "Place") -> None:
     from pipeline import progress
     from pipeline.dataset.verify import verify as verify_dataset
 
-    with _one_line_errors(), progress.bar("verifying") as update:
+    with one_line_errors(STOPPED), progress.Bar("verifying") as update:
         problems = verify_dataset(dataset_dir, update)
     for problem in problems:
         click.echo(problem)
@@ -237,17 +239,3 @@ def _find(source: "Place | None", images: "Place | None", labels: "Place | None"
         "say where the input is: --source DIR (train.csv beside train/ or train.zip), or --images and --labels; "
         "'python -m pipeline sample DIR' draws one"
     )
-
-
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Shows what is expected to go wrong as a message and exit code 1; defects keep their traceback."""
-    from pipeline.errors import InputError, JobError
-
-    try:
-        yield
-    except (InputError, JobError, OSError) as error:
-        message = error.strerror if isinstance(error, OSError) and error.filename is None else None
-        raise click.ClickException(message or str(error)) from error
-    except KeyboardInterrupt:
-        raise click.ClickException("stopped; the same command continues where it was") from None

@@ -1,36 +1,41 @@
-"""How does a person see that long work moves?"""
+"""A progress bar on standard error."""
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
 
 
-@contextlib.contextmanager
-def bar(description: str, unit: str = "ex") -> Iterator[Callable[[int, int], None]]:
-    """Yields `update(done, total)`, which draws a bar with rate and time left on standard error.
+class Bar:
+    """A bar with rate and time left, drawn from the first update on.
 
-    The rate counts from the first update, so that what an earlier run had finished does not flatter it.
+    The rate counts from the first update, so that examples finished by an earlier run do not inflate it.
+    Where standard error is not a terminal, a line appears every ten seconds instead.
     """
-    from tqdm import tqdm  # not needed for `--help`
 
-    shown: tqdm | None = None
+    def __init__(self, description: str, *, unit: str = "ex", leave: bool = True, bar_format: str | None = None):
+        self._settings = {"desc": description, "unit": unit, "leave": leave, "bar_format": bar_format}
+        self._tqdm: Any = None
 
-    def update(done: int, total: int) -> None:
-        nonlocal shown
-        if shown is None:
-            shown = tqdm(
-                total=total,
-                initial=done,
-                desc=description,
-                unit=unit,
-                file=sys.stderr,
-                # Not a terminal: a line now and then instead of a bar redrawn ten times a second.
-                mininterval=0.1 if sys.stderr.isatty() else 10,
-            )
-        shown.update(done - shown.n)
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Shows `done` of `total`, and a short note behind the rate."""
+        if self._tqdm is None:
+            from tqdm import tqdm  # not needed for `--help`
 
-    try:
-        yield update
-    finally:
-        if shown is not None:
-            shown.close()
+            interval = 0.1 if sys.stderr.isatty() else 10
+            self._tqdm = tqdm(total=total, initial=done, file=sys.stderr, mininterval=interval, **self._settings)
+        if note:
+            self._tqdm.set_postfix_str(note, refresh=False)
+        self._tqdm.update(done - self._tqdm.n)
+
+    def close(self) -> None:
+        """Leaves the terminal in order."""
+        if self._tqdm is not None:
+            self._tqdm.close()
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

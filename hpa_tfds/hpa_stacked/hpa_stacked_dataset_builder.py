@@ -91,7 +91,7 @@ class Builder(FileReaderBuilder):
         labels, images = _find(
             manager, files.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual")
         )
-        with progress.bar("building") as update:
+        with progress.Bar("building") as update:
             job.build(self._build_config(labels, images, config), update)
         self.info.read_from_directory(self.data_path)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from model.errors import InputError, MissingError
+from pipeline.errors import InputError, MissingError
 
 SOURCE_CHANNELS = ("blue", "green", "red")
 """Those of `keras.applications.ResNet50`: its weights come from Caffe, which reads colours backwards."""

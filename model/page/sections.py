@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from model import runs
-from model.errors import InputError
 from model.page import charts, document, gallery
 from model.scores import evaluation, intervals, thresholds
+from pipeline.errors import InputError
 
 SPLITS = ("train", "dev", "test")
 

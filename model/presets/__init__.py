@@ -2,8 +2,8 @@
 
 import importlib
 
-from model.errors import InputError
 from model.settings import Settings
+from pipeline.errors import InputError
 
 NAMES = ("green-128", "green-256", "rgb-256", "stacked-256", "best")
 

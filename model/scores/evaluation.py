@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from model import runs
-from model.errors import InputError, MissingError
 from model.scores import baselines, calibration, intervals, metrics, ranking, thresholds
+from pipeline.errors import InputError, MissingError
 
 FORMAT = 1
 """Version of the layout of `evaluation.json`."""

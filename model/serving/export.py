@@ -12,8 +12,8 @@ import numpy as np
 from keras import ops
 
 from model import runs
-from model.errors import InputError
 from model.serving import scoring
+from pipeline.errors import InputError
 
 KERAS_FILE = "model.keras"
 SAVED_MODEL = "saved_model"

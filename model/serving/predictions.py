@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.errors import InputError
+from pipeline.errors import InputError
 
 Write = Callable[[Sequence[str], np.ndarray], None]
 

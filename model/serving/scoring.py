@@ -13,8 +13,8 @@ from keras import ops
 from model import runs
 from model.data import input_pipeline
 from model.data.input_pipeline import Dataset
-from model.errors import InputError, MissingError
 from model.network import classifier
+from pipeline.errors import InputError, MissingError
 
 VIEWS = {"one": 1, "flips": 4, "d4": 8}
 """How many views of an image the mean is taken over: itself; its mirror images; those and their transposes."""
@@ -105,7 +105,7 @@ def predict_split(
     *,
     limit: int | None = None,
     blank: Sequence[str] = (),
-    on_progress: Callable[[int], None] = lambda more: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> Predictions:
     """Returns the model's answers for the split, or for its first `limit` examples, with some channels blanked."""
     batches = input_pipeline.eval_batches(
@@ -119,14 +119,14 @@ def predict_split(
 
 
 def predict(
-    model: keras.Model, batches: Iterable[Any], on_progress: Callable[[int], None] = lambda more: None
+    model: keras.Model, batches: Iterable[Any], on_progress: Callable[[int], None] = lambda done: None
 ) -> np.ndarray:
     """Returns the model's answers for all batches of images in their order: float32 `[N, 28]`."""
     parts = []
     for images in batches:
         images = np.asarray(images)
         parts.append(predict_batch(model, images))
-        on_progress(len(images))
+        on_progress(sum(map(len, parts)))
     return np.concatenate(parts) if parts else np.zeros((0, model.output_shape[-1]), np.float32)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from model.errors import InputError, MissingError
+from pipeline.errors import InputError, MissingError
 
 
 @dataclasses.dataclass

@@ -9,12 +9,12 @@ import keras
 from model import backend, runs
 from model.data import input_pipeline
 from model.data.input_pipeline import Dataset, Order
-from model.errors import InputError
 from model.network import classifier, optimizers, pretrained
 from model.scores import metrics
 from model.training import checkpoints, recorder
 from model.training.checkpoints import Position
 from model.training.recorder import Clock, Events, Recorder
+from pipeline.errors import InputError
 
 SPLITS = ("train", "dev", "test")
 

@@ -13,10 +13,10 @@ from typing import Any
 import keras
 
 from model import runs
-from model.errors import DivergedError, StoppedError
 from model.training import checkpoints
 from model.training.checkpoints import Position
 from model.training.clock import Clock
+from pipeline.errors import DivergedError, StoppedError
 
 
 class Events:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from pipeline import progress
 from pipeline.errors import InputError, JobError
-from pipeline.images import sources
 from pipeline.schema import FILTERS, SYNTHETIC_PREFIX
+from pipeline.threads import num_cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def write_sample(
       OSError: a file could not be written.
     """
     out_dir = Path(out_dir)
-    workers = sources.num_cores() if workers is None else workers
+    workers = num_cores() if workers is None else workers
     for name, value, least in (("num", num, 1), ("seed", seed, 0), ("first", first, 0), ("workers", workers, 1)):
         if value < least:
             raise InputError(f"{name} is {value}, expected {least} or more")
@@ -139,7 +139,7 @@ def _draw_all(images: Path, seed: int, balanced: bool, missing: Sequence[int], n
     """Draws what is missing of `num` examples, in this process or in several others, and shows how far it is."""
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     draw = functools.partial(_draw_some, images, seed, balanced)
-    with progress.bar("drawing") as update:
+    with progress.Bar("drawing") as update:
         done = num - len(missing)
         update(done, num)
         if workers == 1 or len(chunks) <= 1:

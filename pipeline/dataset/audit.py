@@ -11,7 +11,7 @@ from pipeline.plan import manifest
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import CLASS_NAMES, FILTERS
 from pipeline.store.files import Place
-from pipeline.write.writer import map_ahead
+from pipeline.threads import map_ahead
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 from pipeline.errors import InputError
 from pipeline.store import files
 from pipeline.store.files import ObjectPath, Place
+from pipeline.threads import num_cores
 
 LAYOUT = "train.csv beside train/<Id>_{red,green,blue,yellow}.png, or beside an unopened train.zip of them"
 
@@ -40,13 +41,6 @@ class Images(Protocol):
 
     def together(self, names: Sequence[str]) -> "Images":
         """Returns images to read these from: read already, all at once, where that saves time."""
-
-
-def num_cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True)

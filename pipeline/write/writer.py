@@ -8,9 +8,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from pipeline.plan.shards import ShardPlan
 from pipeline.schema import FILTERS
 from pipeline.store import files
 from pipeline.store.files import ObjectPath, Place, replacing
+from pipeline.threads import map_ahead
 from pipeline.write import records
 
 SHARDS, REPORTS = "shards", "reports"
@@ -201,18 +201,3 @@ def _write_pieces(file: BinaryIO, digest: Any, pieces: Iterable[bytes]) -> int:
 
 def _record(example: Example, stacked: Stacked) -> tuple[bytes, bytes, bytes]:
     return records.frame(records.encode(example.id, stacked.image.data, example.labels))
-
-
-def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], look_ahead: int) -> Iterator[R]:
-    """Like `pool.map`, in order, but holds no more than `look_ahead` results; `pool.map` holds them all."""
-    pending: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) >= look_ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from model import presets, runs, settings
-from model.errors import InputError, MissingError
 from model.train import chosen_settings, main
+from pipeline.errors import InputError, MissingError
 from tests.support.datasets import CLASS_NAMES, LEARNABLE, Shape, tiny_settings, train_tiny, write_dataset
 
 

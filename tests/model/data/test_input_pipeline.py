@@ -7,7 +7,7 @@ import pytest
 
 from model.data import input_pipeline
 from model.data.input_pipeline import Order
-from model.errors import InputError, MissingError
+from pipeline.errors import InputError, MissingError
 from tests.support.datasets import CHANNELS, Shape, draw_examples, write_dataset
 
 SMALL = Shape(size=8, train=4, dev=2, test=2, num_shards=1)

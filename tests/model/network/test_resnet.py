@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model import backend
-from model.errors import InputError, MissingError
+from pipeline.errors import InputError, MissingError
 
 backend.start()
 

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from model import runs
-from model.errors import InputError
 from model.predict import main
 from model.serving import predictions
+from pipeline.errors import InputError
 
 
 def run_command(*arguments: object):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model import runs
-from model.errors import DivergedError, InputError, MissingError, StoppedError
+from pipeline.errors import DivergedError, InputError, MissingError, StoppedError
 from tests.support.datasets import tiny_settings, train_tiny
 
 HARD = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model import backend
 from pipeline.images import sources
+from pipeline.threads import num_cores
 
 
 def test_find_names_every_path_that_is_missing(tmp_path):
@@ -48,4 +48,4 @@ def test_cores_are_counted_on_every_system(monkeypatch, there):
     if not there:
         monkeypatch.delattr(os, "sched_getaffinity")
     expected = 3 if there else 12
-    assert sources.num_cores() == backend.num_cores() == sources.open_images(Path.cwd()).threads == expected
+    assert num_cores() == sources.open_images(Path.cwd()).threads == expected

@@ -1,0 +1,188 @@
+"""Batches of a published dataset, as `tf.data` pipelines.
+
+Serialised records are shuffled (never decoded images), then batched, then parsed with one call per batch. Pixels stay
+uint8 all the way to the device. The order of an epoch is a function of seed and epoch alone, so a killed run can skip
+the batches it has seen and continue.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from model.data.dataset import Dataset, num_limited
+from model.data.order import Order, num_steps
+from pipeline.schema import NUM_CLASSES
+from pipeline.threads import num_cores
+
+# Sixteen shards in turn, sixteen records each: records lie in random order in their shard already, and runs
+# of them keep the readers from being woken for every single one.
+CYCLE_LENGTH = 16
+BLOCK_LENGTH = 16
+
+# Records go straight from the page cache to where they stay; a buffer between would be one copy more of each.
+BUFFER_BYTES = 0
+
+# As many as suit the machine, said once. TensorFlow would tune them while it reads, and its tuner may take two
+# seconds to stop, at the end of every epoch.
+THREADS = num_cores()
+PREFETCH_BATCHES = 4
+
+
+def train_batches(
+    dataset: Dataset,
+    order: Order,
+    epoch: int,
+    *,
+    channels: Sequence[str],
+    batch_size: int,
+    skip: int = 0,
+) -> Any:
+    """Returns a `tf.data.Dataset` of the epoch's batches, without the first `skip` of them.
+
+    Each is a pair of images, uint8 `[B, S, S, C]` with the channels asked for, and label vectors, float32
+    `[B, 28]` of 0 and 1.
+    """
+    import tensorflow as tf
+
+    steps = num_steps(dataset, order, epoch, batch_size)
+    # Shuffled before they are parsed: a serialised record is one string to pass on, and 256 KiB, not 1 MiB.
+    records = _in_order(dataset, order, epoch).shuffle(
+        order.buffer, seed=order.shuffle_seed(epoch), reshuffle_each_iteration=False
+    )
+    # Skipped before they are parsed: what a killed run has seen costs reading only.
+    batches = records.batch(batch_size, drop_remainder=True).take(steps).skip(skip)
+    parse = _parser(dataset, channels)
+
+    def pair(serialised: Any) -> Any:
+        batch = parse(serialised)
+        return batch.images, tf.cast(batch.label_vectors, tf.float32)
+
+    return batches.map(pair, num_parallel_calls=THREADS, deterministic=True).apply(_tail(steps - skip))
+
+
+class Batch(NamedTuple):
+    """One batch of `eval_batches`, in storage order.
+
+    `ids` are UTF-8 bytes `[B]`, `images` uint8 `[B, S, S, C]`, `label_vectors` uint8 `[B, 28]` of 0 and 1.
+    """
+
+    ids: Any
+    images: Any
+    label_vectors: Any
+
+
+def eval_batches(
+    dataset: Dataset, split: str, *, channels: Sequence[str], batch_size: int, limit: int | None = None
+) -> Any:
+    """Returns a `tf.data.Dataset` of `Batch` over the whole split, or its first `limit` examples.
+
+    Batches come in storage order with the channels asked for; the last one may be smaller.
+    """
+    num = num_limited(dataset, split, limit)
+    batches = _stored(dataset, split, limit).batch(batch_size)
+    return batches.map(_parser(dataset, channels), num_parallel_calls=THREADS, deterministic=True).apply(
+        _tail(-(-num // batch_size))
+    )
+
+
+def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
+    """Returns the label vectors of the split in storage order: uint8 `[N, 28]` of 0 and 1.
+
+    Reads every record of the split; where images are needed too, `eval_batches` gives both in one pass.
+    """
+    import tensorflow as tf
+
+    def parse(serialised: Any) -> Any:
+        parsed = tf.io.parse_example(serialised, {"labels": tf.io.VarLenFeature(tf.int64)})
+        return _label_vectors(parsed["labels"], tf.uint8)
+
+    batches = _stored(dataset, split, limit).batch(64).map(parse, num_parallel_calls=THREADS)
+    parts = list(batches.with_options(options()).as_numpy_iterator())
+    return np.concatenate(parts) if parts else np.zeros((0, NUM_CLASSES), np.uint8)
+
+
+def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
+    """Returns the serialised records of the split in storage order: shard by shard."""
+    import tensorflow as tf
+
+    records = tf.data.TFRecordDataset(list(dataset.shards[split]), buffer_size=BUFFER_BYTES)
+    return records if limit is None else records.take(limit)
+
+
+def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
+    """Returns the serialised records of train, several shards in turn, each as often as it is to be shown."""
+    import tensorflow as tf
+
+    chosen = order.shards(epoch, len(dataset.shards["train"]))
+    paths = np.array(dataset.shards["train"])[chosen]
+    lengths = np.array(dataset.shard_lengths["train"])
+    starts = (np.cumsum(lengths) - lengths)[chosen]
+    repeats = order.repeats(epoch, dataset.num_examples["train"])
+    times = tf.constant(repeats)
+
+    def read(path: Any, start: Any, length: Any) -> Any:
+        records = tf.data.TFRecordDataset(path, buffer_size=BUFFER_BYTES)
+        if (repeats == 1).all():
+            return records
+        counted = tf.data.Dataset.zip(records, tf.data.Dataset.from_tensor_slices(times[start : start + length]))
+        return counted.flat_map(lambda record, num: tf.data.Dataset.from_tensors(record).repeat(num))
+
+    return tf.data.Dataset.from_tensor_slices((paths, starts, lengths[chosen])).interleave(
+        read,
+        cycle_length=min(CYCLE_LENGTH, len(paths)),
+        block_length=BLOCK_LENGTH,
+        num_parallel_calls=min(THREADS, CYCLE_LENGTH, len(paths)),
+        deterministic=True,
+    )
+
+
+def _parser(dataset: Dataset, channels: Sequence[str]) -> Callable[[Any], Batch]:
+    """Returns the function from a batch of serialised records, string `[B]`, to a `Batch`."""
+    import tensorflow as tf
+
+    shape = (dataset.size, dataset.size, len(dataset.channels))
+    chosen = [dataset.channels.index(channel) for channel in channels]
+    features = {
+        "id": tf.io.FixedLenFeature([], tf.string),
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "labels": tf.io.VarLenFeature(tf.int64),
+    }
+
+    def parse(serialised: Any) -> Batch:
+        parsed = tf.io.parse_example(serialised, features)
+        # Without `fixed_length`, which would silently pad a record that is too short.
+        images = tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), (-1, *shape))
+        if chosen != list(range(shape[-1])):
+            images = tf.gather(images, chosen, axis=-1)
+        return Batch(parsed["id"], images, _label_vectors(parsed["labels"], tf.uint8))
+
+    return parse
+
+
+def _label_vectors(labels: Any, dtype: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.cast(tf.sparse.to_indicator(labels, NUM_CLASSES), dtype)
+
+
+def _tail(num_batches: int) -> Any:
+    """Returns the last steps of every pipeline: its length made known, and a few batches ready ahead."""
+    import tensorflow as tf
+
+    def finish(batches: Any) -> Any:
+        known = batches.with_options(options()).apply(tf.data.experimental.assert_cardinality(num_batches))
+        return known.prefetch(PREFETCH_BATCHES)
+
+    return finish
+
+
+def options() -> Any:
+    """Returns the `tf.data.Options` of every pipeline here: nothing is tuned, files are not shared out to devices."""
+    import tensorflow as tf
+
+    chosen = tf.data.Options()
+    chosen.autotune.enabled = False
+    # Every device reads the same files; `fit` cuts the batches up between them.
+    chosen.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return chosen

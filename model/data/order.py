@@ -1,0 +1,64 @@
+"""Which examples an epoch of training shows, and in which order."""
+
+import dataclasses
+
+import numpy as np
+
+from model.data.dataset import Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """Which examples an epoch shows, in which order: the same seed and epoch, the same batches.
+
+    `factors` are repeat factors, one per example of train in storage order, or `None`. Of these, only the first
+    `limit` are shown, if there is one.
+    """
+
+    seed: int
+    buffer: int
+    factors: np.ndarray | None = None
+    limit: int | None = None
+
+    def repeats(self, epoch: int, num_examples: int) -> np.ndarray:
+        """Returns how often each example is shown in the epoch: int64 `[N]`, on average over epochs `factors`."""
+        repeats = np.ones(num_examples, np.int64)
+        if self.factors is not None:
+            repeats[: len(self.factors)] = rounded_repeats(self.factors, self._rng(epoch, 0))
+        if self.limit is not None:
+            repeats[self.limit :] = 0
+        return repeats
+
+    def shards(self, epoch: int, num_shards: int) -> np.ndarray:
+        """Returns the order in which the shards are opened: int64 `[num_shards]`."""
+        return self._rng(epoch, 1).permutation(num_shards)
+
+    def shuffle_seed(self, epoch: int) -> int:
+        """Returns the seed of the shuffle buffer."""
+        return int(self._rng(epoch, 2).integers(1 << 31))
+
+    def _rng(self, epoch: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, purpose])
+
+
+def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
+    """Returns how often each example is to be shown: float64 `[N]`, 1 or more.
+
+    A class that a share f of the examples carry has the factor max(1, sqrt(threshold / f)); an example has the
+    largest of its classes' factors (Gupta et al. 2019, LVIS, appendix on repeat factor sampling).
+    """
+    share = label_vectors.mean(axis=0)
+    per_class = np.sqrt(threshold / np.maximum(share, 1 / len(label_vectors)))
+    return np.maximum(1.0, (label_vectors * per_class).max(axis=1))
+
+
+def rounded_repeats(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns whole numbers, int64 `[N]`, rounded up with the probability of the fractional part."""
+    whole = np.floor(factors)
+    draws = rng.random(len(factors))
+    return (whole + (draws < factors - whole)).astype(np.int64)
+
+
+def num_steps(dataset: Dataset, order: Order, epoch: int, batch_size: int) -> int:
+    """Returns the number of full batches in the epoch; a rest smaller than a batch is left for other epochs."""
+    return int(order.repeats(epoch, dataset.num_examples["train"]).sum()) // batch_size
