@@ -197,15 +197,16 @@ def shards(
     Options that are not listed here go to Apache Beam: --runner=DataflowRunner and so on.
     """
     from pipeline import job, progress
+    from pipeline.config import BuildConfig, default_data_dir
 
     with one_line_errors(STOPPED):
         labels_path, images_path = _find(source, images, labels)
-        config = job.BuildConfig(
-            labels=labels_path, images=images_path, data_dir=data_dir or job.default_data_dir(), **settings
+        config = BuildConfig(
+            labels=labels_path, images=images_path, data_dir=data_dir or default_data_dir(), **settings
         )
         with progress.Bar("building") as update:
             result = job.build(config, update)
-    click.echo(job.report(config, result))
+    click.echo(job.summary(config, result))
     gc.freeze()  # or Python looks for garbage in all of Beam before it ends: a third of a second
 
 

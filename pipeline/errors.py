@@ -16,6 +16,10 @@ class JobError(RuntimeError):
     """A job did not finish; nothing was published, and finished work is kept."""
 
 
+class StorageError(JobError):
+    """An object store failed after every retry."""
+
+
 class DivergedError(JobError):
     """A loss or weight is no longer a finite number."""
 

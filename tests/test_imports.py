@@ -32,8 +32,8 @@ def test_a_worker_imports_neither_tensorflow_nor_keras():
 
 def test_making_data_never_imports_tensorflow(source, tmp_path):
     statement = (
-        "from pathlib import Path; from pipeline import job; "
-        f"job.build(job.BuildConfig(Path({str(source.table)!r}), Path({str(source.images)!r}), "
+        "from pathlib import Path; from pipeline import job; from pipeline.config import BuildConfig; "
+        f"job.build(BuildConfig(Path({str(source.table)!r}), Path({str(source.images)!r}), "
         f"Path({str(tmp_path / 'data')!r}), size=16))"
     )
     assert not imported(statement) & {"tensorflow", "keras", "hpa_tfds", "model"}

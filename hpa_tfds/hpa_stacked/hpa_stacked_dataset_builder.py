@@ -14,7 +14,8 @@ import tensorflow_datasets.public_api as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from pipeline import job, progress, schema
-from pipeline.dataset import publish
+from pipeline.config import BuildConfig
+from pipeline.dataset import metadata, publish
 from pipeline.images import sources
 from pipeline.store import files
 from pipeline.store.files import Place
@@ -40,7 +41,7 @@ class HpaStackedConfig(tfds.core.BuilderConfig):
 
     def __post_init__(self) -> None:
         self.name = self.name or str(self.size)
-        self.description = self.description or publish.config_description(self.size)
+        self.description = self.description or metadata.config_description(self.size)
         if self.name != str(self.size):
             raise ValueError(f"config '{self.name}' has size {self.size}, expected the name '{self.size}'")
 
@@ -58,11 +59,11 @@ class Builder(FileReaderBuilder):
         published = publish.published_metadata(files.at(os.fspath(self._data_dir))) or {}
         return tfds.core.DatasetInfo(
             builder=self,
-            description=publish.description(synthetic=published.get("synthetic", False)),
-            features=publish.features(self.builder_config.size),
-            supervised_keys=publish.SUPERVISED_KEYS,
-            homepage=publish.HOMEPAGE,
-            citation=publish.CITATION,
+            description=metadata.description(synthetic=published.get("synthetic", False)),
+            features=metadata.features(self.builder_config.size),
+            supervised_keys=metadata.SUPERVISED_KEYS,
+            homepage=metadata.HOMEPAGE,
+            citation=metadata.CITATION,
             metadata=tfds.core.MetadataDict(),
         )
 
@@ -95,14 +96,14 @@ class Builder(FileReaderBuilder):
             job.build(self._build_config(labels, images, config), update)
         self.info.read_from_directory(self.data_path)
 
-    def _build_config(self, labels: Place, images: Place, config: tfds.download.DownloadConfig) -> job.BuildConfig:
+    def _build_config(self, labels: Place, images: Place, config: tfds.download.DownloadConfig) -> BuildConfig:
         mine = self.builder_config
         settings = {}
         if config.max_shard_size != tfds.download.DownloadConfig().max_shard_size:
             settings["shard_mib"] = config.max_shard_size / 2**20
         if config.beam_options is not None:
             settings["beam_args"] = config.beam_options
-        return job.BuildConfig(
+        return BuildConfig(
             labels=labels,
             images=images,
             data_dir=files.at(os.fspath(self._data_dir_root)),

@@ -5,7 +5,7 @@ uint8 all the way to the device. The order of an epoch is a function of seed and
 the batches it has seen and continue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np

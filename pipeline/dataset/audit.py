@@ -1,10 +1,11 @@
-"""Is a source fit to build from? Looks at everything, writes nothing."""
+"""Audit of a source: counts everything and finds every problem, without writing anything."""
 
 import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from pipeline.dataset import quarantine
 from pipeline.images import sources
 from pipeline.images.stack import BadExample, stack_example
 from pipeline.plan import manifest
@@ -12,11 +13,13 @@ from pipeline.plan.manifest import Manifest
 from pipeline.schema import CLASS_NAMES, FILTERS
 from pipeline.store.files import Place
 from pipeline.threads import map_ahead
+from pipeline.write.reports import BadImageRow
+from pipeline.write.writer import bad_rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What was found: `problems` are lines, one for each bad image."""
+    """The outcome of an audit; `problems` has one line for each bad image."""
 
     source: Manifest
     problems: tuple[str, ...]
@@ -65,33 +68,36 @@ def audit(
       InputError: a label table that cannot be used, every bad row named.
     """
     source = manifest.read(labels, sources.open_images(images))
-    bad = [(i, name, "missing_filter", f"no file {i}_{name}.png") for i, name in source.missing()]
     if deep:
         bad = _decode_all(source, size, threads or source.images.threads, on_progress)
     else:
-        bad += [
-            (example.id, name, "empty", "the file has 0 bytes, expected a PNG image")
-            for example in source.examples
-            for name, num_bytes in zip(FILTERS, source.file_bytes[example.id], strict=True)
-            if num_bytes == 0
-        ]
-    lines = tuple(f"image '{i}': filter '{name}': {code}: {detail}" for i, name, code, detail in sorted(bad))
-    return Audit(source, lines, len({row[0] for row in bad}), deep)
+        bad = quarantine.missing_images(source) + _empty_files(source)
+    rows = sorted(bad, key=lambda row: (row.id, row.filter))
+    return Audit(source, tuple(map(str, rows)), len({row.id for row in rows}), deep)
+
+
+def _empty_files(source: Manifest) -> list[BadImageRow]:
+    return [
+        BadImageRow(example.id, name, "empty", "the file has 0 bytes, expected a PNG image")
+        for example in source.examples
+        for name, num_bytes in zip(FILTERS, source.file_bytes[example.id], strict=True)
+        if num_bytes == 0
+    ]
 
 
 def _decode_all(
     source: Manifest, size: int, threads: int, on_progress: Callable[[int, int], None]
-) -> list[tuple[str, str, str, str]]:
-    def check(example: manifest.Example) -> list[tuple[str, str, str, str]]:
+) -> list[BadImageRow]:
+    def check(example: manifest.Example) -> list[BadImageRow]:
         try:
             stack_example(source.images, example.id, size)
         except BadExample as error:
-            return [(example.id, image.filter, image.code, image.detail) for image in error.images]
+            return bad_rows(example.id, error)
         return []
 
     bad = []
     with ThreadPoolExecutor(threads) as pool:
-        for done, found in enumerate(map_ahead(pool, check, source.examples, 4 * threads), 1):
-            bad += found
+        for done, rows in enumerate(map_ahead(pool, check, source.examples, 4 * threads), 1):
+            bad += rows
             on_progress(done, len(source.examples))
     return bad

@@ -1,9 +1,7 @@
-"""Did every example of the plan come out exactly once?
+"""Proof that every planned example came out exactly once.
 
-Beam's own local parallel modes have dropped elements without an error, so nothing is published on a
-runner's word: the plan is compared, id by id, with what the workers report and with the files themselves. Of
-shards in an object store, the ids are read by their writers before the upload; here the sizes and the store's
-own checksums are compared.
+Beam's local parallel modes have been seen to drop elements without an error, so nothing is published because a runner
+said that it is done: the plan is compared, id by id, with what the workers report and with the files themselves.
 """
 
 from collections import Counter
@@ -12,83 +10,84 @@ from collections.abc import Mapping, Sequence
 from pipeline.errors import JobError
 from pipeline.plan.manifest import Example, summary
 from pipeline.plan.shards import ShardPlan
-from pipeline.store import files
-from pipeline.store.files import ObjectPath, Place, Stored
+from pipeline.store.files import Stored
+from pipeline.store.workspace import Workspace
 from pipeline.write import records
-from pipeline.write.writer import ShardReport, shard_path, shards_dir
+from pipeline.write.reports import ShardReport
+from pipeline.write.tasks import Task
 
 
 class ConservationError(JobError):
-    """Examples were lost, repeated or invented between the plan and the files. A defect, not the user's."""
+    """Examples were lost, repeated or invented between the plan and the files: a defect, not the user's mistake."""
 
 
 def prove(
-    directory: Place,
-    plans: Sequence[ShardPlan],
+    workspace: Workspace,
+    tasks: Sequence[Task],
     reports: Sequence[ShardReport | None],
     examples: Sequence[Example],
 ) -> None:
-    """Checks that each of `examples` stands in exactly one shard, or is reported bad, and nothing else does.
+    """Checks that each of `examples` is in exactly one shard or reported bad, and that nothing else is.
 
     Args:
-      directory: of the build.
-      plans: all of them.
-      reports: one per plan; `None` where there is none.
+      workspace: of the build.
+      tasks: all of them.
+      reports: one per task; `None` where there is none.
       examples: all that the plan must hold.
 
     Raises:
-      ConservationError: naming every shard and id that is off (ten at most).
+      ConservationError: naming every shard and id that differs (ten at most).
     """
     problems: list[str] = []
     fate: Counter[str] = Counter()
-    stored = files.listing(shards_dir(directory))
-    for plan, report in zip(plans, reports, strict=True):
+    stored = workspace.finished()
+    for plan, report in zip((task.plan for task in tasks), reports, strict=True):
         if report is None:
             ids = ", ".join(example.id for example in plan.examples[:3])
             problems.append(f"{plan.filename} was never written: {len(plan.examples)} examples lost ({ids} ...)")
             fate.update(example.id for example in plan.examples)
             continue
         fate.update(report.ids)
-        fate.update({row.id for row in report.bad})
-        problems += shard_problems(directory, plan, report, stored)
-    wanted = {example.id for example in examples}
+        fate.update(report.bad_ids)
+        problems += shard_problems(workspace, plan, report, stored)
+    expected = {example.id for example in examples}
     problems += [f"id '{i}' came out {n} times, expected once" for i, n in sorted(fate.items()) if n > 1]
-    problems += [f"id '{i}' of the label table came out nowhere" for i in sorted(wanted - fate.keys())]
-    problems += [f"id '{i}' is not in the label table" for i in sorted(fate.keys() - wanted)]
+    problems += [f"id '{i}' of the label table came out nowhere" for i in sorted(expected - fate.keys())]
+    problems += [f"id '{i}' is not in the label table" for i in sorted(fate.keys() - expected)]
     if problems:
         raise ConservationError(
-            f"{directory}: what was written is not what was planned; nothing was published: "
+            f"{workspace.directory}: what was written is not what was planned; nothing was published: "
             + summary(problems, "differences")
         )
 
 
-def shard_problems(directory: Place, plan: ShardPlan, report: ShardReport, stored: Mapping[str, Stored]) -> list[str]:
+def shard_problems(
+    workspace: Workspace, plan: ShardPlan, report: ShardReport, stored: Mapping[str, Stored]
+) -> list[str]:
     """Returns how a shard's report differs from its plan, or the file from its report; empty if they agree.
 
     `stored` is the listing of the folder of shards.
     """
-    bad = {row.id for row in report.bad}
+    bad, written = report.bad_ids, set(report.ids)
     expected = [example.id for example in plan.examples if example.id not in bad]
-    problems = [f"{plan.filename}: id '{i}' was not written" for i in expected if i not in set(report.ids)]
+    problems = [f"{plan.filename}: id '{i}' was not written" for i in expected if i not in written]
     if not problems and expected != list(report.ids):
         problems = [f"{plan.filename}: {len(report.ids)} records, expected {len(expected)} in the order of the plan"]
-    return problems + _check_file(shard_path(directory, plan.filename), report, stored.get(plan.filename))
+    return problems + _file_problems(workspace, plan.filename, report, stored.get(plan.filename))
 
 
-def _check_file(path: Place, report: ShardReport, stored: Stored | None) -> list[str]:
+def _file_problems(workspace: Workspace, name: str, report: ShardReport, stored: Stored | None) -> list[str]:
     if stored is None:
-        return [f"{path.name}: reported as written, but the file is not there"]
+        return [f"{name}: reported as written, but the file does not exist"]
     if stored.num_bytes != report.num_bytes:
-        return [f"{path.name}: the file has {stored.num_bytes} bytes, its writer counted {report.num_bytes}"]
-    if isinstance(path, ObjectPath):
-        if stored.stamp != report.stamp:
-            return [f"{path.name}: the object is not the one that its writer uploaded (its checksum differs)"]
-        return []
+        return [f"{name}: the file has {stored.num_bytes} bytes, its writer counted {report.num_bytes}"]
+    if stored.stamp != report.stamp:
+        return [f"{name}: the object is not the one that its writer uploaded (its checksum differs)"]
     try:
-        with open(path, "rb") as file:
-            ids = tuple(records.read_ids(file))
+        with workspace.reopen(name) as file:
+            ids = tuple(records.read_ids(file)) if file else report.ids
     except records.RecordError as error:
-        return [f"{path.name}: {error}"]
+        return [f"{name}: {error}"]
     if ids != report.ids:
-        return [f"{path.name}: the ids in the file are not those that its writer reported"]
+        return [f"{name}: the ids in the file are not those that its writer reported"]
     return []

@@ -12,10 +12,10 @@ from typing import BinaryIO
 from pipeline import schema
 from pipeline.dataset import publish
 from pipeline.errors import InputError
-from pipeline.job import json_splits
 from pipeline.plan import manifest
 from pipeline.store import files
 from pipeline.store.files import Place, sha256_of
+from pipeline.store.layout import CHECKSUMS, is_shard
 from pipeline.write import records
 
 
@@ -30,38 +30,38 @@ def verify(directory: Place, on_progress: Callable[[int, int], None] = lambda do
       InputError: no dataset there.
     """
     digests, problems = _read_checksums(directory)
-    present = files.listing(directory).keys() - {publish.CHECKSUMS}
-    problems += [f"{name}: listed in {publish.CHECKSUMS}, but not there" for name in sorted(digests.keys() - present)]
-    problems += [f"{name}: not listed in {publish.CHECKSUMS}" for name in sorted(present - digests.keys())]
+    present = files.listing(directory).keys() - {CHECKSUMS}
+    problems += [f"{name}: listed in {CHECKSUMS}, but not there" for name in sorted(digests.keys() - present)]
+    problems += [f"{name}: not listed in {CHECKSUMS}" for name in sorted(present - digests.keys())]
     for name in sorted(present & digests.keys()):
-        if ".tfrecord-" not in name and sha256_of(directory / name) != digests[name]:
+        if not is_shard(name) and sha256_of(directory / name) != digests[name]:
             problems.append(f"{name}: changed since it was published (its SHA-256 differs)")
     try:
         size = int((publish.published_metadata(directory) or {})["size"])
-        lengths = json_splits(directory)
+        lengths = publish.shard_lengths(directory)
     except (KeyError, TypeError, ValueError, OSError) as error:
         return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
     return problems + list(_verify_shards(directory, present, digests, lengths, size, on_progress))
 
 
 def _read_checksums(directory: Place) -> tuple[dict[str, str], list[str]]:
-    path = directory / publish.CHECKSUMS
+    path = directory / CHECKSUMS
     try:
         lines = path.read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
-            f"{directory}: no {publish.CHECKSUMS} there; expected the folder of one version of the dataset, "
+            f"{directory}: no {CHECKSUMS} there; expected the folder of one version of the dataset, "
             f"like data/{schema.NAME}/{schema.DEFAULT_SIZE}/{schema.VERSION}"
         ) from None
     except UnicodeDecodeError:
-        return {}, [f"{publish.CHECKSUMS}: not text"]
+        return {}, [f"{CHECKSUMS}: not text"]
     digests, problems = {}, []
     for number, line in enumerate(lines, 1):
         digest, gap, name = line.partition("  ")
         if len(digest) == 64 and gap and name and "/" not in name:
             digests[name] = digest
         else:
-            problems.append(f"{publish.CHECKSUMS}: line {number} is not 'digest  name'")
+            problems.append(f"{CHECKSUMS}: line {number} is not 'digest  name'")
     return digests, problems
 
 

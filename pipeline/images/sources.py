@@ -5,7 +5,6 @@ A source is a small immutable value: it travels to the workers, and each process
 
 import dataclasses
 import functools
-import io
 import os
 import struct
 import zipfile
@@ -16,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from pipeline.errors import InputError
 from pipeline.store import files
-from pipeline.store.files import ObjectPath, Place
+from pipeline.store.files import Place
 from pipeline.threads import num_cores
 
 LAYOUT = "train.csv beside train/<Id>_{red,green,blue,yellow}.png, or beside an unopened train.zip of them"
@@ -69,7 +68,7 @@ class Folder:
 class ObjectFolder:
     """Images in one folder of an object store."""
 
-    path: ObjectPath
+    path: Place
     threads: int = REMOTE_THREADS
 
     def entries(self) -> Iterator[tuple[str, int]]:
@@ -81,7 +80,7 @@ class ObjectFolder:
 
     def together(self, names: Sequence[str]) -> "Images":
         # A start of 0 keeps s3fs from asking for the size first.
-        found = files.read_together([(self.path / name, 0, None) for name in names])
+        found = files.read_ranges([(self.path / name, 0, None) for name in names])
         return _Fetched(dict(zip(names, found, strict=True)))
 
 
@@ -97,7 +96,7 @@ class Zip:
 
     @property
     def threads(self) -> int:
-        return REMOTE_THREADS if isinstance(self.path, ObjectPath) else num_cores()
+        return REMOTE_THREADS if files.is_remote(self.path) else num_cores()
 
     def entries(self) -> Iterator[tuple[str, int]]:
         for member, info in _members(self.path).items():
@@ -110,7 +109,7 @@ class Zip:
         return _unpack(member, files.read_range(self.path, member.start, member.end))
 
     def together(self, names: Sequence[str]) -> "Images":
-        if not isinstance(self.path, ObjectPath):
+        if not files.is_remote(self.path):
             return self
         found: dict[str, bytes | Exception] = {}
         members: dict[str, _Member] = {}
@@ -120,7 +119,7 @@ class Zip:
             except FileNotFoundError as error:
                 found[name] = error
         parts = [(self.path, member.start, member.end) for member in members.values()]
-        for (name, member), data in zip(members.items(), files.read_together(parts) if parts else [], strict=True):
+        for (name, member), data in zip(members.items(), files.read_ranges(parts), strict=True):
             try:
                 found[name] = data if isinstance(data, Exception) else _unpack(member, data)
             except OSError as error:
@@ -174,7 +173,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., bytes of the name, 
 @functools.lru_cache(maxsize=4)
 def _members(path: Place) -> dict[str, _Member]:
     # Kept for the life of the process: reading the central directory of 124,288 files takes about a second.
-    with _seekable(path) as file, zipfile.ZipFile(file) as archive:
+    with files.open_seekable(path) as file, zipfile.ZipFile(file) as archive:
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         ends = [info.header_offset for info in infos[1:]] + [archive.start_dir]
     return {
@@ -190,14 +189,6 @@ def _members(path: Place) -> dict[str, _Member]:
         )
         for info, end in zip(infos, ends, strict=True)
     }
-
-
-def _seekable(path: Place) -> io.IOBase:
-    if isinstance(path, Path):
-        return open(path, "rb")
-    # Only what is asked for is read: the end of the file, then the directory.
-    with files.one_line_errors(path):
-        return path.filesystem.open(path.url, "rb", cache_type="readahead", block_size=1 << 16)
 
 
 def _unpack(member: _Member, data: bytes) -> bytes:
@@ -231,7 +222,7 @@ def open_images(path: Place) -> Images:
       InputError: something else there.
     """
     if path.is_dir():
-        return ObjectFolder(path) if isinstance(path, ObjectPath) else Folder(str(path.absolute()))
+        return ObjectFolder(path) if files.is_remote(path) else Folder(str(path.absolute()))
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such folder or zip, expected the images <Id>_<filter>.png")
     try:

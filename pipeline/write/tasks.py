@@ -1,7 +1,7 @@
-"""What is a worker to do, and how does it learn of it?
+"""Tasks: the shards to write, as lines of a file that workers read.
 
-Every shard to write is a line in one file beside the reports, and the job itself names only ranges of that file:
-it stays small whatever the number of examples (Dataflow refuses a job of more than 10 MB).
+A job names only ranges of this file, so it stays small whatever the number of examples (Dataflow refuses a job of more
+than 10 MB).
 """
 
 import dataclasses
@@ -14,30 +14,32 @@ from pipeline.plan.manifest import Example
 from pipeline.plan.shards import ShardPlan
 from pipeline.store import files
 from pipeline.store.files import Place
-
-TASKS = "tasks"
-"""The folder of a build under way in which a run's file of tasks lies."""
+from pipeline.store.workspace import Workspace
 
 MAX_RANGES = 256
-"""Ranges that a job names at most: enough for their reading to be spread over many workers."""
+"""Most ranges in a job: enough to spread their reading over many workers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One shard to write, and the fingerprint of its plan."""
+    """One shard to write. `fingerprint` is that of its plan: a finished shard is reused only if it matches."""
 
     plan: ShardPlan
     fingerprint: str
 
+    @property
+    def filename(self) -> str:
+        return self.plan.filename
 
-def write(directory: Place, tasks: Iterable[Task]) -> tuple[Place, list[tuple[int, int]]]:
-    """Writes the tasks of a run under the build in `directory`; returns the file and its ranges (start, end).
 
-    Each run has a file of its own: a worker that outlived an earlier run finds none, rather than another's lines.
+def write(workspace: Workspace, tasks: Iterable[Task]) -> tuple[Place, list[tuple[int, int]]]:
+    """Writes the tasks of a run; returns their file and its ranges (start, end), in bytes.
+
+    Each run has a file of its own: a worker that outlived an earlier run finds its file missing, and never reads lines
+    of another run.
     """
-    folder = directory / TASKS
-    files.remove(folder / name for name in files.listing(folder))
-    path = folder / f"{uuid.uuid4().hex}.jsonl"
+    files.remove(workspace.tasks / name for name in files.listing(workspace.tasks))
+    path = workspace.tasks / f"{uuid.uuid4().hex}.jsonl"
     offsets = [0]
     with files.replacing(path) as file:
         for task in tasks:

@@ -1,8 +1,4 @@
-"""How is writing shards spread over the workers of a Beam runner?
-
-Ranges of the file of tasks go in, small summaries come out: no pixel crosses a shuffle. The DoFns only wire
-`tasks.read` and `writer.write_shard`.
-"""
+"""Beam's side of writing: DoFns that call `tasks.read` and `writer.write_shard`, and the job's metrics."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -14,44 +10,30 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipeline.images.sources import Images
 from pipeline.store.files import Place
+from pipeline.store.workspace import Workspace
 from pipeline.write import tasks
+from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
-from pipeline.write.writer import ShardReport, write_shard
+from pipeline.write.writer import write_shard
 
 NAMESPACE = "hpa_stacked"
-"""Of the job's metrics, in a runner's console."""
+"""Namespace of the job's metrics in a runner's console."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WriteConfig:
-    """What every worker needs to know to write a shard; `threads`: `None` for what suits worker and images."""
+    """What every worker needs to write shards; `threads`: `None` for as many as suit the worker and the images."""
 
+    workspace: Workspace
     images: Images
     size: int
-    directory: Place
-    tasks: Place
     threads: int | None = None
     write: Callable[..., ShardReport] = write_shard
 
 
-class WriteShards(beam.PTransform):
-    """`PCollection[(start, end) in the file of tasks] -> PCollection[(filename, examples written)]`."""
+class ReadTasks(beam.DoFn):
+    """`(start, end)` in the file of tasks -> `Task`."""
 
-    def __init__(self, config: WriteConfig):
-        super().__init__()
-        self._config = config
-
-    def expand(self, ranges: beam.PCollection) -> beam.PCollection:
-        # Without a reshuffle a runner may fuse the tasks with their source into one piece of work.
-        return (
-            ranges
-            | "ReadTasks" >> beam.ParDo(_ReadTasks(self._config.tasks))
-            | "SpreadOverWorkers" >> beam.Reshuffle()
-            | "StackAndWrite" >> beam.ParDo(_WriteShard(self._config))
-        )
-
-
-class _ReadTasks(beam.DoFn):
     def __init__(self, path: Place):
         self._path = path
 
@@ -59,15 +41,17 @@ class _ReadTasks(beam.DoFn):
         yield from tasks.read(self._path, *byte_range)
 
 
-class _WriteShard(beam.DoFn):
+class StackAndWrite(beam.DoFn):
+    """`Task` -> `(filename, examples written)`; the shard and its report are files by then."""
+
     def __init__(self, config: WriteConfig):
         self._config = config
 
     def setup(self) -> None:
         import cv2
 
-        # Decoding and resizing release the GIL, so threads in one process fill the cores, at a fraction of
-        # the memory of a process each. OpenCV's own threads would only be in their way.
+        # Decoding and resizing release the GIL, so threads in one process keep the cores busy, with a fraction of the
+        # memory of one process per core. OpenCV's own threads would compete with them.
         cv2.setNumThreads(1)
         self._threads = self._config.threads or self._config.images.threads
         self._pool = ThreadPoolExecutor(self._threads, "stack")
@@ -78,33 +62,36 @@ class _WriteShard(beam.DoFn):
     def process(self, task: Task) -> Iterator[tuple[str, int]]:
         config = self._config
         report = config.write(
-            task.plan,
+            task,
+            workspace=config.workspace,
             images=config.images,
             size=config.size,
-            directory=config.directory,
-            plan_fingerprint=task.fingerprint,
             pool=self._pool,
-            # Threads that wait for an object store are many: for them a few results in hand are enough.
+            # Many threads wait for an object store; a few results ahead are enough for them.
             look_ahead=min(4 * self._threads, self._threads + 32),
             observe=lambda name, value: Metrics.distribution(NAMESPACE, name).update(value),
         )
-        Metrics.counter(NAMESPACE, "examples_read").inc(len(task.plan.examples))
-        Metrics.counter(NAMESPACE, "examples_written").inc(len(report.ids))
-        Metrics.counter(NAMESPACE, "bytes_written").inc(report.num_bytes)
-        for code in {row.code for row in report.bad}:
-            ids = {row.id for row in report.bad if row.code == code}
-            Metrics.counter(NAMESPACE, f"examples_bad_{code}").inc(len(ids))
+        _count(task, report)
         yield report.filename, len(report.ids)
 
 
+def _count(task: Task, report: ShardReport) -> None:
+    Metrics.counter(NAMESPACE, "examples_read").inc(len(task.plan.examples))
+    Metrics.counter(NAMESPACE, "examples_written").inc(len(report.ids))
+    Metrics.counter(NAMESPACE, "bytes_written").inc(report.num_bytes)
+    for code in {row.code for row in report.bad}:
+        ids = {row.id for row in report.bad if row.code == code}
+        Metrics.counter(NAMESPACE, f"examples_bad_{code}").inc(len(ids))
+
+
 def read_metrics(result: PipelineResult) -> list[str]:
-    """Returns a line for each of the job's own metrics, or none on a runner that keeps none."""
+    """Returns one line for each of the job's own metrics; empty on a runner that keeps none."""
     try:
-        found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+        metrics = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
     except NotImplementedError:
         return []
-    lines = [f"{metric.key.metric.name}: {metric.result:,}" for metric in found["counters"]]
-    for metric in found["distributions"]:
+    lines = [f"{metric.key.metric.name}: {metric.result:,}" for metric in metrics["counters"]]
+    for metric in metrics["distributions"]:
         values = metric.result
         lines.append(f"{metric.key.metric.name}: mean {values.mean:.1f}, min {values.min}, max {values.max}")
     return sorted(lines)

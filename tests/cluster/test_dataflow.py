@@ -146,7 +146,7 @@ def test_the_submitted_job_is_small_and_whole_and_its_workers_write_the_same_byt
     assert options["save_main_session"] is False
     graph = beam_runner_api_pb2.Pipeline.FromString(service.pipeline_file().read_bytes())
     names = {transform.unique_name for transform in graph.components.transforms.values()}
-    assert {"Plans", "WriteShards/ReadTasks", "WriteShards/StackAndWrite"} <= names
+    assert {"Plans", "ReadTasks", "SpreadOverWorkers", "StackAndWrite"} <= names
     assert graph.ByteSize() < 100_000
     (image,) = {pool["sdkHarnessContainerImages"][0]["containerImage"]}
     assert "beam_python3.11_sdk" in image

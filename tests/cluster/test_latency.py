@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.images import sources
 from pipeline.plan import manifest, shards
+from pipeline.store.workspace import DiskWorkspace
 from pipeline.write import writer
+from pipeline.write.tasks import Task
 from tests.support.object_stores import running
 from tests.support.sources import SHARED
 
@@ -57,7 +59,7 @@ def rate(source, images, out, threads=None) -> tuple[float, float]:
     with ThreadPoolExecutor(threads) as pool:
         for plan in plans:
             writer.write_shard(
-                plan, images=images, size=256, directory=out, plan_fingerprint="", pool=pool,
+                Task(plan, ""), workspace=DiskWorkspace(out), images=images, size=256, pool=pool,
                 look_ahead=min(4 * threads, threads + 32),
             )  # fmt: skip
     return NUM / (time.monotonic() - start), 1000 * (time.process_time() - cpu) / NUM

@@ -8,7 +8,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 import hpa_tfds
-from pipeline.job import BuildConfig, build
+from pipeline.config import BuildConfig
+from pipeline.job import build
 from tests.support.sources import digests, draw_source
 
 ROOT = Path(__file__).parents[2]

@@ -64,9 +64,10 @@ def raw_source(tmp_path_factory):
 def raw_run(tmp_path_factory, raw_source) -> Path:
     """A run on the dataset of 32 x 32 pixels that the pipeline built from `raw_source`; it sees three channels."""
     from pipeline import job
+    from pipeline.config import BuildConfig
 
     data_dir = tmp_path_factory.mktemp("built")
-    job.build(job.BuildConfig(raw_source.table, raw_source.images, data_dir, size=32))
+    job.build(BuildConfig(raw_source.table, raw_source.images, data_dir, size=32))
     values = {"channels": ["green", "blue", "red"], "blocks": (1,), "epochs": 1, "batch_size": 8}
     assert tiny_settings(**values).channels == ("green", "blue", "red")
     return train_tiny(data_dir, tmp_path_factory.mktemp("raw-run") / "run", **values).path

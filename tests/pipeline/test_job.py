@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,16 @@ import numpy as np
 import pytest
 
 from pipeline import job
-from pipeline.dataset import publish
 from pipeline.dataset.conservation import ConservationError
+from pipeline.dataset.publish import AlreadyPublished
+from pipeline.dataset.quarantine import BadExamples
 from pipeline.errors import InputError
 from pipeline.images.stack import stack_example
-from pipeline.job import AlreadyPublished, BadExamples, build
+from pipeline.job import build
+from pipeline.store import layout
+from pipeline.store.workspace import DiskWorkspace, open_workspace
 from pipeline.write import writer
+from pipeline.write.reports import ShardReport
 from tests.support.sources import config_for, digests, draw_source
 
 
@@ -85,7 +90,7 @@ def test_a_second_run_has_nothing_to_do(source, tmp_path, built):
     again = build(config_for(source, tmp_path / "data"))
     assert again.up_to_date
     assert again.num_examples == built.num_examples
-    assert "nothing to do" in job.report(config_for(source, tmp_path / "data"), again)
+    assert "nothing to do" in job.summary(config_for(source, tmp_path / "data"), again)
 
 
 def test_other_input_is_refused_unless_overwrite(source, tmp_path, built):
@@ -111,32 +116,36 @@ def test_a_folder_that_is_no_dataset_of_ours_is_refused(source, tmp_path):
 # Conservation: workers that lie.
 
 
-def drop_last(plan, **settings):
+def with_examples(task, examples):
+    return dataclasses.replace(task, plan=dataclasses.replace(task.plan, examples=examples))
+
+
+def drop_last(task, **settings):
     """Forgets the last example of train's first shard."""
-    if plan.filename.startswith("hpa_stacked-train.tfrecord-00000"):
-        plan = dataclasses.replace(plan, examples=plan.examples[:-1])
-    return writer.write_shard(plan, **settings)
+    if task.filename.startswith("hpa_stacked-train.tfrecord-00000"):
+        task = with_examples(task, task.plan.examples[:-1])
+    return writer.write_shard(task, **settings)
 
 
-def repeat_first(plan, **settings):
+def repeat_first(task, **settings):
     """Writes the first example of every dev shard twice."""
-    if plan.split == "dev":
-        plan = dataclasses.replace(plan, examples=(plan.examples[0], *plan.examples))
-    return writer.write_shard(plan, **settings)
+    if task.plan.split == "dev":
+        task = with_examples(task, (task.plan.examples[0], *task.plan.examples))
+    return writer.write_shard(task, **settings)
 
 
-def lose_shard(plan, **settings):
+def lose_shard(task, **settings):
     """Reports test's shards as written and writes nothing."""
-    if plan.split == "test":
-        return writer.ShardReport(plan.filename, "", (), (), 0, "", 0, (0,) * 4, (0,) * 4, 0)
-    return writer.write_shard(plan, **settings)
+    if task.plan.split == "test":
+        return ShardReport(task.filename, "", (), (), 0, "", 0, (0,) * 4, (0,) * 4, 0)
+    return writer.write_shard(task, **settings)
 
 
-def truncate_file(plan, **settings):
+def truncate_file(task, **settings):
     """Cuts the last byte off every train shard after reporting it."""
-    report = writer.write_shard(plan, **settings)
-    path = writer.shard_path(settings["directory"], plan.filename)
-    if plan.split == "train":
+    report = writer.write_shard(task, **settings)
+    path = settings["workspace"].shards / task.filename
+    if task.plan.split == "train":
         path.write_bytes(path.read_bytes()[:-1])
     return report
 
@@ -198,12 +207,12 @@ def test_quarantine_leaves_them_out_and_says_so(source, tmp_path):
     result = build(config)
     assert sum(result.num_examples.values()) == 18
     assert result.metadata["num_quarantined"] == 2
-    assert [row[0] for row in csv.reader(open(result.path / publish.QUARANTINE))][1:] == [
+    assert [row[0] for row in csv.reader(open(result.path / layout.QUARANTINE))][1:] == [
         "ex-0003",
         "ex-0007",
         "ex-0007",
     ]
-    assert "2 bad examples left out, listed in" in job.report(config, result)
+    assert "2 bad examples left out, listed in" in job.summary(config, result)
     assert {row[0] for rows in read_records(result.path).values() for row in rows} == source.labels.keys() - {
         "ex-0003",
         "ex-0007",
@@ -221,7 +230,7 @@ def test_more_bad_examples_than_allowed_stop_the_build(source, tmp_path):
 def test_16_bit_images_are_counted(source, tmp_path):
     iio.imwrite(source.image("ex-0001", "red"), np.full((32, 32), 40_000, np.uint16), plugin="pillow")
     config = config_for(source, tmp_path / "data")
-    assert "1 images scaled from 16 to 8 bits" in job.report(config, build(config))
+    assert "1 images scaled from 16 to 8 bits" in job.summary(config, build(config))
 
 
 # Resume.
@@ -269,12 +278,12 @@ def test_killed_between_two_renames_the_next_run_publishes(source, tmp_path, bui
     source.write_table()
     config = config_for(source, tmp_path / "data", overwrite=True)
 
-    def killed(finished, target):
-        target.rename(target.with_name(f".{target.name}.replaced"))
+    def killed(workspace, completed):
+        workspace.target.rename(workspace.target.with_name(f".{workspace.target.name}.replaced"))
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(publish, "move_into_place", killed)
+        patch.setattr(DiskWorkspace, "publish", killed)
         build(config)
     result = build(dataclasses.replace(config, overwrite=False))
     assert result.num_shards_resumed == result.num_shards
@@ -285,8 +294,11 @@ def test_killed_between_two_renames_the_next_run_publishes(source, tmp_path, bui
 
 
 def test_two_builds_in_one_place_are_refused(source, tmp_path):
-    target = publish.dataset_dir(tmp_path / "data", 16)
-    with job._lock(target), pytest.raises(InputError, match="another build is at work there"):
+    workspace = open_workspace(layout.dataset_dir(tmp_path / "data", 16))
+    with (
+        workspace.lock(),
+        pytest.raises(InputError, match="another build is running there; wait for it to finish, or stop"),
+    ):
         build(config_for(source, tmp_path / "data"))
 
 
@@ -297,18 +309,18 @@ def test_a_place_that_cannot_be_written_is_refused(source, tmp_path):
 
 
 def test_too_little_space_is_said_before_anything_is_written(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(job.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(OSError, match=r"GB are needed and 0\.0 GB are free; free some space, or choose another"):
         build(config_for(source, tmp_path / "data"))
 
 
-def fill_disk(plan, **settings):
+def fill_disk(task, **settings):
     """Writes into a file system without space."""
     import unittest.mock
 
     full = unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
-    with unittest.mock.patch.object(writer, "_write_pieces", full):
-        return writer.write_shard(plan, **settings)
+    with unittest.mock.patch.object(writer._Shard, "add", full):
+        return writer.write_shard(task, **settings)
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_no_temporary(source, tmp_path):
@@ -335,7 +347,7 @@ def test_a_synthetic_dataset_says_so(source, tmp_path):
     config = config_for(source, tmp_path / "data")
     result = build(config)
     assert result.metadata["synthetic"]
-    assert "SYNTHETIC" in job.report(config, result)
+    assert "SYNTHETIC" in job.summary(config, result)
     assert json.loads((result.path / "dataset_info.json").read_text())["description"].startswith("SYNTHETIC")
 
 

@@ -10,6 +10,7 @@ a status, by dropping the connection, or in the middle of the body. `GET /_stub`
 import argparse
 import asyncio
 import base64
+import datetime
 import hashlib
 import json
 import re
@@ -19,12 +20,17 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 
+def now():
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 class Store:
     def __init__(self, folders, latency_ms):
         self.objects: dict[str, bytes | Path] = {}  # "bucket/name"
         self.sessions: dict[str, tuple[str, dict, bytearray]] = {}
         self.latency_ms, self.faults, self.only, self.log = latency_ms, [], "", []
-        self.generation = 1
+        self.generations: dict[str, int] = {}
+        self.updated: dict[str, str] = {}
         for folder in folders:
             prefix, _, directory = folder.partition("=")
             for path in Path(directory).iterdir():
@@ -37,16 +43,20 @@ class Store:
     def info(self, key):
         bucket, _, name = key.partition("/")
         found = self.objects[key]
-        info = {"kind": "storage#object", "bucket": bucket, "name": name, "generation": "1", "metageneration": "1",
+        info = {"kind": "storage#object", "bucket": bucket, "name": name, "metageneration": "1",
+                "generation": str(self.generations.get(key, 1)), "updated": self.updated.get(key, now()),
                 "contentType": "application/octet-stream", "id": f"{key}/1"}  # fmt: skip
         if isinstance(found, Path):
             return {**info, "size": str(found.stat().st_size)}
         return {**info, "size": str(len(found)), "md5Hash": base64.b64encode(hashlib.md5(found).digest()).decode()}
 
     def put(self, key, data, query):
-        if query.get("ifGenerationMatch") == "0" and key in self.objects:
+        generation = self.generations.get(key, 1) if key in self.objects else 0
+        if query.get("ifGenerationMatch", str(generation)) != str(generation):
             return 412, {"error": {"code": 412, "message": "conditionNotMet"}}
         self.objects[key] = bytes(data)
+        self.generations[key] = max(self.generations.values(), default=1) + 1
+        self.updated[key] = now()
         return 200, self.info(key)
 
     def list(self, bucket, query):
@@ -111,6 +121,8 @@ class Store:
                 f"http://{headers['host']}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={session}"
             )
             return 200, {}, {"Location": location}
+        if query.get("uploadType") == "media":
+            return (*self.put(f"{bucket}/{query['name']}", body, query), {})
         boundary = re.search(r"boundary=[\"']?([^\"';]+)", headers["content-type"])[1].encode()
         _, head, content, _ = re.split(rb"(?:\r?\n)?--" + re.escape(boundary) + rb"(?:\r?\n|--)", body, maxsplit=3)
         name = query.get("name") or json.loads(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[1])["name"]

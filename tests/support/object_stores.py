@@ -39,7 +39,7 @@ class ObjectStore:
 
     def put(self, folder: Path, place: files.ObjectPath) -> None:
         for path in folder.iterdir():
-            files.upload(path, place / path.name)
+            (place / path.name).upload(path)
 
     def contents(self, place: files.ObjectPath) -> dict[str, bytes]:
         return {name: (place / name).read_bytes() for name in files.listing(place)}

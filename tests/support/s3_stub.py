@@ -18,6 +18,7 @@ class Faulty:
 
     def __init__(self, app):
         self.app, self.state, self.log = app, {"faults": [], "only": ""}, []
+        self.lock = threading.Lock()  # Amazon's conditional writes are atomic; moto checks, then writes
 
     def __call__(self, environ, start_response):
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -34,7 +35,8 @@ class Faulty:
         if fault == "drop":
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError
-        return self.app(environ, start_response)
+        with self.lock:
+            return self.app(environ, start_response)
 
 
 class Handler(WSGIRequestHandler):

@@ -8,7 +8,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 
-from pipeline.job import BuildConfig
+from pipeline.config import BuildConfig
 from pipeline.schema import FILTERS
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

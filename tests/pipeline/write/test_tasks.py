@@ -2,13 +2,15 @@
 
 import apache_beam as beam
 
+from pipeline import job
 from pipeline.images import sources
 from pipeline.plan import shards
 from pipeline.plan.manifest import Example
 from pipeline.store import files
+from pipeline.store.workspace import DiskWorkspace
 from pipeline.write import tasks
 from pipeline.write.tasks import Task
-from pipeline.write.transforms import WriteConfig, WriteShards
+from pipeline.write.transforms import WriteConfig
 
 
 def some_tasks(num, per_shard=3):
@@ -24,16 +26,16 @@ def some_tasks(num, per_shard=3):
 def test_every_task_comes_back_once_from_the_ranges(tmp_path):
     for num in (0, 1, 5, tasks.MAX_RANGES, 1000):
         expected = some_tasks(num)
-        path, ranges = tasks.write(tmp_path, expected)
+        path, ranges = tasks.write(DiskWorkspace(tmp_path), expected)
         assert len(ranges) == min(num, tasks.MAX_RANGES)
         assert [task for limits in ranges for task in tasks.read(path, *limits)] == expected
 
 
 def test_each_run_has_a_file_of_its_own(tmp_path):
-    first, _ = tasks.write(tmp_path, some_tasks(2))
-    second, _ = tasks.write(tmp_path, some_tasks(2))
+    first, _ = tasks.write(DiskWorkspace(tmp_path), some_tasks(2))
+    second, _ = tasks.write(DiskWorkspace(tmp_path), some_tasks(2))
     assert first != second
-    assert files.listing(tmp_path / tasks.TASKS).keys() == {second.name}
+    assert files.listing(DiskWorkspace(tmp_path).tasks).keys() == {second.name}
 
 
 def test_a_million_examples_make_a_small_job(tmp_path):
@@ -41,10 +43,10 @@ def test_a_million_examples_make_a_small_job(tmp_path):
     splits = dict.fromkeys((example.id for example in examples), "train")
     plans = shards.plan(examples, splits, size=256)
     assert len(plans) > 3900
-    path, ranges = tasks.write(tmp_path, (Task(plan, "0" * 64) for plan in plans))
+    workspace = DiskWorkspace(tmp_path / "1.0.0")
+    path, ranges = tasks.write(workspace, (Task(plan, "0" * 64) for plan in plans))
     pipeline = beam.Pipeline()
-    write = WriteConfig(sources.Folder("images"), 256, tmp_path, path)
-    _ = pipeline | "Plans" >> beam.Create(ranges, reshuffle=False) | WriteShards(write)
+    job.make_graph(pipeline, path, ranges, WriteConfig(workspace, sources.Folder("images"), 256))
     proto = pipeline.to_runner_api()
     print(f"{len(plans)} shards: a job of {proto.ByteSize():,} bytes, plans of {path.stat().st_size:,} bytes")
     assert proto.ByteSize() < 50_000  # Dataflow refuses more than 10 MB

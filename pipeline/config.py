@@ -1,0 +1,85 @@
+"""What a build is asked to do, and what it did."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline import schema
+from pipeline.errors import InputError
+from pipeline.plan import shards, splits
+from pipeline.store import files
+from pipeline.store.files import Place
+from pipeline.write.reports import BadImageRow, ShardReport
+from pipeline.write.writer import write_shard
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildConfig:
+    """One build. The first group of fields decides the bytes of the dataset, the second does not.
+
+    Places may be given as paths or as URLs (`files.at`).
+
+    Raises:
+      InputError: a value out of range.
+    """
+
+    labels: Place
+    images: Place
+    data_dir: Place
+    size: int = schema.DEFAULT_SIZE
+    seed: int = 0
+    split_sizes: tuple[int, ...] | None = None
+    groups: Place | None = None
+    num_shards: int | None = None
+    shard_mib: float = shards.DEFAULT_SHARD_MIB
+    max_examples: int | None = None
+
+    threads: int | None = None
+    on_error: str = "fail"
+    max_bad: float = 0.01
+    overwrite: bool = False
+    beam_args: Sequence[str] | Any = ()  # flags, or ready PipelineOptions
+    write: Callable[..., ShardReport] = write_shard
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "images", "data_dir", "groups"):
+            if (place := getattr(self, name)) is not None:
+                object.__setattr__(self, name, files.at(place))
+        if not 1 <= self.size <= 4096:
+            raise InputError(f"size is {self.size}, expected 1 to 4096 pixels a side")
+        if self.on_error not in ("fail", "quarantine"):
+            raise InputError(f"on_error is '{self.on_error}', expected 'fail' or 'quarantine'")
+        if not 0 <= self.max_bad <= 1:
+            raise InputError(f"max_bad is {self.max_bad}, expected a share from 0 to 1 (0% to 100%)")
+
+    def parameters(self, num_examples: int) -> dict[str, Any]:
+        """Returns what decides the bytes of the dataset beside its input, as plain values for its metadata."""
+        return {
+            "dataset_version": schema.VERSION,
+            "seed": self.seed,
+            "split_sizes": list(self.split_sizes or splits.proportional_sizes(num_examples)),
+            "groups_sha256": files.sha256_of(self.groups) if self.groups else None,
+            "num_shards_per_split": self.num_shards,
+            "shard_mib": float(self.shard_mib),
+            "max_examples_per_split": self.max_examples,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildResult:
+    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, one line each."""
+
+    path: Place
+    metadata: dict[str, Any]
+    num_examples: dict[str, int]
+    num_shards: int
+    num_shards_resumed: int = 0
+    bad: tuple[BadImageRow, ...] = ()
+    metrics: tuple[str, ...] = ()
+    up_to_date: bool = False
+
+
+def default_data_dir() -> Place:
+    """Returns the data directory that TFDS uses when none is named."""
+    return files.at(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).absolute()

@@ -1,0 +1,158 @@
+"""TFDS's metadata of a dataset, and what its own metadata says about the build."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from pipeline import schema
+from pipeline.plan.shards import ShardPlan
+from pipeline.write.reports import ShardReport
+
+MODULE = "hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder"
+
+DESCRIPTION = """\
+Images of the Human Protein Atlas for multi-label classification of protein localisation: the four greyscale
+filter images of each example stacked into one uint8 tensor with the channels red (microtubules), green (the
+protein of interest), blue (nucleus) and yellow (endoplasmic reticulum), resized by area, with one or more of
+28 localisations, in an exactly stratified train/dev/test split."""
+
+SYNTHETIC_DESCRIPTION = """\
+SYNTHETIC: drawn by a program, not photographed. A stand-in in the form of the Human Protein Atlas images, for
+trying things out: four channels, red (microtubules), green (the protein of interest), blue (nucleus) and
+yellow (endoplasmic reticulum), with one or more of 28 localisations, in an exactly stratified split."""
+
+SUPERVISED_KEYS = ("image", "labels")
+
+HOMEPAGE = "https://www.kaggle.com/c/human-protein-atlas-image-classification"
+
+CITATION = """\
+@article{ouyang2019analysis,
+  title   = {Analysis of the Human Protein Atlas Image Classification competition},
+  author  = {Ouyang, Wei and Winsnes, Casper F. and Hjelmare, Martin and others},
+  journal = {Nature Methods},
+  volume  = {16},
+  pages   = {1254--1261},
+  year    = {2019}
+}"""
+
+
+def describe(
+    plans: Sequence[ShardPlan], reports: Sequence[ShardReport], *, size: int, synthetic: bool
+) -> dict[str, Any]:
+    """Returns the metadata that follows from what was written.
+
+    `mean` and `std` are per channel over all pixels of train, on the scale 0..1.
+    """
+    labels = {example.id: example.labels for plan in plans for example in plan.examples}
+    counts: dict[str, list[int]] = {}
+    for plan, report in zip(plans, reports, strict=True):
+        row = counts.setdefault(plan.split, [0] * schema.NUM_CLASSES)
+        for label in (label for example_id in report.ids for label in labels[example_id]):
+            row[label] += 1
+    train = [report for plan, report in zip(plans, reports, strict=True) if plan.split == "train"]
+    mean, std = _moments(train)
+    return {
+        "channels": list(schema.FILTERS),
+        "stains": schema.STAINS,
+        "class_names": list(schema.CLASS_NAMES),
+        "size": size,
+        "mean": mean,
+        "std": std,
+        "label_counts": counts,
+        "synthetic": synthetic,
+        "num_quarantined": len({example_id for report in reports for example_id in report.bad_ids}),
+        "num_16bit_images": sum(report.num_16bit for report in reports),
+    }
+
+
+def _moments(reports: Sequence[ShardReport]) -> tuple[list[float], list[float]]:
+    pixels = sum(report.num_pixels for report in reports)
+    mean, std = [], []
+    for channel in range(len(schema.FILTERS)):
+        # Exact until the last step: the sums are whole numbers.
+        first = Fraction(sum(report.channel_sums[channel] for report in reports), pixels)
+        second = Fraction(sum(report.channel_squares[channel] for report in reports), pixels)
+        mean.append(float(first / 255))
+        std.append(math.sqrt(second - first**2) / 255)
+    return mean, std
+
+
+def features(size: int) -> Any:
+    """Returns the `tfds.features.FeaturesDict` of one example."""
+    import numpy as np
+    import tensorflow_datasets as tfds
+
+    return tfds.features.FeaturesDict(
+        {
+            "id": tfds.features.Text(),
+            # Raw bytes: without an encoding TFDS stores integers one by one, at half the reading speed.
+            "image": tfds.features.Tensor(
+                shape=(size, size, len(schema.FILTERS)),
+                dtype=np.uint8,
+                encoding=tfds.features.Encoding.BYTES,
+            ),
+            "labels": tfds.features.Sequence(tfds.features.ClassLabel(names=list(schema.CLASS_NAMES))),
+        }
+    )
+
+
+def write_dataset_info(
+    directory: Path, plans: Sequence[ShardPlan], reports: Sequence[ShardReport], metadata: Mapping[str, Any]
+) -> None:
+    """Writes TFDS's metadata files for the shards of a build into `directory`."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.dataset_info import DatasetIdentity
+
+    size = metadata["size"]
+    identity = DatasetIdentity(
+        name=schema.NAME,
+        version=tfds.core.Version(schema.VERSION),
+        data_dir=os.fspath(directory),
+        module_name=MODULE,
+        config_name=str(size),
+        config_description=config_description(size),
+        release_notes=schema.RELEASE_NOTES,
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity,
+        description=description(synthetic=metadata["synthetic"]),
+        features=features(size),
+        supervised_keys=SUPERVISED_KEYS,
+        homepage=HOMEPAGE,
+        citation=CITATION,
+        metadata=tfds.core.MetadataDict(metadata),
+    )
+    info.set_splits(_split_dict(directory, plans, reports))
+    info.write_to_directory(os.fspath(directory))
+
+
+def description(*, synthetic: bool) -> str:
+    """Returns the description of the dataset; that of a synthetic one begins with SYNTHETIC."""
+    return SYNTHETIC_DESCRIPTION if synthetic else DESCRIPTION
+
+
+def config_description(size: int) -> str:
+    """Returns the description of the configuration of that size."""
+    return f"Images of {size} x {size} pixels."
+
+
+def _split_dict(directory: Path, plans: Sequence[ShardPlan], reports: Sequence[ShardReport]) -> Any:
+    from tensorflow_datasets.core import naming, splits
+
+    template = naming.ShardedFileTemplate(data_dir=directory, dataset_name=schema.NAME, filetype_suffix="tfrecord")
+    infos = []
+    for split in schema.SPLITS:
+        mine = [report for plan, report in zip(plans, reports, strict=True) if plan.split == split]
+        if mine:
+            infos.append(
+                splits.SplitInfo(
+                    name=split,
+                    shard_lengths=[len(report.ids) for report in mine],
+                    num_bytes=sum(report.num_bytes for report in mine),
+                    filename_template=template.replace(split=split),
+                )
+            )
+    return splits.SplitDict(infos)

@@ -1,0 +1,158 @@
+"""Locks: of several builds in one place one runs, on a disk and in an object store."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from pipeline.errors import InputError, JobError
+from pipeline.job import build
+from pipeline.store import layout, locks
+from pipeline.store.objects import ChangedError
+from pipeline.store.workspace import open_workspace
+from pipeline.write import writer
+from tests.support.object_stores import running
+from tests.support.sources import config_for
+
+pytest.importorskip("gcsfs")
+pytest.importorskip("s3fs")
+pytest.importorskip("moto")
+
+
+@pytest.fixture(scope="module", params=["gs", "s3"])
+def store(request):
+    with running(request.param) as store:
+        yield store
+
+
+@pytest.fixture
+def place(store, request):
+    """A folder of the store for one test."""
+    return store.root / request.node.name.partition("[")[0]
+
+
+def dead_process():
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def held_by(lock, host, pid):
+    lock.write_bytes(json.dumps({"host": host, "pid": pid}).encode())
+
+
+def test_a_conditional_write_needs_the_version_that_is_there(place):
+    path = place / "x"
+    first = path.write_if(b"one", None)
+    assert path.version() == first
+    with pytest.raises(ChangedError):
+        path.write_if(b"two", None)
+    second = path.write_if(b"two", first)
+    with pytest.raises(ChangedError):
+        path.write_if(b"three", first)
+    assert (path.read_bytes(), path.version()) == (b"two", second)
+    path.unlink()
+    with pytest.raises(ChangedError):
+        path.write_if(b"three", second)
+
+
+def test_a_second_build_is_refused_while_the_first_holds_the_lock(place, source):
+    target = layout.dataset_dir(place, 16)
+    lock = target.with_name(".1.0.0.lock")
+    with open_workspace(target).lock() as check:
+        check()
+        with pytest.raises(
+            InputError, match=r"another build is running there \(process \d+ on .*, last active \d+ s ago"
+        ):
+            build(config_for(source, place))
+    assert not lock.exists()
+
+
+def test_a_recent_lock_of_another_machine_is_respected_whatever_its_clock(place):
+    lock = place / "lock"
+    held_by(lock, "elsewhere", 1)
+    with (
+        pytest.raises(InputError, match="process 1 on elsewhere.*its lock expires 90 s after its last renewal"),
+        locks.store_lock(lock),
+    ):
+        pass
+    assert json.loads(lock.read_text())["host"] == "elsewhere"
+
+
+def test_the_lock_of_a_dead_process_on_this_machine_is_taken_over(place):
+    lock = place / "lock"
+    held_by(lock, socket.gethostname(), dead_process())
+    with locks.store_lock(lock):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+    assert not lock.exists()
+
+
+def test_the_lock_of_another_machine_is_taken_over_after_its_lease(place, monkeypatch):
+    lock = place / "lock"
+    held_by(lock, "elsewhere", 1)
+    monkeypatch.setattr(locks._Lease, "_age", lambda lease: locks.LEASE_SECONDS + 1)
+    with locks.store_lock(lock):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+def test_of_many_that_find_a_dead_lock_one_takes_it(place):
+    lock, num = place / "lock", 8
+    held_by(lock, socket.gethostname(), dead_process())
+    outcomes, together = [], threading.Barrier(num)
+    refuse = locks._Lease._refuse_if_alive
+
+    def wait_and_refuse(lease, holder):
+        refuse(lease, holder)
+        together.wait()  # every taker has found the holder dead before the first one writes
+
+    def take():
+        lease = locks._Lease(lock)
+        lease._refuse_if_alive = lambda holder: wait_and_refuse(lease, holder)
+        try:
+            lease.take()
+            outcomes.append("taken")
+        except InputError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=take) for _ in range(num)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("taken") == 1
+    assert sum("it took the lock just now" in outcome for outcome in outcomes) == num - 1
+
+
+LEASES = []
+
+
+def lose_lock(task, *, workspace, **settings):
+    """Lets another machine take the lock, as if this one had been asleep for longer than its lease."""
+    held_by(workspace._lock, "elsewhere", 1)
+    LEASES[-1].renew()
+    return writer.write_shard(task, workspace=workspace, **settings)
+
+
+def test_a_build_that_lost_its_lock_publishes_nothing(place, source, monkeypatch):
+    take = locks._Lease.take
+    monkeypatch.setattr(locks._Lease, "take", lambda lease: (LEASES.append(lease), take(lease)))
+    with pytest.raises(
+        JobError, match="this build lost its lock there, so nothing was published; run the same command"
+    ):
+        build(config_for(source, place, write=lose_lock))
+    target = layout.dataset_dir(place, 16)
+    assert not (target / layout.INFO).exists()
+    assert json.loads(target.with_name(".1.0.0.lock").read_text())["host"] == "elsewhere"  # left to its new holder
+
+
+def test_a_lock_that_could_not_be_renewed_for_its_lease_counts_as_lost(place, monkeypatch):
+    with locks.store_lock(place / "lock") as check:
+        check()
+        now = locks.time.monotonic()
+        monkeypatch.setattr(locks.time, "monotonic", lambda: now + locks.LEASE_SECONDS + 1)
+        with pytest.raises(JobError, match="lost its lock"):
+            check()
+        monkeypatch.undo()

@@ -1,0 +1,77 @@
+"""Beam's options and runners, and the private parts of Beam that this package relies on."""
+
+import pytest
+from apache_beam.options import pipeline_options
+
+from pipeline.errors import InputError, JobError, StorageError
+from pipeline.store import files
+from pipeline.write import runners
+
+
+def test_beam_still_has_the_private_parser_that_knows_every_flag():
+    message = "Beam changed: adapt `runners._unknown_flags`"
+    assert hasattr(pipeline_options, "_BeamArgumentParser"), message
+    assert hasattr(pipeline_options.PipelineOptions, "_add_argparse_args"), message
+    assert runners._unknown_flags(["--runner=DirectRunner", "--direct_num_workers=2"]) == [], message
+    assert runners._unknown_flags(["--runer=DirectRunner"]) == ["--runer=DirectRunner"], message
+
+
+def test_a_flag_that_beam_does_not_know_is_refused():
+    with pytest.raises(InputError, match="--sourc=x: neither an option of this command nor of Beam; see --help"):
+        runners.parse_options(["--sourc=x"])
+
+
+def test_ready_options_are_returned_as_they_are():
+    options = pipeline_options.PipelineOptions(["--runner=DirectRunner"])
+    assert runners.parse_options(options) is options
+
+
+def test_dataflow_needs_places_that_its_workers_reach(tmp_path):
+    runners.check_reach("PrismRunner", {"images": tmp_path})
+    runners.check_reach("DataflowRunner", {"images": files.at("gs://bucket/x")})
+    with pytest.raises(InputError, match="the images must be at gs://, where DataflowRunner's workers can reach it"):
+        runners.check_reach("DataflowRunner", {"images": tmp_path})
+
+
+def test_an_unknown_runner_is_refused():
+    options = pipeline_options.PipelineOptions([])
+    with pytest.raises(InputError, match="NoSuchRunner"), runners.pipeline_on("NoSuchRunner", options):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        (
+            "x\nRuntimeError: OSError: [Errno 28] x: the disk is full [while running 'y']\n",
+            JobError,
+            "x: the disk is full",
+        ),
+        ("a\nStorageError: gs://b/c: the store failed [while running 'y']", StorageError, "gs://b/c: the store failed"),
+        (
+            "page\njava.lang.IllegalStateException: lost\nmore",
+            JobError,
+            r"the Beam job failed on FlinkRunner \(java.lang.IllegalStateException: lost\); see the runner's log. Run",
+        ),
+    ],
+)
+def test_errors_of_a_job_are_reduced_to_their_line(text, kind, message):
+    with pytest.raises(kind, match=message), runners._plain_errors("FlinkRunner"):
+        raise RuntimeError(text)
+
+
+def test_a_defect_on_this_machine_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), runners._plain_errors(object()):
+        raise ZeroDivisionError
+
+
+def test_a_job_that_did_not_end_well_is_an_error():
+    class Failed:
+        def run(self):
+            return self
+
+        def wait_until_finish(self):
+            return "CANCELLED"
+
+    with pytest.raises(JobError, match="the Beam job ended in state CANCELLED; see the runner's log"):
+        runners.run(Failed())
