@@ -13,13 +13,11 @@ from pipeline.errors import JobError
 from pipeline.images import sources
 from pipeline.plan import manifest, shards, splits
 from pipeline.plan.manifest import Manifest
-from pipeline.plan.shards import ShardPlan
 from pipeline.store import layout
 from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners, tasks
-from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
 
 OnProgress = Callable[[int, int], None]
@@ -48,37 +46,35 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
             return same
         quarantine.check(config, workspace, quarantine.missing_images(source), len(source.examples))
         with runners.importing_beam():
-            plans = make_plans(config, source)
-        every = [Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in plans]
+            every = plan_tasks(config, source)
         todo = resume.keep_finished(workspace, every)
         workspace.check_space(shards.record_bytes(config.size) * sum(len(task.plan.examples) for task in todo))
         with _showing_progress(workspace, every, on_progress):
             metrics = write_shards(config, source, workspace, todo, options) if todo else []
-        reports = resume.read_reports(workspace, every)
-        planned = [example for plan in plans for example in plan.examples]
-        conservation.prove(workspace, every, reports, source.examples if config.max_examples is None else planned)
-        complete = [report for report in reports if report is not None]
-        bad = quarantine.collect(config, workspace, complete, len(planned))
-        described = tfds_metadata.describe(plans, complete, size=config.size, synthetic=source.synthetic)
+        planned = [example for task in every for example in task.plan.examples]
+        expected = planned if config.max_examples else source.examples
+        reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
+        bad = quarantine.collect(config, workspace, reports, len(planned))
+        described = tfds_metadata.describe(every, reports, size=config.size, synthetic=source.synthetic)
         metadata = {**described, "fingerprint": fingerprint, **parameters}
         check_lock()
-        publish.publish(config, workspace, plans, complete, metadata)
+        publish.publish(config, workspace, every, reports, metadata)
     return BuildResult(
         path=workspace.target,
         metadata=metadata,
-        num_examples=_num_examples(plans, complete),
-        num_shards=len(plans),
+        num_examples=tfds_metadata.count_examples(every, reports),
+        num_shards=len(every),
         num_shards_resumed=len(every) - len(todo),
         bad=bad,
         metrics=tuple(metrics),
     )
 
 
-def make_plans(config: BuildConfig, source: Manifest) -> list[ShardPlan]:
-    """Returns the plan of every shard of a build."""
+def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
+    """Returns one task for every shard of a build."""
     groups = manifest.read_groups(config.groups, source.examples) if config.groups else None
     assigned = splits.assign(source.examples, config.split_sizes, seed=config.seed, groups=groups)
-    return shards.plan(
+    plans = shards.plan(
         source.examples,
         assigned.of,
         size=config.size,
@@ -87,6 +83,7 @@ def make_plans(config: BuildConfig, source: Manifest) -> list[ShardPlan]:
         shard_mib=config.shard_mib,
         max_examples=config.max_examples,
     )
+    return [Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in plans]
 
 
 def write_shards(
@@ -142,13 +139,6 @@ def _showing_progress(workspace: Workspace, every: Sequence[Task], on_progress: 
     with calling_every(workspace.poll_seconds, show, name="progress"):
         yield
     show()
-
-
-def _num_examples(plans: Sequence[ShardPlan], reports: Sequence[ShardReport]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for plan, report in zip(plans, reports, strict=True):
-        counts[plan.split] = counts.get(plan.split, 0) + len(report.ids)
-    return counts
 
 
 def summary(config: BuildConfig, result: BuildResult) -> str:

@@ -26,7 +26,7 @@ def prove(
     tasks: Sequence[Task],
     reports: Sequence[ShardReport | None],
     examples: Sequence[Example],
-) -> None:
+) -> list[ShardReport]:
     """Checks that each of `examples` is in exactly one shard or reported bad, and that nothing else is.
 
     Args:
@@ -34,6 +34,9 @@ def prove(
       tasks: all of them.
       reports: one per task; `None` where there is none.
       examples: all that the plan must hold.
+
+    Returns:
+      The reports, one per task.
 
     Raises:
       ConservationError: naming every shard and id that differs (ten at most).
@@ -59,6 +62,7 @@ def prove(
             f"{workspace.directory}: what was written is not what was planned; nothing was published: "
             + summary(problems, "differences")
         )
+    return [report for report in reports if report is not None]
 
 
 def shard_problems(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import schema
-from pipeline.plan.shards import ShardPlan
 from pipeline.write.reports import ShardReport
+from pipeline.write.tasks import Task
 
 MODULE = "hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder"
 
@@ -39,21 +39,30 @@ CITATION = """\
 }"""
 
 
-def describe(
-    plans: Sequence[ShardPlan], reports: Sequence[ShardReport], *, size: int, synthetic: bool
-) -> dict[str, Any]:
+def by_split(tasks: Sequence[Task], reports: Sequence[ShardReport]) -> dict[str, list[ShardReport]]:
+    """Returns the reports of each split that has any shards, in the order of the tasks."""
+    found: dict[str, list[ShardReport]] = {}
+    for task, report in zip(tasks, reports, strict=True):
+        found.setdefault(task.plan.split, []).append(report)
+    return found
+
+
+def count_examples(tasks: Sequence[Task], reports: Sequence[ShardReport]) -> dict[str, int]:
+    """Returns how many examples were written to each split."""
+    return {split: sum(len(report.ids) for report in mine) for split, mine in by_split(tasks, reports).items()}
+
+
+def describe(tasks: Sequence[Task], reports: Sequence[ShardReport], *, size: int, synthetic: bool) -> dict[str, Any]:
     """Returns the metadata that follows from what was written.
 
     `mean` and `std` are per channel over all pixels of train, on the scale 0..1.
     """
-    labels = {example.id: example.labels for plan in plans for example in plan.examples}
-    counts: dict[str, list[int]] = {}
-    for plan, report in zip(plans, reports, strict=True):
-        row = counts.setdefault(plan.split, [0] * schema.NUM_CLASSES)
-        for label in (label for example_id in report.ids for label in labels[example_id]):
-            row[label] += 1
-    train = [report for plan, report in zip(plans, reports, strict=True) if plan.split == "train"]
-    mean, std = _moments(train)
+    shards, labels = by_split(tasks, reports), {e.id: e.labels for task in tasks for e in task.plan.examples}
+    counts = {split: [0] * schema.NUM_CLASSES for split in shards}
+    for split, mine in shards.items():
+        for label in (label for report in mine for example_id in report.ids for label in labels[example_id]):
+            counts[split][label] += 1
+    mean, std = _moments(shards["train"])
     return {
         "channels": list(schema.FILTERS),
         "stains": schema.STAINS,
@@ -100,7 +109,7 @@ def features(size: int) -> Any:
 
 
 def write_dataset_info(
-    directory: Path, plans: Sequence[ShardPlan], reports: Sequence[ShardReport], metadata: Mapping[str, Any]
+    directory: Path, tasks: Sequence[Task], reports: Sequence[ShardReport], metadata: Mapping[str, Any]
 ) -> None:
     """Writes TFDS's metadata files for the shards of a build into `directory`."""
     import tensorflow_datasets as tfds
@@ -125,7 +134,7 @@ def write_dataset_info(
         citation=CITATION,
         metadata=tfds.core.MetadataDict(metadata),
     )
-    info.set_splits(_split_dict(directory, plans, reports))
+    info.set_splits(_split_dict(directory, tasks, reports))
     info.write_to_directory(os.fspath(directory))
 
 
@@ -139,20 +148,17 @@ def config_description(size: int) -> str:
     return f"Images of {size} x {size} pixels."
 
 
-def _split_dict(directory: Path, plans: Sequence[ShardPlan], reports: Sequence[ShardReport]) -> Any:
+def _split_dict(directory: Path, tasks: Sequence[Task], reports: Sequence[ShardReport]) -> Any:
     from tensorflow_datasets.core import naming, splits
 
     template = naming.ShardedFileTemplate(data_dir=directory, dataset_name=schema.NAME, filetype_suffix="tfrecord")
-    infos = []
-    for split in schema.SPLITS:
-        mine = [report for plan, report in zip(plans, reports, strict=True) if plan.split == split]
-        if mine:
-            infos.append(
-                splits.SplitInfo(
-                    name=split,
-                    shard_lengths=[len(report.ids) for report in mine],
-                    num_bytes=sum(report.num_bytes for report in mine),
-                    filename_template=template.replace(split=split),
-                )
-            )
+    infos = [
+        splits.SplitInfo(
+            name=split,
+            shard_lengths=[len(report.ids) for report in mine],
+            num_bytes=sum(report.num_bytes for report in mine),
+            filename_template=template.replace(split=split),
+        )
+        for split, mine in by_split(tasks, reports).items()
+    ]
     return splits.SplitDict(infos)

@@ -15,12 +15,12 @@ from pipeline.dataset import metadata as tfds_metadata
 from pipeline.dataset import quarantine
 from pipeline.errors import InputError
 from pipeline.plan.manifest import Manifest
-from pipeline.plan.shards import ShardPlan
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.layout import CHECKSUMS, GROUPS, INFO, METADATA, QUARANTINE
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.write.reports import ShardReport
+from pipeline.write.tasks import Task
 
 
 class AlreadyPublished(InputError):
@@ -93,7 +93,7 @@ def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> No
 def publish(
     config: BuildConfig,
     workspace: Workspace,
-    plans: Sequence[ShardPlan],
+    tasks: Sequence[Task],
     reports: Sequence[ShardReport],
     metadata: Mapping[str, Any],
 ) -> None:
@@ -103,7 +103,7 @@ def publish(
             (folder / GROUPS).write_bytes(config.groups.read_bytes())
         if bad := [row for report in reports for row in report.bad]:
             quarantine.write_table(folder / QUARANTINE, bad)
-        tfds_metadata.write_dataset_info(folder, plans, reports, metadata)
+        tfds_metadata.write_dataset_info(folder, tasks, reports, metadata)
         _write_checksums(folder, reports)
         workspace.publish(folder)
     _write_default_config(workspace.target.parent.parent)
