@@ -1,7 +1,7 @@
-"""Is a published dataset still what was published?
+"""Verifies that a published dataset is still what was published.
 
-Reads every byte once: files against `SHA256SUMS`, records against their own checksums, contents against the
-metadata. Any flipped byte is found, and named by file and, inside a shard, by record.
+Reads every byte once: files against `SHA256SUMS`, records against their own checksums, contents against the metadata.
+Any flipped byte is found and named by file and, inside a shard, by record.
 """
 
 import hashlib
@@ -14,27 +14,29 @@ from pipeline.dataset import publish
 from pipeline.errors import InputError
 from pipeline.plan import manifest
 from pipeline.store import files
-from pipeline.store.files import Place, sha256_of
+from pipeline.store.files import Place
 from pipeline.store.layout import CHECKSUMS, is_shard
 from pipeline.write import records
 
+OnProgress = Callable[[int, int], None]
 
-def verify(directory: Place, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
-    """Returns every problem of the dataset in `directory`; an empty list if there is none.
+
+def verify(directory: Place, on_progress: OnProgress = lambda done, total: None) -> list[str]:
+    """Returns every problem of the dataset in `directory`; empty if it is intact.
 
     Args:
       directory: of one version, `.../hpa_stacked/256/1.0.0`.
-      on_progress: called with (examples read, examples in all).
+      on_progress: called with (examples read, examples in total).
 
     Raises:
-      InputError: no dataset there.
+      InputError: there is no dataset.
     """
     digests, problems = _read_checksums(directory)
     present = files.listing(directory).keys() - {CHECKSUMS}
-    problems += [f"{name}: listed in {CHECKSUMS}, but not there" for name in sorted(digests.keys() - present)]
+    problems += [f"{name}: listed in {CHECKSUMS}, but does not exist" for name in sorted(digests.keys() - present)]
     problems += [f"{name}: not listed in {CHECKSUMS}" for name in sorted(present - digests.keys())]
     for name in sorted(present & digests.keys()):
-        if not is_shard(name) and sha256_of(directory / name) != digests[name]:
+        if not is_shard(name) and files.sha256_of(directory / name) != digests[name]:
             problems.append(f"{name}: changed since it was published (its SHA-256 differs)")
     try:
         size = int((publish.published_metadata(directory) or {})["size"])
@@ -45,9 +47,9 @@ def verify(directory: Place, on_progress: Callable[[int, int], None] = lambda do
 
 
 def _read_checksums(directory: Place) -> tuple[dict[str, str], list[str]]:
-    path = directory / CHECKSUMS
+    """Returns `{file name: SHA-256}` and the problems of the list itself."""
     try:
-        lines = path.read_text().splitlines()
+        lines = (directory / CHECKSUMS).read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{directory}: no {CHECKSUMS} there; expected the folder of one version of the dataset, "
@@ -71,44 +73,41 @@ def _verify_shards(
     digests: dict[str, str],
     lengths: dict[str, list[int]],
     size: int,
-    on_progress: Callable[[int, int], None],
+    on_progress: OnProgress,
 ) -> Iterator[str]:
-    seen: dict[str, str] = {}
+    seen: dict[str, str] = {}  # id -> its shard
     total, done = sum(itertools.chain(*lengths.values())), 0
     for split, counts in lengths.items():
         for index, expected in enumerate(counts):
             name = f"{schema.NAME}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
             if name not in present:
                 if name not in digests:
-                    yield f"{name}: not there"
+                    yield f"{name}: does not exist"
                 continue
             yield from _verify_shard(directory / name, digests.get(name, ""), expected, size, seen)
             done += expected
             on_progress(done, total)
 
 
-def _verify_shard(path: Place, digest: str, expected: int, size: int, seen: dict[str, str]) -> Iterator[str]:
-    problems, count, found = [], 0, hashlib.sha256()
+def _verify_shard(path: Place, digest: str, expected: int, size: int, seen: dict[str, str]) -> list[str]:
+    problems, count, actual = [], 0, hashlib.sha256()
     try:
-        for record in _records(path, found):
-            problems += [f"{path.name}: record {count}: {what}" for what in _verify_record(record, size, path, seen)]
-            count += 1
+        with files.reading(path) as file:
+            for record in records.read(_Hashing(file, actual)):
+                problems += [f"{path.name}: record {count}: {p}" for p in _verify_record(record, size, path, seen)]
+                count += 1
         if count != expected:
             problems.append(f"{path.name}: {count} records, expected {expected} as dataset_info.json says")
     except records.RecordError as error:
         problems.append(f"{path.name}: {error}")
-    if not problems and found.hexdigest() != digest:
+    if not problems and actual.hexdigest() != digest:
         problems.append(f"{path.name}: changed since it was published (its SHA-256 differs)")
-    yield from problems
+    return problems
 
 
-def _records(path: Place, digest: "hashlib._Hash") -> Iterator[bytes]:
-    """Yields the records of a shard, and feeds `digest` every byte that is read."""
-    with files.reading(path) as file:
-        yield from records.read(_Tee(file, digest))
+class _Hashing:
+    """A file whose bytes are added to a digest as they are read."""
 
-
-class _Tee:
     def __init__(self, file: BinaryIO, digest: "hashlib._Hash"):
         self._file, self._digest = file, digest
 
@@ -126,7 +125,7 @@ def _verify_record(data: bytes, size: int, path: Place, seen: dict[str, str]) ->
         yield str(error)
         return
     if record.id in seen:
-        yield f"id '{record.id}' stands in {seen[record.id]} already"
+        yield f"id '{record.id}' is already in {seen[record.id]}"
     seen[record.id] = path.name
     num_bytes = size * size * len(schema.FILTERS)
     if len(record.image) != num_bytes:

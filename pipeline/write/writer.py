@@ -66,19 +66,7 @@ def write_shard(
             else:
                 shard.add(file, example, prepared, observe)
         _check_ids(file, path, shard.ids)
-    report = ShardReport(
-        filename=plan.filename,
-        plan_fingerprint=task.fingerprint,
-        ids=tuple(shard.ids),
-        bad=tuple(shard.bad),
-        num_bytes=shard.num_bytes,
-        sha256=shard.digest.hexdigest(),
-        num_pixels=len(shard.ids) * size * size,
-        channel_sums=tuple(shard.moments[0].tolist()),
-        channel_squares=tuple(shard.moments[1].tolist()),
-        num_16bit=shard.num_16bit,
-        stamp=workspace.stamp(plan.filename),
-    )
+    report = shard.report(task, size, workspace.stamp(plan.filename))
     reports.write(workspace, report)
     return report
 
@@ -119,6 +107,22 @@ class _Shard:
         self.ids.append(example.id)
         self.moments += prepared.stacked.moments
         self.num_16bit += prepared.stacked.num_16bit
+
+    def report(self, task: Task, size: int, stamp: str) -> ShardReport:
+        sums, squares = self.moments.tolist()
+        return ShardReport(
+            filename=task.filename,
+            plan_fingerprint=task.fingerprint,
+            ids=tuple(self.ids),
+            bad=tuple(self.bad),
+            num_bytes=self.num_bytes,
+            sha256=self.digest.hexdigest(),
+            num_pixels=len(self.ids) * size * size,
+            channel_sums=tuple(sums),
+            channel_squares=tuple(squares),
+            num_16bit=self.num_16bit,
+            stamp=stamp,
+        )
 
 
 def _check_ids(file: BinaryIO, path: files.Place, ids: Sequence[str]) -> None:

@@ -46,7 +46,7 @@ def test_missing_and_foreign_files_are_named(dataset):
     shard = next(dataset.glob("*dev*"))
     shard.rename(dataset / "stray.bin")
     assert verify(dataset) == [
-        f"{shard.name}: listed in SHA256SUMS, but not there",
+        f"{shard.name}: listed in SHA256SUMS, but does not exist",
         "stray.bin: not listed in SHA256SUMS",
     ]
 
@@ -59,7 +59,7 @@ def test_a_repeated_id_is_named_even_if_the_checksums_agree(dataset):
     second.write_bytes(first.read_bytes())
     sums = dataset / "SHA256SUMS"
     sums.write_text(sums.read_text().replace(old, hashlib.sha256(first.read_bytes()).hexdigest()))
-    assert any("stands in" in problem and first.name in problem for problem in verify(dataset))
+    assert any("is already in" in problem and first.name in problem for problem in verify(dataset))
 
 
 def test_a_folder_without_dataset_is_refused(tmp_path):
