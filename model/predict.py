@@ -1,23 +1,16 @@
 """The command `python -m model.predict`: what does a run say of images it has never seen?"""
 
 import contextlib
-import csv
-import itertools
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.errors import InputError, MissingError, one_line_errors
+from pipeline.errors import InputError, one_line_errors
 from pipeline.progress import Bar
-from pipeline.threads import map_ahead, num_cores
 
 # Everything else is imported when it is needed: `--help` answers at once.
-
-NUM_WAITING = 64
-"""Images that are decoded ahead: 16 MiB at 256 x 256."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,198 +81,105 @@ def predict(
         InputError: what was asked for does not fit, or not one image could be used.
     """
     from model import backend, runs
-    from model.serving import predictions
+    from model.serving import tables
 
     if [images, split, export_dir].count(None) != 2:
-        raise InputError("say one of --images DIR or ZIP, --split NAME, --export DIR")
+        raise InputError("choose one of --images DIR or ZIP, --split NAME, --export DIR")
     run = runs.open_run(folder)
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
-    predictions.check_name(out)
+    tables.check_name(out)
     backend.start()
     from model.serving import scoring
 
-    views = scoring.views_of(run, views)
+    views = scoring.choose_views(run, views)
     if export_dir:
         _export(run, export_dir, views, input_size, say)
         return
-    chosen = thresholds_of(run, rule, views) if submission else None
+    decide = _decider(run, rule, views, at_least_one) if submission else None
     if images:
-        source = _raw(images, run.settings)
+        _predict_raw(run, images, views, out, submission, decide, say)
     else:
-        source = _published(scoring.open_dataset(run, data_dir, other=other_dataset), split, run.settings)
-    backend.deterministic_on_cpu()
-    model = scoring.scorer(run, views)
-    bad: list[Any] = []
-    num = 0
-    with contextlib.ExitStack() as stack:
-        write = stack.enter_context(predictions.probabilities(out, run.dataset["class_names"]))
-        submit = stack.enter_context(predictions.submission(submission)) if submission else None
-        for ids, batch in batched(stack.enter_context(source), bad):
-            answers = scoring.predict_batch(model, batch)
-            write(ids, answers)
-            if submit:
-                submit(ids, decided(answers, chosen, at_least_one))
-            num += len(ids)
-        _report_bad(bad, out, say)
-        if not num:
-            raise InputError(f"{images or split}: not one image could be used, {len(bad)} are bad")
-    say(f"{num:,} examples predicted, {len(bad):,} left out: {out}")
+        _predict_split(
+            run, scoring.open_dataset(run, data_dir, other=other_dataset), split, views, out, submission, decide, say
+        )
     if submission:
         say(f"submission: {submission} ({rule} thresholds)")
 
 
-def thresholds_of(run: Any, rule: str, views: str) -> Any:
-    """Returns the thresholds of the rule, float64 `[28]`.
+def _predict_raw(run: Any, images: Path, views: str, out: Path, submission: Path | None, decide: Any, say: Any) -> None:
+    """Writes the predictions for raw images, and a table of those that could not be used."""
+    from model import backend
+    from model.network.classifier import predict_batch
+    from model.serving import raw, scoring
+
+    source = raw.open_raw(images)
+    backend.deterministic_on_cpu()
+    model = scoring.load_model(run, views)
+    with _writer(run, out, submission, decide) as write:
+        with Bar("predicting", leave=False) as update:
+            num = sum(
+                write(ids, predict_batch(model, batch, scoring.BATCH_SIZE))
+                for ids, batch in source.batches(run.settings, scoring.BATCH_SIZE, update)
+            )
+        num_bad = source.report_bad(out.with_name(f"{out.stem}.bad.csv"), say)
+        if not num:
+            raise InputError(f"{images}: no image could be used, {num_bad} are bad")
+    say(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
+
+
+def _predict_split(
+    run: Any, dataset: Any, split: str | None, views: str, out: Path, submission: Path | None, decide: Any, say: Any
+) -> None:
+    """Writes the predictions for a split of a published dataset."""
+    from model import backend
+    from model.data.dataset import check_present
+    from model.serving import scoring
+
+    check_present(dataset, [str(split)])
+    backend.deterministic_on_cpu()
+    model = scoring.load_model(run, views)
+    num, total = 0, dataset.num_examples[split]
+    with Bar("predicting", leave=False) as update, _writer(run, out, submission, decide) as write:
+        for batch in scoring.predicted_batches(model, run, dataset, str(split)):
+            num += write([example_id.decode() for example_id in batch.ids.numpy().tolist()], batch.images)
+            update(num, total)
+    say(f"{num:,} examples predicted, 0 left out: {out}")
+
+
+@contextlib.contextmanager
+def _writer(run: Any, out: Path, submission: Path | None, decide: Any) -> Iterator[Callable[[list[str], Any], int]]:
+    """Yields `write(ids, probabilities)`, which adds rows to every table and returns how many."""
+    from model.serving import tables
+
+    with contextlib.ExitStack() as stack:
+        add = stack.enter_context(tables.probabilities(out, run.dataset["class_names"]))
+        submit = stack.enter_context(tables.submission(submission)) if submission else None
+
+        def write(ids: list[str], probabilities: Any) -> int:
+            add(ids, probabilities)
+            if submit:
+                submit(ids, decide(probabilities))
+            return len(ids)
+
+        yield write
+
+
+def _decider(run: Any, rule: str, views: str, at_least_one: bool) -> Callable[[Any], Any]:
+    """Returns the function from probabilities to predicted classes, bool, both `[N, 28]`.
 
     Raises:
-        MissingError: they were not chosen yet.
-        InputError: they were chosen for another checkpoint or other views, or there was no dev to choose them on.
+        MissingError: the thresholds were not chosen yet.
+        InputError: they were chosen for another checkpoint or other views, or without dev.
     """
-    import numpy as np
-
     from model.scores import evaluation, thresholds
 
-    if rule == "fixed":
-        return np.full(len(run.dataset["class_names"]), thresholds.FIXED)
-    found = evaluation.load(run.path)
-    if found["checkpoint_sha256"] != evaluation.checkpoint_digest(run) or found["views"] != views:
-        raise InputError(
-            f"run {run.path}: thresholds were chosen for another checkpoint or other views: "
-            f"'python -m model.evaluate {run.path} --views {views}' chooses them anew"
-        )
-    if rule not in found["thresholds"]:
-        raise InputError(f"run {run.path}: no {rule} thresholds, because it was evaluated without dev")
-    return np.array(found["thresholds"][rule])
+    chosen = evaluation.thresholds_of(run, rule, views)
 
+    def decide(probabilities: Any) -> Any:
+        predicted = thresholds.predict(probabilities, chosen)
+        return thresholds.at_least_one(predicted, probabilities, chosen) if at_least_one else predicted
 
-def decided(probabilities: Any, chosen: Any, at_least_one: bool) -> Any:
-    """Returns which classes are predicted, bool `[N, 28]`."""
-    from model.scores import thresholds
-
-    predicted = thresholds.predict(probabilities, chosen)
-    return thresholds.at_least_one(predicted, probabilities, chosen) if at_least_one else predicted
-
-
-@contextlib.contextmanager
-def _raw(path: Path, settings: Any) -> Iterator[Iterable[tuple[str, Any]]]:
-    """Yields (id, image uint8 `[S, S, C]` or `BadExample`) of raw images, with a bar."""
-    images = open_source(path)
-    ids = list_ids(images, path)
-    channels = channel_indices(settings)
-    with Bar("predicting", leave=False) as update:
-        yield (
-            (example_id, image if isinstance(image, Exception) else image[..., channels])
-            for example_id, image in _counted(stacked(images, ids, settings.size), len(ids), update)
-        )
-
-
-@contextlib.contextmanager
-def _published(dataset: Any, split: str, settings: Any) -> Iterator[Iterable[tuple[str, Any]]]:
-    """Yields (id, image uint8 `[S, S, C]`) of a split, with a bar."""
-    from model import evaluate
-    from model.data import input_pipeline
-
-    evaluate.check_splits(dataset, [split])
-    batches = input_pipeline.eval_batches(dataset, split, channels=settings.channels, batch_size=32)
-    ids = input_pipeline.read_ids(dataset, split)
-    with Bar("predicting", leave=False) as update:
-        images = itertools.chain.from_iterable(batch.numpy() for batch in batches)
-        yield _counted(zip(ids, images, strict=True), len(ids), update)
-
-
-def _counted(pairs: Iterable[Any], total: int, update: Callable[[int, int], None]) -> Iterator[Any]:
-    for done, pair in enumerate(pairs, 1):
-        yield pair
-        update(done, total)
-
-
-def batched(pairs: Iterable[tuple[str, Any]], bad: list[Any]) -> Iterator[tuple[list[str], Any]]:
-    """Yields (ids, images `[B, S, S, C]`) of what is good; what is not goes to `bad` as (id, error)."""
-    import numpy as np
-
-    from model.serving.scoring import BATCH_SIZE
-
-    def good() -> Iterator[tuple[str, Any]]:
-        for example_id, image in pairs:
-            if isinstance(image, Exception):
-                bad.append((example_id, image))
-            else:
-                yield example_id, image
-
-    rest = good()
-    while batch := list(itertools.islice(rest, BATCH_SIZE)):
-        yield [example_id for example_id, _ in batch], np.stack([image for _, image in batch])
-
-
-def open_source(path: Path) -> Any:
-    """Returns the images in a folder or zip (see `pipeline.images.sources`).
-
-    Raises:
-        MissingError: nothing there.
-        InputError: something else there.
-    """
-    from pipeline.images import sources
-
-    try:
-        return sources.open_images(path)
-    except FileNotFoundError as error:
-        raise MissingError(str(error)) from None
-
-
-def list_ids(images: Any, path: Path) -> list[str]:
-    """Returns the ids of which there is at least one filter image, sorted.
-
-    Raises:
-        InputError: there is none.
-    """
-    from pipeline.schema import FILTERS
-
-    endings = tuple(f"_{name}.png" for name in FILTERS)
-    ids = sorted({name.rpartition("_")[0] for name, _ in images.entries() if name.endswith(endings)})
-    if not ids:
-        raise InputError(f"{path}: no images <Id>_<filter>.png with the filters {', '.join(FILTERS)}")
-    return ids
-
-
-def channel_indices(settings: Any) -> list[int]:
-    """Returns where the channels that the network sees are in a stacked image."""
-    from pipeline.schema import FILTERS
-
-    return [FILTERS.index(channel) for channel in settings.channels]
-
-
-def stacked(images: Any, ids: list[str], size: int) -> Iterator[tuple[str, Any]]:
-    """Yields (id, image uint8 `[size, size, 4]`), or (id, `BadExample`) for a bad one, in the order of `ids`.
-
-    A few are decoded ahead; the rest wait on the disk.
-    """
-    from pipeline.images.stack import BadExample, stack_example
-
-    def load(example_id: str) -> Any:
-        try:
-            return stack_example(images, example_id, size).image
-        except BadExample as error:
-            return error
-
-    with ThreadPoolExecutor(num_cores()) as pool:
-        yield from zip(ids, map_ahead(pool, load, ids, NUM_WAITING), strict=True)
-
-
-def _report_bad(bad: list[Any], out: Path, say: Callable[[str], None]) -> None:
-    """Lists the bad images, the first ten on the terminal and all of them in a table beside `out`."""
-    table = out.with_name(f"{out.stem}.bad.csv")
-    table.unlink(missing_ok=True)
-    if not bad:
-        return
-    rows = [(example_id, one.filter, one.code, one.detail) for example_id, error in bad for one in error.images]
-    for example_id, filter_name, code, detail in rows[:10]:
-        say(f"left out {example_id}: filter '{filter_name}': {code}: {detail}")
-    if len(rows) > 10:
-        say(f"and {len(rows) - 10:,} more")
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with open(table, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([("id", "filter", "code", "detail"), *rows])
-    say(f"all bad images: {table}")
+    return decide
 
 
 def _export(run: Any, folder: Path, views: str, side: int | None, say: Callable[[str], None]) -> None:

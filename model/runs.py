@@ -23,6 +23,7 @@ from model import settings as settings_module
 from model.data.dataset import Dataset
 from model.settings import Settings
 from pipeline.errors import InputError, MissingError
+from pipeline.store import files
 
 FORMAT = 1
 """Version of the layout of a run folder."""
@@ -156,10 +157,9 @@ def git_commit() -> str | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` so that a reader sees the old file or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    """Writes `value` as JSON; a reader sees the old file or the new one."""
+    with files.replacing(path) as file:
+        file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.data.dataset import Dataset, num_limited
-from model.data.order import Order, num_steps
+from model.data.order import Order, count_steps
 from pipeline.schema import NUM_CLASSES
 from pipeline.threads import num_cores
 
@@ -45,7 +45,7 @@ def train_batches(
     """
     import tensorflow as tf
 
-    steps = num_steps(dataset, order, epoch, batch_size)
+    steps = count_steps(dataset, order, epoch, batch_size)
     # Shuffled before they are parsed: a serialised record is one string to pass on, and 256 KiB, not 1 MiB.
     records = _in_order(dataset, order, epoch).shuffle(
         order.buffer, seed=order.shuffle_seed(epoch), reshuffle_each_iteration=False

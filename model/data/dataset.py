@@ -1,6 +1,7 @@
 """A published dataset, opened and checked."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,18 @@ def check_batch_size(dataset: Dataset, batch_size: int, limit: int | None = None
     num = num_limited(dataset, "train", limit)
     if batch_size > num:
         raise InputError(f"a batch of {batch_size} is larger than train ({num} examples): --batch-size {num} or less")
+
+
+def check_present(dataset: Dataset, splits: Sequence[str]) -> None:
+    """Checks that the dataset has examples in each of `splits`.
+
+    Raises:
+        InputError: a split is missing or empty.
+    """
+    empty = [split for split in splits if not dataset.num_examples.get(split)]
+    if empty:
+        present = ",".join(split for split, num in dataset.num_examples.items() if num)
+        raise InputError(f"dataset {dataset.path}: no examples in {', '.join(empty)}; it has {present}")
 
 
 def num_limited(dataset: Dataset, split: str, limit: int | None) -> int:

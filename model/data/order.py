@@ -59,6 +59,6 @@ def rounded_repeats(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return (whole + (draws < factors - whole)).astype(np.int64)
 
 
-def num_steps(dataset: Dataset, order: Order, epoch: int, batch_size: int) -> int:
+def count_steps(dataset: Dataset, order: Order, epoch: int, batch_size: int) -> int:
     """Returns the number of full batches in the epoch; a rest smaller than a batch is left for other epochs."""
     return int(order.repeats(epoch, dataset.num_examples["train"]).sum()) // batch_size

@@ -6,8 +6,7 @@ shows as those nobody could classify.
 
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -45,14 +44,17 @@ def choose(
 
     `label_vectors` and `probabilities` are `[N, 28]`; `brightness`, `[N]`, is the mean of the green channel.
     """
-    truth = label_vectors.astype(bool)
-    wrong = _extremes(np.where(truth, -1.0, probabilities), num)
-    missed = _extremes(np.where(truth, 1.0 - probabilities, -1.0), num)
+    chosen = {kind: _extremes(score, num) for kind, score in scores(label_vectors, probabilities).items()}
     return [
-        *(Choice("wrong", index, label) for index, label in wrong),
-        *(Choice("missed", index, label) for index, label in missed),
+        *(Choice(kind, index, label) for kind, pairs in chosen.items() for index, label in pairs),
         *(Choice("empty", int(index), None) for index in np.argsort(brightness, kind="stable")[:num]),
     ]
+
+
+def scores(label_vectors: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns how wrong and how overlooked each class of each example is, `[N, 28]`; -1 where it is not."""
+    truth = label_vectors.astype(bool)
+    return {"wrong": np.where(truth, -1.0, probabilities), "missed": np.where(truth, 1.0 - probabilities, -1.0)}
 
 
 def _extremes(score: np.ndarray, num: int) -> list[tuple[int, int]]:
@@ -64,25 +66,6 @@ def _extremes(score: np.ndarray, num: int) -> list[tuple[int, int]]:
         found.append((row, column))
         score[row], score[:, column] = -1, -1
     return found
-
-
-def green_brightness(batches: Iterable[Any], green: int) -> np.ndarray:
-    """Returns the mean of the green channel of each image, float64 `[N]` on the scale 0..255."""
-    means = [np.asarray(images)[..., green].mean(axis=(1, 2), dtype=np.float64) for images in batches]
-    return np.concatenate(means) if means else np.zeros(0)
-
-
-def pick(batches: Iterable[Any], indices: Sequence[int]) -> np.ndarray:
-    """Returns the images at those places of the stream, made small: uint8 `[len(indices), side, side, C]`."""
-    wanted, found, start = set(indices), {}, 0
-    for batch in batches:
-        images = np.asarray(batch)
-        for index in wanted.intersection(range(start, start + len(images))):
-            found[index] = small(images[index - start])
-        start += len(images)
-        if len(found) == len(wanted):
-            break
-    return np.stack([found[index] for index in indices]) if indices else np.zeros((0, SIDE, SIDE, 4), np.uint8)
 
 
 def small(image: np.ndarray, side: int = SIDE) -> np.ndarray:

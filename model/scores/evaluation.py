@@ -176,6 +176,26 @@ def load(folder: Path) -> dict[str, Any]:
     return found
 
 
+def thresholds_of(run: runs.Run, rule: str, views: str) -> np.ndarray:
+    """Returns the thresholds of the rule, float64 `[28]`, as the run's evaluation chose them.
+
+    Raises:
+        MissingError: the run was not evaluated.
+        InputError: they were chosen for another checkpoint or other views, or there was no dev to choose them on.
+    """
+    if rule == "fixed":
+        return np.full(len(run.dataset["class_names"]), thresholds.FIXED)
+    result = load(run.path)
+    if result["checkpoint_sha256"] != checkpoint_digest(run) or result["views"] != views:
+        raise InputError(
+            f"run {run.path}: thresholds were chosen for another checkpoint or other views: "
+            f"'python -m model.evaluate {run.path} --views {views}' chooses them again"
+        )
+    if rule not in result["thresholds"]:
+        raise InputError(f"run {run.path}: no {rule} thresholds, because it was evaluated without dev")
+    return np.array(result["thresholds"][rule])
+
+
 def is_current(run: runs.Run) -> bool:
     """Returns whether the run was evaluated as it stands now: its best checkpoint is the one that was scored."""
     try:

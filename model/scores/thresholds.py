@@ -7,6 +7,7 @@ class with five positives is mostly luck, and searching one per class cost nearl
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,13 @@ def choose(label_vectors: np.ndarray, probabilities: np.ndarray) -> dict[str, np
         "matched": matched(label_vectors, probabilities),
         "shrunk": shrunk(label_vectors, probabilities, flat),
     }
+
+
+def choose_on(dev: Any, num_classes: int) -> dict[str, np.ndarray]:
+    """Returns the thresholds of every rule, chosen on the predictions of dev; without dev only the fixed ones."""
+    if dev is None:
+        return {"fixed": np.full(num_classes, FIXED)}
+    return choose(dev.label_vectors, dev.probabilities)
 
 
 def best_flat(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:

@@ -42,7 +42,7 @@ def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> k
     chosen = [channels.index(channel) for channel in run.settings.channels]
     if chosen != list(range(len(channels))):
         x = ops.take(x, np.array(chosen), axis=-1)
-    return keras.Model(images, scoring.scorer(run, views)(x), name="hpa_stacked")
+    return keras.Model(images, scoring.load_model(run, views)(x), name="hpa_stacked")
 
 
 def write(model: keras.Model, folder: Path, card: str) -> list[Path]:

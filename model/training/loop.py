@@ -7,8 +7,9 @@ from typing import Any
 import keras
 
 from model import backend, runs
-from model.data import input_pipeline
-from model.data.input_pipeline import Dataset, Order
+from model.data import batches as data_batches
+from model.data.dataset import Dataset, check_batch_size, check_splits
+from model.data.order import Order, count_steps, repeat_factors
 from model.network import classifier, optimizers, pretrained
 from model.scores import metrics
 from model.training import checkpoints, recorder
@@ -60,14 +61,12 @@ def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, say: Callabl
 def prepare(run: runs.Run, dataset: Dataset, num_devices: int, say: Callable[[str], None]) -> Session:
     """Returns everything the loop needs, at the start of the run, with the first checkpoint written."""
     settings = run.settings
-    input_pipeline.check_splits(dataset)
-    input_pipeline.check_batch_size(dataset, settings.batch_size, settings.limit_examples)
+    check_splits(dataset)
+    check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if settings.batch_size % num_devices:
         raise InputError(f"a batch of {settings.batch_size} cannot be shared by {num_devices} devices")
     order = make_order(run, dataset)
-    num_steps = [
-        input_pipeline.num_steps(dataset, order, epoch, settings.batch_size) for epoch in range(settings.epochs)
-    ]
+    num_steps = [count_steps(dataset, order, epoch, settings.batch_size) for epoch in range(settings.epochs)]
     position, clock, events = Position(), Clock(), Events(run.path / "events")
     trainee = make_trainee(run, num_steps, clock)
     watcher = Recorder(run, position, events, clock, num_steps)
@@ -84,8 +83,8 @@ def make_order(run: runs.Run, dataset: Dataset) -> Order:
     settings = run.settings
     factors = None
     if settings.oversample:
-        labels = input_pipeline.read_labels(dataset, "train", settings.limit_examples)
-        factors = input_pipeline.repeat_factors(labels, settings.oversample)
+        labels = data_batches.read_labels(dataset, "train", settings.limit_examples)
+        factors = repeat_factors(labels, settings.oversample)
     return Order(settings.seed, settings.shuffle_buffer, factors, settings.limit_examples)
 
 
@@ -118,7 +117,7 @@ def go_on(session: Session, say: Callable[[str], None]) -> None:
 def train_epoch(session: Session, epoch: int, say: Callable[[str], None]) -> None:
     """Trains what is left of the epoch, scores dev, keeps the weights if they are the best, and saves."""
     settings, at, watcher = session.run.settings, session.position, session.recorder
-    batches = input_pipeline.train_batches(
+    batches = data_batches.train_batches(
         session.dataset,
         session.order,
         epoch,
@@ -166,13 +165,14 @@ def score_dev(session: Session) -> tuple[float, metrics.Counts]:
     """
     run, at = session.run, session.position
     with checkpoints.averaged(session.trainee):
-        labels = input_pipeline.read_labels(session.dataset, "dev", run.settings.limit_examples)
-        logits = classifier.predict(session.trainee.classifier, eval_batches(session, "dev"))
-        loss = classifier.loss_value(run.settings.loss, labels, logits)
+        dev = classifier.predict(session.trainee.classifier, eval_batches(session, "dev"))
+        loss = classifier.loss_value(run.settings.loss, dev.label_vectors, dev.probabilities)
         if loss < at.best_loss:
             at.best_loss, at.best_epoch = loss, at.epoch
             checkpoints.save_best(run.best, session.trainee.classifier)
-    return loss, metrics.at_threshold(labels, logits, threshold=0.0)  # a logit of 0 is a probability of 0.5
+    return loss, metrics.at_threshold(
+        dev.label_vectors, dev.probabilities, threshold=0.0
+    )  # a logit of 0 is a probability of 0.5
 
 
 def score_splits(session: Session, say: Callable[[str], None]) -> dict:
@@ -189,9 +189,9 @@ def score_splits(session: Session, say: Callable[[str], None]) -> dict:
         "splits": {},
     }
     for split in SPLITS:
-        labels = input_pipeline.read_labels(session.dataset, split, run.settings.limit_examples)
-        counts = metrics.at_threshold(labels, classifier.predict(model, eval_batches(session, split)))
-        result["splits"][split] = {"num_examples": len(labels), **counts.to_json(run.dataset["class_names"])}
+        found = classifier.predict(model, eval_batches(session, split))
+        counts = metrics.at_threshold(found.label_vectors, found.probabilities)
+        result["splits"][split] = {"num_examples": len(found.ids), **counts.to_json(run.dataset["class_names"])}
         absent = f" ({len(counts.absent(run.dataset['class_names']))} classes absent, counted as 0)"
         say(f"{split:5} macro F1 {counts.macro_f1:.4f}{absent if not counts.support.all() else ''}")
     runs.write_json(run.metrics_json, result)
@@ -201,7 +201,7 @@ def score_splits(session: Session, say: Callable[[str], None]) -> dict:
 def eval_batches(session: Session, split: str) -> Any:
     """Returns the image batches of the split that the run looks at."""
     settings = session.run.settings
-    return input_pipeline.eval_batches(
+    return data_batches.eval_batches(
         session.dataset,
         split,
         channels=settings.channels,

@@ -20,9 +20,9 @@ def tiny_data_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny_data_dir):
     """The same, opened."""
-    from model.data import input_pipeline
+    from model.data.dataset import open_dataset
 
-    return input_pipeline.open_dataset(tiny_data_dir, 32)
+    return open_dataset(tiny_data_dir, 32)
 
 
 @pytest.fixture(scope="session")

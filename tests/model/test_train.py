@@ -31,10 +31,10 @@ def test_help_answers_without_the_heavy_libraries():
     assert done.stdout.strip() == "set()"
 
 
-def test_the_trainer_imports_neither_the_pipeline_nor_beam():
+def test_the_trainer_imports_neither_the_builder_nor_beam_nor_image_libraries():
     code = (
         "import sys; from model import backend; backend.start(); from model import train; from model.training import loop; "
-        "print({'pipeline', 'hpa_tfds', 'apache_beam'} & set(sys.modules))"
+        "print({'hpa_tfds', 'apache_beam', 'imagecodecs', 'highspy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
@@ -217,14 +217,15 @@ def test_the_best_checkpoint_is_the_one_of_the_lowest_dev_loss(learned):
 
 
 def test_final_metrics_follow_from_the_best_weights(learned, tiny_dataset):
-    from model.data import input_pipeline
+    from model.data.batches import eval_batches
     from model.network import classifier
     from model.scores import metrics
 
     run, _ = learned
     model = classifier.with_probabilities(runs.load_classifier(run))
-    batches = input_pipeline.eval_batches(tiny_dataset, "test", channels=run.settings.channels, batch_size=7)
-    counts = metrics.at_threshold(input_pipeline.read_labels(tiny_dataset, "test"), classifier.predict(model, batches))
+    batches = eval_batches(tiny_dataset, "test", channels=run.settings.channels, batch_size=7)
+    found = classifier.predict(model, batches)
+    counts = metrics.at_threshold(found.label_vectors, found.probabilities)
     saved = json.loads(run.metrics_json.read_text())["splits"]["test"]
     assert [one["true_positives"] for one in saved["classes"]] == counts.true_positives.tolist()
     assert saved["macro_f1"] == counts.macro_f1

@@ -150,10 +150,10 @@ def train_tiny(data_dir: Path, path: Path, *, resume: bool = False, **values: ob
 
     backend.start()
     from model import runs
-    from model.data import input_pipeline
+    from model.data.dataset import open_dataset
     from model.training import loop
 
-    dataset = input_pipeline.open_dataset(data_dir, 32)
+    dataset = open_dataset(data_dir, 32)
     run = runs.open_run(path) if resume else runs.create(path, tiny_settings(**values), dataset, {})
     loop.train(run, dataset, resume=resume, say=lambda line: None)
     return run

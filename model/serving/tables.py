@@ -1,4 +1,4 @@
-"""How are predictions written down, row by row, so that any number of them fits?"""
+"""Tables of predictions, written row by row, so that any number of rows fits in memory."""
 
 import contextlib
 import csv
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.store import files
 
 Write = Callable[[Sequence[str], np.ndarray], None]
 
@@ -30,7 +31,7 @@ def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
     """
     check_name(path)
     table = _parquet if path.suffix == ".parquet" else _csv
-    with _replacing(path) as temporary, table(temporary, class_names) as write:
+    with files.staged(path) as temporary, table(temporary, class_names) as write:
         yield write
 
 
@@ -40,7 +41,7 @@ def submission(path: Path) -> Iterator[Write]:
 
     `Predicted` are class ids with spaces between; nothing, where no class is predicted.
     """
-    with _replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with files.staged(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["Id", "Predicted"])
 
@@ -79,14 +80,3 @@ def _parquet(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
         yield write
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""Raw filter images, prepared for prediction by the code that made the dataset."""
+
+import csv
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from model.settings import Settings
+from pipeline.errors import InputError, MissingError
+from pipeline.images import sources
+from pipeline.images.sources import Images
+from pipeline.images.stack import BadExample, stack_example
+from pipeline.schema import FILTERS
+from pipeline.store import files
+from pipeline.threads import map_ahead, num_cores
+
+LOOK_AHEAD = 64
+"""Images decoded ahead: 16 MiB at 256 x 256."""
+
+BadImage = tuple[str, str, str, str]  # id, filter, reason code, detail
+
+
+@dataclasses.dataclass(frozen=True)
+class RawImages:
+    """The examples in a folder or zip; `bad` is filled while batches are read."""
+
+    path: Path
+    images: Images
+    ids: list[str]
+    bad: list[BadImage] = dataclasses.field(default_factory=list)
+
+    def batches(
+        self, settings: Settings, batch_size: int, on_progress: Callable[[int, int], None]
+    ) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yields ids and images, uint8 `[B, S, S, C]` with the channels of `settings`, of the good examples."""
+        channels = [FILTERS.index(channel) for channel in settings.channels]
+        good = self._good(settings.size, on_progress)
+        while batch := list(itertools.islice(good, batch_size)):
+            yield [example_id for example_id, _ in batch], np.stack([image[..., channels] for _, image in batch])
+
+    def _good(self, size: int, on_progress: Callable[[int, int], None]) -> Iterator[tuple[str, np.ndarray]]:
+        def load(example_id: str) -> np.ndarray | BadExample:
+            try:
+                return stack_example(self.images, example_id, size).image
+            except BadExample as error:
+                return error
+
+        with ThreadPoolExecutor(num_cores()) as pool:
+            loaded = map_ahead(pool, load, self.ids, LOOK_AHEAD)
+            for done, (example_id, image) in enumerate(zip(self.ids, loaded, strict=True), 1):
+                if isinstance(image, BadExample):
+                    self.bad.extend((example_id, one.filter, one.code, one.detail) for one in image.images)
+                else:
+                    yield example_id, image
+                on_progress(done, len(self.ids))
+
+    def report_bad(self, table: Path, say: Callable[[str], None]) -> int:
+        """Lists the bad images, ten on the terminal and all of them in `table`; returns how many examples are bad."""
+        table.unlink(missing_ok=True)
+        if not self.bad:
+            return 0
+        for example_id, filter_name, code, detail in self.bad[:10]:
+            say(f"left out {example_id}: filter '{filter_name}': {code}: {detail}")
+        if len(self.bad) > 10:
+            say(f"and {len(self.bad) - 10:,} more")
+        with files.staged(table) as temporary, open(temporary, "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([("id", "filter", "code", "detail"), *self.bad])
+        say(f"all bad images: {table}")
+        return len({example_id for example_id, *_ in self.bad})
+
+
+def open_raw(path: Path) -> RawImages:
+    """Returns the examples of which there is at least one filter image, sorted by id.
+
+    Raises:
+        MissingError: `path` does not exist.
+        InputError: it is neither a folder nor a zip, or holds no filter images.
+    """
+    try:
+        images = sources.open_images(path)
+    except FileNotFoundError as error:
+        raise MissingError(str(error)) from None
+    endings = tuple(f"_{name}.png" for name in FILTERS)
+    ids = sorted({name.rpartition("_")[0] for name, _ in images.entries() if name.endswith(endings)})
+    if not ids:
+        raise InputError(f"{path}: no images <Id>_<filter>.png with the filters {', '.join(FILTERS)}")
+    return RawImages(path, images, ids)

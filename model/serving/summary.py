@@ -1,0 +1,68 @@
+"""The outcome of an evaluation as text for the terminal."""
+
+from typing import Any
+
+
+def summary(found: dict[str, Any]) -> str:
+    """Returns the figures for the terminal."""
+    parts = [_score_lines(found), _threshold_lines(found), _baseline_lines(found), _absent_lines(found)]
+    if "ablation" in found:
+        parts.append(_ablation_lines(found["ablation"]))
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _score_lines(found: dict[str, Any]) -> list[str]:
+    at_least = f">= {found['min_positives']} positives"
+    lines = [f"{'at 0.5':<6}{'macro F1 [95% interval]':>28}{at_least:>34}{'mAP':>8}{'ECE':>8}"]
+    for split, one in found["splits"].items():
+        rule = one["rules"]["fixed"]
+        frequent = f"{_interval(rule['macro_f1_frequent'])} ({one['num_frequent']:2})" if one["num_frequent"] else "-"
+        precision = one["mean_average_precision"]
+        lines.append(
+            f"{split:<6}{_interval(rule['interval']):>28}{frequent:>34}"
+            f"{'-' if precision is None else f'{precision:.4f}':>8}{one['calibration']['expected_error']:>8.4f}"
+        )
+    return lines
+
+
+def _interval(one: dict[str, float]) -> str:
+    return f"{one['estimate']:.4f} [{one['low']:.4f}, {one['high']:.4f}]"
+
+
+def _threshold_lines(found: dict[str, Any]) -> list[str]:
+    splits = found["splits"]
+    if "dev" not in splits or "test" not in splits:
+        return []
+    lines = [f"{'thresholds, chosen on dev':<28}{'dev':>8}{'test':>8}{'gap':>9}   macro F1"]
+    for rule in found["thresholds"]:
+        dev, test = (splits[split]["rules"][rule]["macro_f1"] for split in ("dev", "test"))
+        lines.append(f"{rule:<28}{dev:>8.4f}{test:>8.4f}{dev - test:>+9.4f}")
+    return lines
+
+
+def _baseline_lines(found: dict[str, Any]) -> list[str]:
+    names = {
+        "all_positive": "every class for every image",
+        "drawn_by_frequency": "drawn by class frequency",
+        "constant_frequencies": "class frequencies at 0.5",
+    }
+    lines = [f"{'without a model':<28}" + "".join(f"{split:>8}" for split in found["splits"]) + "   macro F1"]
+    for key, name in names.items():
+        lines.append(f"{name:<28}" + "".join(f"{one['baselines'][key]:>8.4f}" for one in found["splits"].values()))
+    return lines
+
+
+def _absent_lines(found: dict[str, Any]) -> list[str]:
+    return [
+        f"{split}: no example of {', '.join(one['absent'])}: their F1 counts as 0, their average precision not at all"
+        for split, one in found["splits"].items()
+        if one["absent"]
+    ]
+
+
+def _ablation_lines(ablation: dict[str, Any]) -> list[str]:
+    lines = [f"{'blanked (' + ablation['split'] + ')':<28}{'macro F1':>9}   change [95% interval]"]
+    for row in ablation["rows"]:
+        change = _interval(row["change"]).replace("-0.0000", "0.0000") if row["change"] else ""
+        lines.append(f"{', '.join(row['blanked']) or 'nothing':<28}{row['macro_f1']:>9.4f}   {change}")
+    return lines
