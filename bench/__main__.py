@@ -17,7 +17,7 @@ RESULTS = HERE.root / "bench" / "results.json"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Measure this project beside its peers and beside the limits of the machine."""
+    """Measure this project, its peers and the limits of the machine."""
 
 
 main.add_command(separability.command)

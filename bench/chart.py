@@ -43,11 +43,11 @@ def _bars(axis: Any, section: dict[str, Any]) -> None:
         colour = OURS if key == "ours" else LIMIT if key.startswith("limit") else PEER
         axis.barh(row, median[key], color=colour)
         axis.plot(rates, [row] * len(rates), "k.", markersize=3)
-        text = f" {median[key]:,.0f}" + (f" ({show.TIE} as hpa_stacked)" if tie else "")
+        text = f" {median[key]:,.0f}" + (f", {show.TIE}" if tie else "")
         axis.annotate(text, (max(rates), row), va="center")
     axis.set_yticks(range(len(order)), [_plain(show.name_of(key, section)) for key in order])
     axis.set_xlabel("examples per second")
-    axis.margins(x=0.14)
+    axis.margins(x=0.2)
 
 
 def _curve(axis: Any, sizes: dict[str, Any]) -> None:

@@ -249,7 +249,7 @@ CURVE_LIMITS = ("limit opencv", "limit imagecodecs png")
 
 
 def curve(options: Options, work: Path) -> dict[str, Any]:
-    """Speed and memory of builds up to the whole set, beside decoding of the same files by the fastest decoders."""
+    """Speed and memory of builds up to the whole set, and speed of decoding the same files alone."""
     sizes: dict[str, Any] = {}
     for num in CURVE_SIZES:
         source = make_source(work / f"source-{num}", num)

@@ -73,7 +73,7 @@ def report(with_all: np.ndarray, with_green: np.ndarray) -> str:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the atlas.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes that draw.")
 def command(num: int, seed: int, workers: int) -> None:
-    """Measure how well the 28 classes of the synthetic atlas can be told from one another.
+    """Measure how well the 28 classes of the synthetic atlas can be distinguished.
 
     Draws a balanced atlas, computes hand-made features, and estimates for each class the area under the ROC curve of
     a forest of randomised trees by four-fold cross-validation: with the features of all four channels, and with those

@@ -28,9 +28,9 @@ def table(sections: dict[str, Any]) -> str:
 
 def _speed(section: dict[str, Any], label: str, tfds: str) -> list[list[str]]:
     """Returns the rows of speed and memory of a section of contenders."""
-    finished = {key: one for key, one in section["contenders"].items() if "failed" not in one}
-    rate = {key: statistics.median(one["examples_per_second"]) for key, one in finished.items()}
-    memory = {key: f"{statistics.median(one['peak_mb']):,.0f}" for key, one in finished.items()}
+    finished = {key: values for key, values in section["contenders"].items() if "failed" not in values}
+    rate = {key: statistics.median(values["examples_per_second"]) for key, values in finished.items()}
+    memory = {key: f"{statistics.median(values['peak_mb']):,.0f}" for key, values in finished.items()}
     limits = [key for key in rate if key.startswith("limit")]
     peers = [key for key in rate if key not in ("ours", "before", tfds, *limits)]
     peer, limit = max(peers, key=rate.get, default=""), max(limits, key=rate.get, default="")
@@ -48,7 +48,7 @@ def _speed(section: dict[str, Any], label: str, tfds: str) -> list[list[str]]:
 def _whole_set(section: dict[str, Any]) -> list[list[str]]:
     """Returns the rows of the largest build of the curve."""
     num, contenders = max(section["sizes"].items(), key=lambda item: int(item[0]))
-    rate = {key: statistics.median(one["examples_per_second"]) for key, one in contenders.items()}
+    rate = {key: statistics.median(values["examples_per_second"]) for key, values in contenders.items()}
     limit = max(value for key, value in rate.items() if key != "ours")
     memory = statistics.median(contenders["ours"]["peak_mb"])
     return [
@@ -59,10 +59,12 @@ def _whole_set(section: dict[str, Any]) -> list[list[str]]:
 
 def _plan(num: int, contenders: dict[str, Any]) -> list[list[str]]:
     """Returns the row of splitting a table."""
-    finished = {key: one for key, one in contenders.items() if "failed" not in one}
-    seconds = {key: statistics.median(one["seconds"]) for key, one in finished.items()}
+    finished = {key: values for key, values in contenders.items() if "failed" not in values}
+    seconds = {key: statistics.median(values["seconds"]) for key, values in finished.items()}
     peer = min((key for key in seconds if key != "ours"), key=seconds.get, default="")
-    texts = {key: f"{seconds[key]:,.{2 if seconds[key] < 10 else 0}f}, {_sizes(one)}" for key, one in finished.items()}
+    texts = {
+        key: f"{seconds[key]:,.{2 if seconds[key] < 10 else 0}f}, {_sizes(values)}" for key, values in finished.items()
+    }
     if peer:
         texts[peer] += f" ({peer})"
     return [[f"splitting {num:,} rows, s", texts["ours"], texts.get(peer, ""), "", ""]]

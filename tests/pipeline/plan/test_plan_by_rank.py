@@ -1,6 +1,7 @@
 """Properties of the planner that a plan made on several machines would rely on (docs/scaling.md)."""
 
 import hashlib
+import itertools
 import random
 from collections import Counter, defaultdict
 
@@ -52,5 +53,5 @@ def test_rank_of_the_id_hash_among_its_split_decides_shard_and_place(table, spli
         mine = [plan for plan in plans if plan.split == split]
         cuts = [k * len(ranked) // len(mine) for k in range(len(mine) + 1)]
         assert [plan.examples for plan in mine] == [
-            tuple(ranked[start:stop]) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)
+            tuple(ranked[start:stop]) for start, stop in itertools.pairwise(cuts)
         ]
