@@ -3,7 +3,7 @@
 import statistics
 from typing import Any
 
-from bench import results, show
+from bench import show
 
 HEADER = ("", "`hpa_stacked`", "fastest peer", "stock TFDS", "limit")
 
@@ -36,13 +36,17 @@ def _speed(section: dict[str, Any], label: str, tfds: str) -> list[list[str]]:
     peer, limit = max(peers, key=rate.get, default=""), max(limits, key=rate.get, default="")
     rate_texts = {key: f"{value:,.0f}" for key, value in rate.items()}
     if peer:
-        notes = [show.name_of(peer, section), *([show.TIE] if results.is_tie(finished[peer]["ratio"]) else [])]
-        rate_texts[peer] += f" ({', '.join(notes)})"
+        rate_texts[peer] += _named(show.name_of(peer, section), finished[peer])
     speed = [rate_texts.get(key, "") for key in ("ours", peer, tfds, limit)]
     return [
         [label.format(num=section["num"]), *speed],
         ["its peak memory, MB", *(memory.get(key, "") for key in ("ours", peer, tfds)), ""],
     ]
+
+
+def _named(name: str, contender: dict[str, Any]) -> str:
+    """Returns a peer's name in brackets, and that it is about as fast as this project if so."""
+    return f" ({name}, {show.TIE})" if show.ratio(contender).startswith(show.TIE) else f" ({name})"
 
 
 def _whole_set(section: dict[str, Any]) -> list[list[str]]:
@@ -66,7 +70,7 @@ def _plan(num: int, contenders: dict[str, Any]) -> list[list[str]]:
         key: f"{seconds[key]:,.{2 if seconds[key] < 10 else 0}f}, {_sizes(values)}" for key, values in finished.items()
     }
     if peer:
-        texts[peer] += f" ({peer})"
+        texts[peer] += _named(peer, contenders[peer])
     return [[f"splitting {num:,} rows, s", texts["ours"], texts.get(peer, ""), "", ""]]
 
 
