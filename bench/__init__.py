@@ -1,1 +1,1 @@
-"""What does the project say of its own speed, and does it hold beside its peers and beside the limit?"""
+"""Benchmarks of this project, its peers and the limits of the machine."""

@@ -1,9 +1,9 @@
-"""The contenders of `bench build`: each makes a dataset of the same source in the way its documentation says.
+"""Contenders of the section `build`: each writes the same source as a dataset, as its own documentation shows.
 
     python -m bench.builders NAME SOURCE OUT --threads 2
 
-All of them read, check and resize with the code of this project (`pipeline.images.stack`), so that what differs is how
-examples get from there into files. `limit` decodes the same PNG files and does nothing else.
+All of them read, check and resize with `pipeline.images.stack`; they differ in how examples get into files. A
+`limit` only reads and decodes the PNG files.
 """
 
 import concurrent.futures
@@ -11,47 +11,25 @@ import functools
 import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
-SIZE = 256
+from bench.source import SIZE, examples, load
+
 SHARD_BYTES = 64 << 20
 
 Decoder = Callable[[Path], np.ndarray]
 
 
-def examples(source: Path) -> list[tuple[str, list[int]]]:
-    """Returns (id, labels) of the label table."""
-    from pipeline.plan import manifest
-
-    return [(one.id, list(one.labels)) for one in manifest.read_labels(source / "train.csv")]
-
-
-@functools.cache
-def _images(source: Path) -> Any:
-    from pipeline.images import sources
-
-    return sources.open_images(source / "train")
-
-
-def load(example: tuple[str, list[int]], source: Path) -> tuple[str, np.ndarray, list[int]]:
-    """Returns (id, image uint8 `[256, 256, 4]`, labels)."""
-    from pipeline.images import stack
-
-    example_id, labels = example
-    return example_id, stack.stack_example(_images(source), example_id, SIZE).image, labels
-
-
 def stock_tfds(source: Path, out: Path, threads: int) -> None:
-    """TFDS's own way to Beam: see `bench.stock_tfds`."""
+    """TFDS's own Beam builder, `bench.stock_tfds`."""
     import tensorflow_datasets as tfds
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from bench.stock_tfds import Stock
 
-    # Its default, DirectRunner, chooses the engine that is named here.
+    # TFDS asks for DirectRunner by default, which selects this runner.
     config = tfds.download.DownloadConfig(
         beam_runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner",
         beam_options=PipelineOptions([]),
@@ -86,7 +64,7 @@ def _pooled(source: Path, threads: int) -> Iterator[tuple[str, np.ndarray, list[
 
 
 def limit(source: Path, threads: int, decode: Decoder) -> None:
-    """The four files of every example read and decoded on so many threads; nothing is resized or written."""
+    """Reads and decodes the four files of every example on `threads` threads; resizes and writes nothing."""
     from pipeline.schema import FILTERS
 
     def each(example: tuple[str, list[int]]) -> None:
@@ -152,9 +130,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "kornia-rs": _kornia,
     "ours": _ours,
 }
-"""What makes each a function from the path of a PNG to its pixels, uint8 `[height, width]`: a contender imports no
-library but its own."""
-
+"""Each function imports its library and returns a decoder: path of a PNG -> uint8 `[height, width]`."""
 
 BUILDERS: dict[str, Callable[[Path, Path, int], None]] = {
     "stock_tfds": stock_tfds,
@@ -173,7 +149,7 @@ BUILDERS: dict[str, Callable[[Path, Path, int], None]] = {
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--threads", default=2, show_default=True)
 def main(name: str, source: Path, out: Path, threads: int) -> None:
-    """Build the dataset of SOURCE in OUT with the contender NAME."""
+    """Build a dataset of SOURCE in OUT with the contender NAME."""
     BUILDERS[name](source, out, threads)
 
 

@@ -1,8 +1,9 @@
-"""Did two builders write the same? Every image of theirs, by id, as a digest."""
+"""The content of a dataset in any of the formats that builders write, as digests by id."""
 
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,25 +11,26 @@ from pathlib import Path
 import numpy as np
 
 Content = dict[str, tuple[str, tuple[int, ...]]]
-"""Id -> (SHA-256 of the image's bytes, labels)."""
+"""Id -> (SHA-256 of the image's bytes, ascending labels)."""
 
 
-def of(kind: str, path: Path) -> Content:
-    """Returns what is in the dataset at `path`; `kind` is `tfds`, `webdataset`, `mds` or `array_record`.
+def read(kind: str, path: Path) -> Content:
+    """Returns the content of the dataset at `path`; `kind` is `tfds`, `webdataset` or `mds`.
 
     Raises:
-        RuntimeError: an id is there twice.
+        RuntimeError: an id occurs twice.
     """
-    found: Content = {}
+    content: Content = {}
     for example_id, image, labels in {"tfds": tfds, "webdataset": webdataset, "mds": mds}[kind](path):
-        if example_id in found:
-            raise RuntimeError(f"{path}: {example_id} is there twice")
-        found[example_id] = hashlib.sha256(np.ascontiguousarray(image)).hexdigest(), tuple(sorted(map(int, labels)))
-    return found
+        if example_id in content:
+            raise RuntimeError(f"{path}: id {example_id} occurs twice, expected once")
+        content[example_id] = hashlib.sha256(np.ascontiguousarray(image)).hexdigest(), tuple(sorted(map(int, labels)))
+    return content
 
 
 def tfds(path: Path) -> Iterator[tuple[str, np.ndarray, list[int]]]:
-    """Yields every example of a TFDS dataset, of all splits."""
+    """Yields every example of all splits of a TFDS dataset."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(path)
@@ -38,11 +40,11 @@ def tfds(path: Path) -> Iterator[tuple[str, np.ndarray, list[int]]]:
 
 
 def webdataset(path: Path) -> Iterator[tuple[str, np.ndarray, list[int]]]:
-    """Yields every example of tar files in WebDataset's form."""
+    """Yields every example of WebDataset's tar files."""
     for name in sorted(path.glob("*.tar")):
         with tarfile.open(name) as tar:
             parts = {member.name: tar.extractfile(member).read() for member in tar}
-        for example_id in {one.partition(".")[0] for one in parts}:
+        for example_id in {part.partition(".")[0] for part in parts}:
             image = np.load(io.BytesIO(parts[f"{example_id}.npy"]))
             yield example_id, image, json.loads(parts[f"{example_id}.json"])
 

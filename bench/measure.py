@@ -1,4 +1,4 @@
-"""How are commands compared fairly on a noisy machine? Each in a process of its own, in turn, round after round."""
+"""Wall time and memory of commands, measured in alternating rounds."""
 
 import dataclasses
 import json
@@ -16,11 +16,11 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run of one command: wall seconds, memory of all its processes together at their peak, what it printed.
+    """Figures of one command.
 
-    `peak_mb` is all resident memory. `own_mb` leaves out pages of files (of libraries above all), of which the kernel
-    keeps as many as it likes: on one machine, for the same library, twice as many after a fresh installation. Memory
-    that processes share is counted in each of them. `seconds` is -1 if the command did not finish in time.
+    `seconds` is wall time, -1 if the command did not finish in time. `peak_mb` is the peak of the resident memory of
+    all its processes together; `own_mb` is the same without pages of files, most of which belong to libraries and of
+    which the kernel keeps more right after an installation. Memory shared by processes counts in each of them.
     """
 
     seconds: float
@@ -34,16 +34,22 @@ class Run:
         return {"peak_mb": self.peak_mb, "own_mb": self.own_mb}
 
 
-def run(command: Sequence[str], *, timeout: float | None = None, env: Mapping[str, str] | None = None) -> Run:
-    """Runs the command to its end.
+def run(
+    command: Sequence[str],
+    *,
+    timeout: float | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Run:
+    """Runs the command to its end, in the folder `cwd`, with `env` added to the environment.
 
     Raises:
-        RuntimeError: it failed; the message ends with the last lines that it printed.
+        RuntimeError: it failed; the message ends with the last lines of its output.
     """
     with tempfile.TemporaryFile("w+") as output:
         began = time.monotonic()
         process = subprocess.Popen(
-            list(command), stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
+            list(command), stdout=output, stderr=subprocess.STDOUT, cwd=cwd, env=environment(env or {})
         )
         peak = _Peak(process.pid)
         try:
@@ -57,12 +63,17 @@ def run(command: Sequence[str], *, timeout: float | None = None, env: Mapping[st
         output.seek(0)
         text = output.read()
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}: {text[-1500:]}")
+        raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}, expected 0:\n{text[-1500:]}")
     return Run(seconds, peak_mb, own_mb, text)
 
 
+def environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Returns this process's environment variables, with `added`."""
+    return {**os.environ, **added}
+
+
 class _Peak(threading.Thread):
-    """Watches the resident memory of a process and all that it started."""
+    """Samples the resident memory of a process and its descendants every 50 ms."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -72,74 +83,79 @@ class _Peak(threading.Thread):
 
     def run(self) -> None:
         while not self._done.wait(0.05):
-            processes = [_memory(pid) for pid in _family(self._pid)]
+            processes = [_memory(pid) for pid in _descendants(self._pid)]
             self._peak = max(self._peak, sum(resident for resident, _ in processes))
             self._own = max(self._own, sum(resident - of_files for resident, of_files in processes))
 
     def stop(self) -> tuple[float, float]:
-        """Returns the peaks of resident memory, and of that which holds no pages of files, in MB."""
+        """Stops; returns the peaks of resident memory with and without pages of files, in MB."""
         self._done.set()
         self.join()
         return self._peak, self._own
 
 
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for one in found:
+def _descendants(pid: int) -> list[int]:
+    """Returns the ids of a process and all its descendants."""
+    pids = [pid]
+    for parent in pids:  # grows meanwhile
         try:
-            for task in os.listdir(f"/proc/{one}/task"):
-                found += map(int, Path(f"/proc/{one}/task/{task}/children").read_text().split())
-        except OSError:
+            for task in os.listdir(f"/proc/{parent}/task"):
+                pids += map(int, Path(f"/proc/{parent}/task/{task}/children").read_text().split())
+        except OSError:  # it has ended
             continue
-    return found
+    return pids
 
 
 def _memory(pid: int) -> tuple[float, float]:
-    """Returns a process's resident memory, and how much of it holds pages of files, in MB."""
+    """Returns a process's resident memory, and the part of it that holds pages of files, in MB."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0, 0.0
-    found = dict(re.findall(r"^(VmRSS|RssFile):\s+(\d+) kB", status, re.MULTILINE))
-    return int(found.get("VmRSS", 0)) * 1024 / 1e6, int(found.get("RssFile", 0)) * 1024 / 1e6
+    kib = dict(re.findall(r"^(VmRSS|RssFile):\s+(\d+) kB", status, re.MULTILINE))
+    return int(kib.get("VmRSS", 0)) * 1024 / 1e6, int(kib.get("RssFile", 0)) * 1024 / 1e6
 
 
-def interleaved(
-    contenders: Mapping[str, Callable[[int], dict[str, float]]], rounds: int, say: Callable[[str], None]
+def alternate(
+    contenders: Mapping[str, Callable[[int], dict[str, float]]], rounds: int, echo: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
-    """Measures all contenders in turn, `rounds` times over: A B C, A B C, ...
+    """Runs all contenders in alternation, `rounds` times: A B C, A B C, ...
 
-    Each gets the number of the round and returns named figures; returned are, for each contender and figure, the
-    values of all rounds. One that fails is named, and told with its reason instead of figures.
+    Each contender is called with the number of the round and returns named figures. Returns, by contender and figure,
+    the values of all rounds with five digits. A contender that raises `RuntimeError` is not run again; it gets `failed`, the last
+    line of the message, in place of figures.
     """
     values: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     failed: dict[str, str] = {}
     for number in range(rounds):
-        for name, measure in contenders.items():
+        for name, contender in contenders.items():
             if name in failed:
                 continue
             try:
-                values[name].append(measure(number))
+                values[name].append(contender(number))
             except RuntimeError as error:
-                failed[name] = str(error)
-                say(f"{name}: failed: {error}")
+                failed[name] = str(error).rstrip().splitlines()[-1]
+                echo(f"{name}: failed: {error}")
                 continue
-            say(f"round {number + 1} of {rounds}: {name}: {figures(values[name][-1])}")
+            echo(f"round {number + 1} of {rounds}: {name}: {_line(values[name][-1])}")
     return {
         name: {"failed": failed[name]}
         if name in failed
-        else {key: [round(one[key], 4) for one in found] for key in found[0]}
-        for name, found in values.items()
+        else {key: [float(f"{figures[key]:.5g}") for figures in all_rounds] for key in all_rounds[0]}
+        for name, all_rounds in values.items()
     }
 
 
-def figures(found: Mapping[str, float]) -> str:
-    """Returns the figures in one line."""
-    return ", ".join(f"{key} {value:,.4g}" for key, value in found.items())
+def _line(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{key} {value:,.4g}" for key, value in figures.items())
 
 
 def last_json(text: str) -> Any:
-    """Returns the value of the last line that is JSON: how a contender reports."""
+    """Returns the value of the last line that is JSON, in which a contender reports its figures.
+
+    Raises:
+        RuntimeError: no line is JSON.
+    """
     for line in reversed(text.splitlines()):
         try:
             return json.loads(line)

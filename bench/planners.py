@@ -1,4 +1,4 @@
-"""The contenders of `bench plan`: who splits a label table into train, dev and test, how fast, and how evenly?
+"""Contenders of the section `plan`: each splits a label table into train, dev and test.
 
 python -m bench.planners NAME LABELS --num 31072
 """
@@ -13,11 +13,11 @@ import click
 import numpy as np
 
 PARTS = (24_000, 3_000, 4_072)
-"""Of train, dev and test, out of 31,072."""
+"""Examples in train, dev and test, out of 31,072."""
 
 
 def examples(labels: Path, num: int) -> list[tuple[str, tuple[int, ...]]]:
-    """Returns (id, labels) of the table, repeated under other ids up to `num` rows."""
+    """Returns (id, labels) of `num` rows: the table, repeated under other ids."""
     from pipeline.plan import manifest
 
     once = manifest.read_labels(labels)
@@ -26,28 +26,31 @@ def examples(labels: Path, num: int) -> list[tuple[str, tuple[int, ...]]]:
 
 def vectors(table: list[tuple[str, tuple[int, ...]]]) -> np.ndarray:
     """Returns label vectors, uint8 `[N, 28]`."""
-    found = np.zeros((len(table), 28), np.uint8)
-    for row, (_, labels) in zip(found, table, strict=True):
+    matrix = np.zeros((len(table), 28), np.uint8)
+    for row, (_, labels) in zip(matrix, table, strict=True):
         row[list(labels)] = 1
-    return found
+    return matrix
 
 
 def ours(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
-    """Splits and shards, as a build plans them. The others only split."""
+    """Splits and plans shards, as a build does; the other contenders only split.
+
+    Returns (seconds, int `[N]`: 0, 1, 2 for train, dev, test), like every planner.
+    """
     from pipeline.plan import shards, splits
     from pipeline.plan.manifest import Example
 
-    rows = [Example(one, labels) for one, labels in table]
-    importlib.import_module("highspy")  # before the clock starts, as of the others
+    rows = [Example(example_id, labels) for example_id, labels in table]
+    importlib.import_module("highspy")  # the libraries of the others are imported before the clock starts, too
     began = time.perf_counter()
-    found = splits.assign(rows)
-    shards.plan(rows, found.of, size=256)
+    assigned = splits.assign(rows)
+    shards.plan(rows, assigned.of, size=256)
     seconds = time.perf_counter() - began
-    return seconds, np.array([("train", "dev", "test").index(found.of[one]) for one, _ in table])
+    return seconds, np.array([("train", "dev", "test").index(assigned.of[example_id]) for example_id, _ in table])
 
 
 def iterstrat(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
-    """`iterative-stratification`: dev and test together split off, then from each other."""
+    """`iterative-stratification`: splits off dev and test together, then one from the other."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
     labels = vectors(table)
@@ -61,14 +64,14 @@ def iterstrat(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarr
 
 
 def skmultilearn(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
-    """`scikit-multilearn`'s iterative stratification, three folds of the sizes wanted."""
+    """`scikit-multilearn`'s iterative stratification, with three folds of the wanted sizes."""
     from skmultilearn.model_selection import IterativeStratification
 
     labels = vectors(table).astype(int)
     part = np.zeros(len(labels), int)
     began = time.perf_counter()
     folds = IterativeStratification(
-        n_splits=3, order=1, sample_distribution_per_fold=[one / sum(PARTS) for one in PARTS]
+        n_splits=3, order=1, sample_distribution_per_fold=[part_size / sum(PARTS) for part_size in PARTS]
     )
     for number, (_, fold) in enumerate(folds.split(np.zeros((len(labels), 1)), labels)):
         part[fold] = number
@@ -83,7 +86,7 @@ PLANNERS: dict[str, Callable[[list[tuple[str, tuple[int, ...]]]], tuple[float, n
 
 
 def worst(labels: np.ndarray, part: np.ndarray) -> tuple[float, int]:
-    """Returns by how many examples the worst class, and the worst split, miss their exact share."""
+    """Returns how many examples the worst class, and the worst split, are off their exact share."""
     shares = np.array(PARTS) / sum(PARTS)
     counts = np.stack([labels[part == k].sum(axis=0, dtype=np.int64) for k in range(3)])
     classes = np.abs(counts - shares[:, None] * labels.sum(axis=0, dtype=np.int64)).max()
@@ -96,7 +99,7 @@ def worst(labels: np.ndarray, part: np.ndarray) -> tuple[float, int]:
 @click.argument("labels", type=click.Path(path_type=Path, exists=True))
 @click.option("--num", default=31_072, show_default=True)
 def main(name: str, labels: Path, num: int) -> None:
-    """Plan NUM rows of the table LABELS with the contender NAME; prints seconds and how even the split is."""
+    """Split NUM rows of the table LABELS with the contender NAME; print its seconds and how even the split is."""
     table = examples(labels, num)
     seconds, part = PLANNERS[name](table)
     classes, sizes = worst(vectors(table), part)

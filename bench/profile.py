@@ -1,4 +1,4 @@
-"""Where does the time go? Every step of building an example, and every stage of reading batches, timed by itself.
+"""Time of each step of building an example, and speed of each stage of reading batches.
 
 python -m bench.profile SOURCE DATASET_DIR      prints the figures as JSON
 """
@@ -16,7 +16,7 @@ import click
 
 
 def building(source: Path, num: int = 200) -> dict[str, float]:
-    """Returns milliseconds an example, on one thread, of each step; medians over `num` examples."""
+    """Returns milliseconds an example of each step on one thread, medians of `num` examples."""
     import cv2
     import imageio.v3 as iio
 
@@ -60,8 +60,8 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
 
 
 def reading(dataset_dir: Path, seconds: float = 12.0) -> dict[str, float]:
-    """Returns examples per second of ever more of the input pipeline; medians of three turns."""
-    from bench import readers
+    """Returns examples per second of the input pipeline, one stage longer each time; medians of three rounds."""
+    from bench import forms, readers
     from model import backend
 
     backend.start()
@@ -79,16 +79,16 @@ def reading(dataset_dir: Path, seconds: float = 12.0) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as out:
         repeated = readers.tfds_dir(Path(out), readers.TIMES)
-        readers.repeat(dataset_dir, repeated, readers.TIMES)
+        forms.repeat(dataset_dir, repeated, readers.TIMES)
         paths = [str(path) for path in sorted(repeated.glob("*-train.tfrecord-*"))]
         records = tf.data.TFRecordDataset(paths, buffer_size=model_batches.BUFFER_BYTES)
         stages: dict[str, Callable[[], float]] = {
             "records read, checked, batched": lambda: rate(records.batch(64)),
-            "shuffled before": lambda: rate(records.shuffle(readers.BUFFER).batch(64)),
-            "several shards in turn, parsed": lambda: readers.rate(readers.ours(Path(out), 64, readers.TIMES), seconds),
+            "shuffled first": lambda: rate(records.shuffle(readers.BUFFER).batch(64)),
+            "shards interleaved, parsed": lambda: readers.rate(readers.ours(Path(out), 64, readers.TIMES), seconds),
         }
-        turns = [{name: stage() for name, stage in stages.items()} for _ in range(3)]
-    return {name: statistics.median(turn[name] for turn in turns) for name in stages}
+        rounds = [{name: stage() for name, stage in stages.items()} for _ in range(3)]
+    return {name: statistics.median(rates[name] for rates in rounds) for name in stages}
 
 
 @click.command()

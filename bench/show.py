@@ -1,7 +1,8 @@
-"""How are results shown? As tables in Markdown, and drawn."""
+"""Results as tables in Markdown."""
 
 import re
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,53 +27,80 @@ NAMES = {
 }
 
 ALONE = ("decoded by OpenCV alone", "unpacked by ISA-L alone")
-"""Parts of the profile that are no steps of building: what decoding would take otherwise, and a part of it."""
-
-
-OURS, LIMIT, PEER = "#2f6690", "#9aa5b1", "#d9a05b"
-"""Colours of what is compared."""
+"""Entries of the profile that are not steps of building: decoding without ISA-L, and a part of decoding with it."""
 
 MEMORY = ["peak MB", "without pages of files"]
-"""Two columns, of `measure.Run`'s figures."""
+"""Two columns, the memory figures of `measure.Run`."""
 
-TIMES = "ours is x times"
+TIMES = "ours is x times as fast"
 """A column of ratios, each of two values of one round."""
 
+TIE, UNCLEAR = "about the same", "unclear"
+"""Shown in place of a ratio whose spread includes 1; unclear where it reaches beyond a half or twice."""
 
-def tables(found: dict[str, Any]) -> str:
-    """Returns everything as Markdown."""
-    parts = []
-    for name, table in {
-        "startup": _startup,
-        "build": _build,
-        "read": _read,
-        "plan": _plan,
-        "resume": _resume,
-        "profile": _profile,
-        "curve": _curve,
-    }.items():
-        if name in found:
-            section = found[name]
-            parts.append(f"### {name.capitalize()}\n\n{table(section)}\n\n{_about(section['runs'])}")
-    versions: dict[str, str] = {}
-    for section in found.values():
-        versions |= section["runs"][-1]["versions"]
+BEGIN, END = "<!-- results -->", "<!-- end -->"
+
+
+def tables(sections: dict[str, Any]) -> str:
+    """Returns all sections as Markdown."""
+    parts, versions = [], {}
+    for name, table in TABLES.items():
+        if name in sections:
+            section = sections[name]
+            parts.append(f"### {name.capitalize()}\n\n{table(section)}\n\n{_circumstances(section)}")
+            versions |= section["versions"]
+    if "repeat" in sections:
+        parts.append(_repeat(sections["repeat"]))
     parts.append("Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".")
     return "\n\n".join(parts)
 
 
-def _about(runs: list[dict[str, Any]]) -> str:
-    last, began = runs[-1], sorted(run["began"] for run in runs)
-    what = f"{last['machine']}, {last['pixels']} pixels, commit {last['commit']}"
-    if len(runs) == 1:
-        return f"*1 run, begun {began[0]} UTC; {what}.*"
-    return f"*{len(runs)} runs, begun {began[0]} to {began[-1]} UTC; {what}.*"
+def insert(text: str, path: Path) -> bool:
+    """Replaces what is between the lines `BEGIN` and `END` of a Markdown file; returns whether it has them."""
+    old = path.read_text()
+    block = re.compile(f"({BEGIN}\n).*?({END})", re.DOTALL)
+    path.write_text(block.sub(lambda marks: f"{marks[1]}\n{text}\n\n{marks[2]}", old))
+    return block.search(old) is not None
 
 
-def _spread(values: list[float], form: str = ",.0f") -> str:
-    """Returns the median and, if it has one, the spread."""
-    median, low, high = (f"{one:{form}}" for one in (statistics.median(values), *results.spread(values)))
+def name_of(key: str, section: dict[str, Any]) -> str:
+    """Returns the name of a contender of this section, as Markdown."""
+    return f"hpa_stacked at commit {section['before']}" if key == "before" else NAMES.get(key, key)
+
+
+def ratio(contender: dict[str, Any]) -> str:
+    """Returns how many times as fast as a contender this project is, or that neither is known to be faster."""
+    ratios = contender.get("ratio", [])
+    if not ratios:
+        return ""
+    if results.is_tie(ratios) and set(ratios) != {1.0}:
+        low, high = results.spread(ratios)
+        return f"{TIE if low > 0.5 and high < 2 else UNCLEAR} ({low:.2f} to {high:.2f})"
+    return spread(ratios, ".2f")
+
+
+def spread(values: list[float], form: str = ",.0f") -> str:
+    """Returns the median and, if there is one, the spread."""
+    median, low, high = (f"{value:{form}}" for value in (statistics.median(values), *results.spread(values)))
     return median if low == high else f"{median} ({low} to {high})"
+
+
+def _circumstances(section: dict[str, Any]) -> str:
+    began = sorted(section["began"])
+    runs = f"1 run, begun {began[0]}" if len(began) == 1 else f"{len(began)} runs, begun {began[0]} to {began[-1]}"
+    line = f"*{runs} UTC; {section['machine']}, {section['pixels']} pixels, commit {section['commit']}.*"
+    return f"{line}\n\n{section['note']}" if "note" in section else line
+
+
+def _repeat(repeat: dict[str, Any]) -> str:
+    num, outside = repeat["num"], repeat["outside"]
+    line = f"### Repeat\n\nA further run, begun {repeat['began']} UTC, was compared with the figures above: "
+    line += f"{num - len(outside)} of {num} medians lie within their spread."
+    return f"{line} Outside: {'; '.join(outside)}." if outside else line
+
+
+def _failure(contender: dict[str, Any]) -> str:
+    return contender["failed"][-60:].replace("|", "/")
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -80,167 +108,103 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _memory(one: dict[str, Any]) -> list[str]:
-    return [_spread(one[key]) for key in ("peak_mb", "own_mb")]
+def _memory(contender: dict[str, Any]) -> list[str]:
+    return [spread(contender[key]) for key in ("peak_mb", "own_mb")]
+
+
+def _startup(section: dict[str, Any]) -> str:
+    contender = section["contenders"]["ours"]
+    rows = {
+        "`python -m pipeline --help`": contender["help"],
+        "from the start of a build to its first shard": contender["first_shard"],
+    }
+    return _table(["", "seconds (spread)"], [[name, spread(values, ".2f")] for name, values in rows.items()])
 
 
 def _build(section: dict[str, Any]) -> str:
-    contenders = section["contenders"]
-    rows = []
-    for name, one in contenders.items():
-        if "failed" in one:
-            rows.append([NAMES[name], "failed", *[""] * 4])
-            continue
-        rate, times = _spread(one["examples_per_second"]), _spread(one["ours_is_times"], ".2f")
-        rows.append([NAMES[name], rate, times, *_memory(one), _spread(one["written_mb"])])
-    return _table([f"{section['num']:,} examples", "examples/s (spread)", TIMES, *MEMORY, "written MB"], rows)
+    header = [f"{section['num']:,} examples", "examples/s (spread)", TIMES, *MEMORY, "written MB"]
+    return _contenders(section, header, lambda contender: [*_memory(contender), spread(contender["written_mb"])])
 
 
 def _read(section: dict[str, Any]) -> str:
-    rows = [
-        [NAMES[name], "failed", *[""] * 3]
-        if "failed" in one
-        else [NAMES[name], _spread(one["examples_per_second"]), _spread(one["ours_is_times"], ".2f"), *_memory(one)]
-        for name, one in section["contenders"].items()
-    ]
-    return _table([f"{section['num']:,} examples of train", "examples/s (spread)", TIMES, *MEMORY], rows)
+    header = [f"{section['num']:,} examples of train", "examples/s (spread)", TIMES, *MEMORY]
+    return _contenders(section, header, _memory)
+
+
+def _contenders(section: dict[str, Any], header: list[str], rest: Callable[[dict[str, Any]], list[str]]) -> str:
+    """Returns a table with a row for each contender: its speed, its ratio, and `rest` of the columns."""
+    rows = []
+    for key, contender in section["contenders"].items():
+        name = name_of(key, section)
+        if "failed" in contender:
+            rows.append([name, _failure(contender), *[""] * (len(header) - 2)])
+        else:
+            rows.append([name, spread(contender["examples_per_second"]), ratio(contender), *rest(contender)])
+    return _table(header, rows)
 
 
 def _plan(section: dict[str, Any]) -> str:
     rows = []
     for num, contenders in section["sizes"].items():
-        for name, one in contenders.items():
-            label = f"{NAMES.get(name, name)}, {int(num):,} rows"
-            if "failed" in one:
-                rows.append([label, one["failed"][-40:], "", ""])
+        for key, contender in contenders.items():
+            label = f"{name_of(key, section)}, {int(num):,} rows"
+            if "failed" in contender:
+                rows.append([label, _failure(contender), "", "", ""])
             else:
-                classes, sizes = _spread(one["worst_class"], ",.1f"), _spread(one["worst_size"])
-                rows.append([label, _spread(one["seconds"], ",.2f"), classes, sizes])
-    return _table(["", "seconds (spread)", "worst class: examples off", "worst split: examples off"], rows)
+                off = spread(contender["worst_class"], ",.1f"), spread(contender["worst_size"])
+                rows.append([label, spread(contender["seconds"], ",.2f"), ratio(contender), *off])
+    return _table(["", "seconds (spread)", TIMES, "worst class: examples off", "worst split: examples off"], rows)
 
 
 def _resume(section: dict[str, Any]) -> str:
-    one = section["contenders"]["ours"]
-    names = {
-        "full_build": "full build",
-        "killed_after": "until it was killed at half",
-        "resumed": "the rest",
-        "unchanged": "again, unchanged",
+    contender = section["contenders"]["ours"]
+    rows = {
+        "full build": contender["full_build"],
+        "build until it is killed, half of its shards written": contender["killed_after"],
+        "the same build continued": contender["resumed"],
+        "full build once more, nothing to do": contender["unchanged"],
     }
-    return _table(
-        [f"{section['num']:,} examples", "seconds (spread)"],
-        [[text, _spread(one[key], ",.1f")] for key, text in names.items()],
-    )
-
-
-def _startup(section: dict[str, Any]) -> str:
-    one = section["contenders"]["ours"]
-    return _table(
-        ["", "seconds (spread)"],
-        [
-            ["`python -m pipeline --help`", _spread(one["help"], ".2f")],
-            ["first shard begun", _spread(one["first_shard"], ".2f")],
-        ],
-    )
+    header = [f"{section['num']:,} examples", "seconds (spread)"]
+    return _table(header, [[name, spread(values, ",.1f")] for name, values in rows.items()])
 
 
 def _profile(section: dict[str, Any]) -> str:
     steps, stages = section["building"], section["reading"]
     median = {step: statistics.median(values) for step, values in steps.items()}
-    total = sum(median.values()) - sum(median[step] for step in ALONE)
+    total = sum(value for step, value in median.items() if step not in ALONE)
     building = [
-        [step, _spread(values, ".2f"), "" if step in ALONE else f"{median[step] / total:.0%}"]
+        [step, spread(values, ".2f"), "" if step in ALONE else f"{median[step] / total:.0%}"]
         for step, values in steps.items()
     ]
-    reading = [[stage, _spread(values), f"{1e6 / statistics.median(values):.0f}"] for stage, values in stages.items()]
+    building.append(["all steps", f"{total:.2f}", ""])
+    reading = [[stage, spread(values), f"{1e6 / statistics.median(values):.0f}"] for stage, values in stages.items()]
     return "\n\n".join(
         [
-            _table(["building: an example on one thread", "ms", "share"], [*building, ["all", f"{total:.2f}", ""]]),
-            _table(["reading: so far", "examples/s", "microseconds an example"], reading),
+            _table(["steps of building, one thread", "ms an example", "share"], building),
+            _table(["stages of reading, each with those above", "examples/s", "microseconds an example"], reading),
         ]
     )
 
 
 def _curve(section: dict[str, Any]) -> str:
+    limits = list(dict.fromkeys(key for contenders in section["sizes"].values() for key in contenders if key != "ours"))
     rows = []
     for num, contenders in section["sizes"].items():
-        ours, limit = contenders["ours"], contenders["limit opencv"]
-        rows.append(
-            [
-                f"{int(num):,}",
-                _spread(ours["seconds"], ",.1f"),
-                _spread(ours["examples_per_second"]),
-                _spread(limit["examples_per_second"]),
-                _spread(limit["ours_is_times"], ".2f"),
-                *_memory(ours),
-            ]
-        )
-    return _table(["examples", "seconds", "examples/s", "limit: OpenCV decodes", "ratio", *MEMORY], rows)
+        ours = contenders["ours"]
+        speed = spread(ours["seconds"], ",.1f"), spread(ours["examples_per_second"])
+        ratios = [ratio(contenders.get(key, {})) for key in limits]
+        rows.append([f"{int(num):,}", *speed, *ratios, *_memory(ours)])
+    shares = [f"share of the {name_of(key, section)}" for key in limits]
+    return _table(["examples", "seconds", "examples/s", *shares, *MEMORY], rows)
 
 
-def insert(found: dict[str, Any], readme: Path) -> None:
-    """Puts the tables between the two marks in a Markdown file."""
-    text = readme.read_text()
-    replaced = re.sub(
-        r"(<!-- results -->\n).*?(<!-- end -->)",
-        lambda marks: f"{marks[1]}\n{tables(found)}\n\n{marks[2]}",
-        text,
-        flags=re.DOTALL,
-    )
-    readme.write_text(replaced)
-
-
-def draw(found: dict[str, Any], path: Path) -> None:
-    """Draws examples per second as bars, all values as dots, and below them the curve, to an SVG file."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "bench"
-    from matplotlib import pyplot
-
-    sections = [(name, title) for name, title in (("build", "Building"), ("read", "Reading")) if name in found]
-    num = len(sections) + ("curve" in found)
-    figure, axes = pyplot.subplots(num, 1, figsize=(8, 3.8 * num), squeeze=False)
-    for axis, (name, title) in zip(axes[:, 0], sections, strict=False):
-        _draw_bars(axis, found[name]["contenders"])
-        axis.set_title(f"{title}, {found[name]['num']:,} examples at 256 x 256")
-    if "curve" in found:
-        _draw_curve(axes[-1, 0], found["curve"]["sizes"])
-    for axis in axes[:, 0]:
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-
-
-def _draw_bars(axis: Any, contenders: dict[str, Any]) -> None:
-    rates = {key: one["examples_per_second"] for key, one in contenders.items() if "failed" not in one}
-    order = sorted(rates, key=lambda key: statistics.median(rates[key]))
-    for row, key in enumerate(order):
-        colour = OURS if key == "ours" else LIMIT if key.startswith("limit") else PEER
-        axis.barh(row, statistics.median(rates[key]), color=colour)
-        axis.plot(rates[key], [row] * len(rates[key]), "k.", markersize=3)
-        axis.annotate(f" {statistics.median(rates[key]):,.0f}", (max(rates[key]), row), va="center")
-    axis.set_yticks(range(len(order)), [NAMES[key].replace("*", "").replace("`", "") for key in order])
-    axis.set_xlabel("examples per second")
-    axis.margins(x=0.14)
-
-
-def _draw_curve(axis: Any, sizes: dict[str, Any]) -> None:
-    nums = [int(num) for num in sizes]
-    for name, colour in (("limit opencv", LIMIT), ("ours", OURS)):
-        rates = [contenders[name]["examples_per_second"] for contenders in sizes.values()]
-        axis.plot(nums, [statistics.median(one) for one in rates], "o-", color=colour, label=NAMES[name].strip("*"))
-        for num, values in zip(nums, rates, strict=True):
-            axis.plot([num] * len(values), values, "k.", markersize=3)
-    for num, contenders in zip(nums, sizes.values(), strict=True):
-        place = (num, statistics.median(contenders["ours"]["examples_per_second"]))
-        text = f"{statistics.median(contenders['ours']['peak_mb']):,.0f} MB"
-        axis.annotate(text, place, xytext=(0, -14), textcoords="offset points", ha="center", fontsize=8)
-    axis.set_xscale("log")
-    axis.set_xticks(nums, [f"{num:,}" for num in nums])
-    axis.minorticks_off()
-    axis.set_ylim(0)
-    axis.set_xlabel("examples built")
-    axis.set_ylabel("examples per second")
-    axis.set_title("Building ever more, and the memory it takes")
-    axis.legend(loc="lower right", frameon=False)
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "startup": _startup,
+    "build": _build,
+    "read": _read,
+    "plan": _plan,
+    "resume": _resume,
+    "profile": _profile,
+    "curve": _curve,
+}
+"""Sections, in the order in which they are shown."""

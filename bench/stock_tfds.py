@@ -1,4 +1,4 @@
-"""A builder as TFDS's documentation writes one for Beam: `_generate_examples` returns a PTransform, TFDS does the rest."""
+"""A TFDS Beam builder as TFDS's documentation shows it: `_generate_examples` returns a PTransform."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,12 @@ import apache_beam as beam
 import numpy as np
 import tensorflow_datasets as tfds
 
-from bench.builders import SIZE, examples, load
+from bench.source import SIZE, examples, load
 from pipeline import schema
 
 
 class Stock(tfds.core.GeneratorBasedBuilder):
-    """The images of this project, through TFDS's own shuffling and writing."""
+    """The images of this project, shuffled and written by TFDS."""
 
     VERSION = tfds.core.Version("1.0.0")
 

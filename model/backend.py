@@ -36,7 +36,7 @@ def start() -> str:
     # oneDNN about doubles the speed of training on a CPU, but its sums may differ in the seventh digit from one
     # process to the next, and a resumed run must equal an undisturbed one. Who prefers speed sets it to 1.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    _keep_freed_memory()
+    keep_freed_memory()
     # Not with Torch: where its Triton and TensorFlow carry two LLVMs that do not bear each other, the process
     # dies in this import, and its last words must be seen.
     with _quiet() if name != "torch" else contextlib.nullcontext():
@@ -192,7 +192,7 @@ def _has_fast_bfloat16() -> bool:
     return details.get("compute_capability", (8, 0))[0] >= 8
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Tells glibc to keep freed memory for the next batch, in one arena for all threads; elsewhere does nothing.
 
     By default every batch is given back and mapped anew, and the kernel zeroes its pages each time: a sixth of
