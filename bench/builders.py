@@ -108,18 +108,10 @@ def _kornia() -> Decoder:
 
 
 def _ours() -> Decoder:
-    import cv2
-    import imageio.v3 as iio
+    from pipeline.images import png, stack
 
-    from pipeline.images import png
-
-    cv2.setNumThreads(0)
-
-    def decode(path: Path) -> np.ndarray:
-        with iio.imopen(path.read_bytes(), "r", plugin=png.Plugin) as file:
-            return file.read()
-
-    return decode
+    bad = functools.partial(stack.BadImage, "any")
+    return lambda path: png.decode(path.read_bytes(), bad)
 
 
 DECODERS: dict[str, Callable[[], Decoder]] = {

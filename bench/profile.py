@@ -3,6 +3,7 @@
 python -m bench.profile SOURCE DATASET_DIR      prints the figures as JSON
 """
 
+import functools
 import hashlib
 import json
 import statistics
@@ -18,7 +19,6 @@ import click
 def building(source: Path, num: int = 200) -> dict[str, float]:
     """Returns milliseconds an example of each step on one thread, medians of `num` examples."""
     import cv2
-    import imageio.v3 as iio
 
     from bench import builders, show
     from pipeline.images import png, sources, stack
@@ -27,6 +27,7 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
 
     cv2.setNumThreads(0)
     images, flags = sources.open_images(source / "train"), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    bad = functools.partial(stack.BadImage, "any")
     spent: dict[str, list[float]] = {}
 
     def timed(step: str, function: Callable[[], Any]) -> Any:
@@ -40,13 +41,8 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
             names = [f"{example_id}_{name}.png" for name in FILTERS]
             paths = [str(source / "train" / name) for name in names]
             data = timed("files read", lambda names=names: [images.read(name) for name in names])
-            timed("checksums of the PNGs", lambda data=data: [png.check(one, stack.BadImage) for one in data])
             timed(show.ALONE[0], lambda paths=paths: [cv2.imread(path, flags) for path in paths])
-            timed(show.ALONE[1], lambda data=data: [png._unpacked(one) for one in data])
-            read = timed(
-                "decoded by imageio with ISA-L and OpenCV",
-                lambda data=data: [iio.imopen(one, "r", plugin=png.Plugin).read() for one in data],
-            )
+            read = timed("PNGs checked and decoded", lambda data=data: [png.decode(one, bad) for one in data])
             small = timed("resized", lambda read=read: [stack.resize(one, 256) for one in read])
             stacked = timed("stacked", lambda small=small: stack.stack(small))
             timed("moments", lambda small=small: stack.moments(small))

@@ -1,39 +1,83 @@
-"""How do the bytes of a greyscale PNG become pixels: checked before they are trusted, and fast?
+"""Checked decoding of greyscale PNG files.
 
-Everything that can be wrong with a file is found here: its own checksums are walked first (decoders skip some of
-them), and the header is believed only up to a size. Sections named below are those of the PNG specification,
-third edition.
+The signature, the header and the checksum of every chunk are checked before a file is decoded, and the decoder
+sees nothing of the file but the image itself: no metadata, no animation. Sections named below are those of the
+PNG specification, third edition.
 """
 
+import logging
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import imagecodecs
+import imageio.v3 as iio
 import numpy as np
 from imageio.core.v3_plugin_api import PluginV3
-from isal import isal_zlib
 
 MAX_SIDE = 8192
 """Largest width or height that is decoded, in pixels; the atlas's originals are 2048, 3072 or 4096."""
 
 MAX_FILE_BYTES = 2 * MAX_SIDE * MAX_SIDE
-"""Largest file that is read: an uncompressed 16-bit image of `MAX_SIDE`, in bytes."""
+"""Largest file that is decoded: an uncompressed 16-bit image of `MAX_SIDE`, in bytes."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER_END = 33  # signature, and the chunk IHDR
+_HEADER_START = b"\0\0\0\rIHDR"  # length and type of the first chunk (11.2.1)
+_HEADER_END = 33  # signature and IHDR
 _IEND = b"\0\0\0\0IEND\xaeB`\x82"
+_crc32: Any = imagecodecs.deflate_crc32  # seven times as fast as zlib's; its type hint leaves out memoryview
+_LAST_READ = 4096  # bytes; libpng reads up to 8192 of a chunk at once
 _COLOUR_TYPES = {2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # table 11.1
 
-_DAMAGED: Any = isal_zlib.error  # whose type hint takes the class for an instance
-
 Bad = Callable[[str, str], Exception]
+"""Makes the exception to raise from a code of `stack.CODES` and a detail."""
+
+# libpng warns about interlaced images and about bytes after the image data, and decodes both correctly.
+logging.getLogger("imagecodecs").addFilter(lambda record: record.msg != "PNG warning: %s")
 
 
-def check(data: bytes, bad: Bad) -> None:
-    """Checks a PNG file's signature, header and every chunk's checksum, without decoding it.
+def decode(data: bytes, bad: Bad) -> np.ndarray:
+    """Returns the pixels of a greyscale PNG file: uint8 or uint16 `[height, width]`, as stored.
+
+    Metadata is ignored: orientation, gamma, transparency. An animated PNG gives its default image.
 
     Raises:
-      Exception: made by `bad(code, detail)`; the codes are those of `stack.CODES`.
+      Exception: made by `bad(code, detail)`: the file is not a PNG, not 8-bit or 16-bit greyscale, larger than
+        `MAX_SIDE` or `MAX_FILE_BYTES`, truncated or damaged.
+    """
+    image = check(data, bad)
+    try:
+        with iio.imopen(image, "r", plugin=Plugin) as file:
+            pixels = file.read()
+    except (imagecodecs.PngError, ValueError):
+        # The error itself is not shown: imagecodecs reads its text from memory that libpng has already given up.
+        raise bad("unreadable", "damaged: the image data cannot be decoded") from None
+    width, height, depth, *_ = _header(data)
+    if pixels.shape != (height, width) or pixels.itemsize != depth // 8:
+        found = f"{pixels.dtype} {pixels.shape}"
+        raise bad("unreadable", f"decoded to {found}, expected {depth} bits and {(height, width)} as the header says")
+    return pixels
+
+
+class Plugin(PluginV3):
+    """Decodes a PNG in memory with libpng, by way of imagecodecs.
+
+    imageio's own plugins decode with Pillow, which ignores a wrong checksum of the image data, or with OpenCV, which
+    crashes on crafted animations. This one raises `imagecodecs.PngError` and releases the GIL.
+    """
+
+    def read(self, *, index: int = 0) -> np.ndarray:
+        return imagecodecs.png_decode(self.request.get_file().read())
+
+
+def check(data: bytes, bad: Bad) -> bytes:
+    """Checks the signature, the header and the checksum of every chunk of a PNG file.
+
+    Returns a PNG of the same image and nothing else. Metadata, transparency and animation are left out: libpng would
+    act on them, and with the APNG patch, which imagecodecs and OpenCV bring, it parses the frames.
+
+    Raises:
+      Exception: made by `bad(code, detail)`.
     """
     if not data:
         raise bad("empty", "the file has 0 bytes, expected a PNG image")
@@ -44,10 +88,22 @@ def check(data: bytes, bad: Bad) -> None:
     if len(data) < _HEADER_END:
         raise bad("truncated", f"the file ends at byte {len(data)}, inside the header")
     _check_header(data, bad)
-    _check_chunks(data, bad)
+    stream = b"".join(body for kind, body in _checked_chunks(data, bad) if kind == b"IDAT")
+    # libpng refuses a wrong Adler-32 at the end of the stream only if it reads it together with the last pixels;
+    # otherwise it warns. A short last chunk is read at once.
+    cut = max(len(stream) - _LAST_READ, 0)
+    view = memoryview(stream)
+    return b"".join((data[:_HEADER_END], *_idat(view[:cut]), *_idat(view[cut:]), _IEND))
+
+
+def _idat(body: memoryview) -> tuple[bytes, memoryview, bytes]:
+    crc = _crc32(body, _crc32(b"IDAT"))
+    return struct.pack(">I4s", len(body), b"IDAT"), body, struct.pack(">I", crc)
 
 
 def _check_header(data: bytes, bad: Bad) -> None:
+    if data[8:16] != _HEADER_START:
+        raise bad("unreadable", f"damaged: the first chunk starts with {data[8:16]!r}, expected {_HEADER_START!r}")
     width, height, depth, colour_type, *_ = _header(data)
     if max(width, height) > MAX_SIDE:
         raise bad("too_large", f"the header claims {width}x{height}, expected at most {MAX_SIDE}x{MAX_SIDE}")
@@ -58,7 +114,13 @@ def _check_header(data: bytes, bad: Bad) -> None:
         raise bad("wrong_mode", f"{depth}-bit greyscale image, expected 8 or 16 bits")
 
 
-def _check_chunks(data: bytes, bad: Bad) -> None:
+def _header(data: bytes) -> tuple[int, int, int, int, int, int, int]:
+    """Returns width, height, bit depth, colour type, compression, filter and interlace methods (11.2.1)."""
+    return struct.unpack_from(">IIBBBBB", data, 16)
+
+
+def _checked_chunks(data: bytes, bad: Bad) -> Iterator[tuple[bytes, memoryview]]:
+    """Yields (type, content) of every chunk up to and including IEND."""
     view, position, kind = memoryview(data), len(_SIGNATURE), b""
     while kind != b"IEND":
         if position + 12 > len(data):
@@ -67,88 +129,16 @@ def _check_chunks(data: bytes, bad: Bad) -> None:
         end = position + 12 + length
         if end > len(data):
             raise bad("truncated", f"the file ends at byte {len(data)}, inside a chunk that needs {end}")
-        if isal_zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+        if _crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise bad("unreadable", f"damaged: the checksum of the chunk at byte {position} does not match")
+        if not _is_known(kind, position):
+            raise bad("unreadable", f"unexpected critical chunk {kind!r} at byte {position}")
+        yield kind, view[position + 8 : end - 4]
         position = end
 
 
-def _header(data: bytes) -> tuple[int, int, int, int, int, int, int]:
-    """Returns width, height, bit depth, colour type, compression, filter and interlace methods (11.2.1)."""
-    return struct.unpack_from(">IIBBBBB", data, 16)
-
-
-def shape(data: bytes) -> tuple[int, int]:
-    """Returns (height, width) of a checked PNG in pixels, as its header says."""
-    width, height, *_ = _header(data)
-    return height, width
-
-
-class Plugin(PluginV3):
-    """How imageio reads a checked PNG: unpacked by ISA-L, unfiltered by OpenCV, all in memory.
-
-    Half the time of decoding is unpacking with zlib, which OpenCV and Pillow leave to the library of that name;
-    Intel's does it in half of that. imageio's own plugins take a third longer (Pillow) or want a path (OpenCV).
-    """
-
-    def read(self, *, index: int = 0) -> np.ndarray:
-        """Returns uint8 or uint16 `[height, width]`, as stored (metadata may ask a viewer to turn an image).
-
-        Raises:
-          ValueError: the data is damaged.
-        """
-        import cv2
-
-        data = self.request.get_file().read()
-        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-        pixels = cv2.imdecode(np.frombuffer(_unpacked(data), np.uint8), flags)
-        if pixels is None:
-            raise ValueError("its data cannot be decoded")
-        return pixels
-
-
-def _unpacked(data: bytes) -> bytes | bytearray:
-    """Returns a PNG of the same pixels whose data is merely wrapped, not compressed, for the decoder to be quick.
-
-    What is irregular comes back as it is, for the decoder to judge: interlaced or damaged images, those with more
-    or less data than their header says, or with chunks that must be understood.
-    """
-    width, height, depth, _, _, _, interlaced = _header(data)
-    expected = height * (1 + width * depth // 8)  # each row begins with the number of its filter (7.2)
-    stream = isal_zlib.decompressobj()
-    try:
-        rows = b"" if interlaced else stream.decompress(b"".join(_image_data(data)), expected + 1)
-    except _DAMAGED:
-        return data
-    if len(rows) != expected or not stream.eof:
-        return data
-    wrapped = list(_wrapped(rows))
-    length = struct.pack(">I", sum(map(len, wrapped)))
-    png = bytearray().join((data[:_HEADER_END], length, b"IDAT", *wrapped, bytes(4), _IEND))
-    start, end = _HEADER_END + 4, len(png) - len(_IEND) - 4
-    struct.pack_into(">I", png, end, isal_zlib.crc32(memoryview(png)[start:end]))
-    return png
-
-
-def _image_data(data: bytes) -> list[memoryview]:
-    """Returns the contents of all chunks IDAT; none if another chunk is critical (5.4), but for the first and last."""
-    view, position, kind = memoryview(data), _HEADER_END, b""
-    found: list[memoryview] = []
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", data, position)
-        if kind == b"IDAT":
-            found.append(view[position + 8 : position + 8 + length])
-        elif kind != b"IEND" and kind[:1].isupper():
-            return []
-        position += 12 + length
-    return found
-
-
-def _wrapped(rows: bytes) -> Iterator[bytes | memoryview]:
-    """Yields a zlib stream (RFC 1950) of stored blocks (RFC 1951, section 3.2.4)."""
-    view, longest = memoryview(rows), 0xFFFF
-    yield b"\x78\x01"
-    for start in range(0, len(rows), longest):
-        block = view[start : start + longest]
-        yield struct.pack("<BHH", start + longest >= len(rows), len(block), len(block) ^ 0xFFFF)
-        yield block
-    yield struct.pack(">I", isal_zlib.adler32(rows))
+def _is_known(kind: bytes, position: int) -> bool:
+    """Returns whether a chunk may be there: a decoder must not skip critical chunks that it does not know (5.4)."""
+    if kind == b"IHDR":
+        return position == len(_SIGNATURE)
+    return not kind[:1].isupper() or kind in (b"PLTE", b"IDAT", b"IEND")

@@ -1,10 +1,9 @@
-"""How do four greyscale filter images become one stacked image?"""
+"""Four greyscale filter images, checked, resized and stacked into one image."""
 
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 
-import imageio.v3 as iio
 import numpy as np
 
 from pipeline.images import png
@@ -13,7 +12,7 @@ from pipeline.schema import FILTERS
 
 
 class BadImage(ValueError):
-    """One image that cannot be used. `code` is one of `CODES`."""
+    """An image that cannot be used. `code` is one of `CODES`."""
 
     def __init__(self, filter_name: str, code: str, detail: str):
         super().__init__(filter_name, code, detail)
@@ -21,7 +20,7 @@ class BadImage(ValueError):
 
 
 class BadExample(ValueError):
-    """An example that cannot be used: `images` are its bad images."""
+    """An example that cannot be used; `images` are its bad images."""
 
     def __init__(self, images: Sequence[BadImage]):
         super().__init__(images)
@@ -31,17 +30,17 @@ class BadExample(ValueError):
 CODES = {
     "missing_filter": "there is no file for this filter",
     "empty": "the file has no bytes",
-    "unreadable": "the file cannot be read, or is no PNG image, or its data is damaged",
+    "unreadable": "the file cannot be read, is not a PNG image, or is damaged",
     "truncated": "the file ends before the image does",
-    "wrong_mode": "the image is not greyscale of 8 or 16 bits",
-    "wrong_size": "not square, unlike the other filters of the example, or smaller than the output",
-    "too_large": f"more than {png.MAX_SIDE} pixels a side",
+    "wrong_mode": "the image is not 8-bit or 16-bit greyscale",
+    "wrong_size": "the image is not square, not of the size of the other filters, or smaller than the output",
+    "too_large": f"the image has more than {png.MAX_SIDE} pixels a side, or the file is too large for such an image",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Stacked:
-    """`image` is uint8 `[size, size, 4]`, channels in `FILTERS` order; `moments` as the function gives them."""
+    """`image` is uint8 `[size, size, 4]`, channels in `FILTERS` order; `moments` is what the function returns."""
 
     image: np.ndarray
     moments: np.ndarray
@@ -78,13 +77,13 @@ def stack(channels: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def moments(channels: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns int64 `[2, channels]`: for each uint8 image the sum of its pixels, and of their squares; exact."""
+    """Returns int64 `[2, channels]`: the exact sum of the pixels of each uint8 image, and of their squares."""
     import cv2
 
     out = np.empty((2, len(channels)), np.int64)
     for k, channel in enumerate(channels):
-        # In whole numbers, or what OpenCV's sum keeps exactly, throughout. (A dot product would be handed to BLAS,
-        # whose threads fight ours, and OpenCV's `norm` adds in single precision where images are small.)
+        # Integers throughout; `sumElems` is exact at these sizes. A dot product would run in BLAS, whose threads
+        # compete with ours, and OpenCV's `norm` adds in single precision for small images.
         squares = np.multiply(channel, channel, dtype=np.uint16)
         out[:, k] = cv2.sumElems(channel)[0], cv2.sumElems(squares)[0]
     return out
@@ -94,7 +93,7 @@ def read_filter(images: Images, example_id: str, filter_name: str) -> np.ndarray
     """Returns one filter image, uint8 or uint16 `[height, width]`.
 
     Raises:
-      BadImage: whatever is wrong with the file, with its reason code.
+      BadImage: the file is missing, cannot be read or cannot be used.
     """
     bad = functools.partial(BadImage, filter_name)
     name = f"{example_id}_{filter_name}.png"
@@ -104,15 +103,7 @@ def read_filter(images: Images, example_id: str, filter_name: str) -> np.ndarray
         raise bad("missing_filter", f"no file {name}") from None
     except OSError as error:
         raise bad("unreadable", f"{name}: {error.strerror or error}") from None
-    png.check(data, bad)
-    try:
-        with iio.imopen(data, "r", plugin=png.Plugin) as file:
-            pixels = file.read()
-    except Exception as error:  # whatever a decoder makes of damaged data
-        raise bad("unreadable", f"{name}: {error or type(error).__name__}") from None
-    if pixels.shape != png.shape(data):
-        raise bad("unreadable", f"{name}: decoded to {pixels.shape}, expected {png.shape(data)}")
-    return pixels
+    return png.decode(data, bad)
 
 
 def _mismatches(channels: Sequence[np.ndarray], size: int) -> Iterator[BadImage]:
@@ -136,11 +127,10 @@ def to_8bit(image: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns a square uint8 image at `size` pixels a side, by area.
+    """Returns a square uint8 image resized to `size` pixels a side by area.
 
-    At integer ratios every output pixel is the mean of its box. At other ratios it is the mean over the area
-    that it covers, a source pixel that lies partly in it counting by the part. Both are exact: whole-number
-    arithmetic, rounded to nearest, halves up; the same on every machine.
+    Each output pixel is the mean over the area that it covers; a source pixel that lies partly inside counts by
+    that part. Exact integer arithmetic, rounded to nearest, halves up: the same on every machine.
 
     Args:
       image: uint8 `[side, side]`, `side >= size`.
@@ -150,7 +140,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
         return image
     factor, rest = divmod(side, size)
     if factor == 2 and not rest:
-        # At this ratio, by far the most frequent, OpenCV's arithmetic is the same, and six times faster.
+        # The most frequent ratio; OpenCV's arithmetic is the same here, and six times as fast.
         import cv2
 
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
@@ -158,8 +148,8 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
         total = _area_sums(_area_sums(image.astype(np.int64), size).T, size).T
         area = side * side
     else:
-        # Rows first: adding whole rows runs at memory speed, and leaves a factor less to gather.
-        dtype = np.uint16 if factor < 16 else np.uint32  # room for the sum of a box
+        # Rows first: adding whole rows runs at memory speed and leaves less to gather by columns.
+        dtype = np.uint16 if factor < 16 else np.uint32  # wide enough for the sum of a box
         rows = image.reshape(size, factor, side).sum(axis=1, dtype=dtype)
         total = rows[:, ::factor].copy()
         for k in range(1, factor):
@@ -169,7 +159,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _area_sums(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns int64 `[size, W]`: sums over rows, each weighted by how many 1/size of it an output row covers."""
+    """Returns int64 `[size, W]`: sums over rows, each row weighted by the part of it that is covered, in 1/size."""
     side = image.shape[0]
     whole, part = np.divmod(np.arange(size + 1) * side, size)
     below = np.concatenate([np.zeros_like(image[:1]), np.cumsum(image, axis=0)])

@@ -1,23 +1,48 @@
-"""How does an example become bytes in a TFRecord file, and how are they read back?
+"""Examples as TFRecord files: `tf.train.Example` messages in TFRecord framing.
 
-A record is a plain `tf.train.Example` (TensorFlow, `core/example/example.proto`) in plain TFRecord framing
-(TensorFlow, `core/lib/io/record_writer.h`), written here without TensorFlow, whose import costs a worker
-about ten seconds and 600 MB. The message is laid out by hand because protobuf promises the same bytes only
-within one build of the library, and a map in any order; here keys ascend, so bytes depend on content alone.
+Messages are encoded by hand, because protobuf guarantees the same bytes only within one build of the library, and
+writes a map in any order. Here keys ascend, so the bytes depend on the content alone. They are decoded by protobuf,
+without TensorFlow, whose import takes a worker about ten seconds and 600 MB.
+
+Formats: TensorFlow, `core/example/example.proto`, `core/example/feature.proto` and `core/lib/io/record_writer.h`.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import google_crc32c
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
-FRAME_BYTES = _LENGTH.size + 2 * _CRC.size
+_HEADER_BYTES = _LENGTH.size + _CRC.size
+FRAME_BYTES = _HEADER_BYTES + _CRC.size
 """What the framing adds to each record: length, its checksum, and the checksum of the data."""
 
-_HEAD_BYTES = 256 + 64  # an id (200 bytes at most) and the tags in front of it
+_HEAD_BYTES = 256 + 64  # an id (200 bytes at most) and the lengths before it
+
+_TAG = b"\x0a"  # field 1, length-delimited
+
+# The map of features is declared as what a map is on the wire: repeated entries.
+_SCHEMA = """
+  name: "example.proto"
+  message_type { name: "Example" field { name: "features" number: 1 label: LABEL_OPTIONAL type_name: "Features" } }
+  message_type { name: "Features" field { name: "feature" number: 1 label: LABEL_REPEATED type_name: "Entry" } }
+  message_type {
+    name: "Entry"
+    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "value" number: 2 label: LABEL_OPTIONAL type_name: "Feature" }
+  }
+  message_type {
+    name: "Feature"
+    field { name: "bytes_list" number: 1 label: LABEL_OPTIONAL type_name: "BytesList" }
+    field { name: "int64_list" number: 3 label: LABEL_OPTIONAL type_name: "Int64List" }
+  }
+  message_type { name: "BytesList" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+  message_type { name: "Int64List" field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+  syntax: "proto3"
+"""
 
 
 class RecordError(ValueError):
@@ -25,68 +50,68 @@ class RecordError(ValueError):
 
 
 class Record(NamedTuple):
-    """One decoded example; `image` is raw bytes, row by row, channels last."""
+    """A decoded example; `image` is raw bytes, row by row, channels last."""
 
     id: str
-    image: memoryview
+    image: bytes
     labels: tuple[int, ...]
 
 
 def encode(example_id: str, image: bytes | memoryview, labels: Sequence[int]) -> bytes:
-    """Returns the serialised `tf.train.Example` with features id, image (bytes) and labels (int64)."""
+    """Returns the serialised `tf.train.Example` with features id, image (bytes) and labels (int64, not negative)."""
     image = memoryview(image).cast("B")
-    # The heads of the image's nested messages, innermost first, so that its bytes are copied once.
+    # The heads of the messages around the image, innermost first: its bytes are copied once.
     value = _head(1, len(image))
     bytes_list = _head(1, len(value) + len(image))
     feature = _head(2, len(bytes_list) + len(value) + len(image))
     entry = _field(1, b"image") + feature + bytes_list + value
-    before = _feature(b"id", _field(1, _field(1, example_id.encode()))) + _head(1, len(entry) + len(image)) + entry
+    before = _id_entry(example_id) + _head(1, len(entry) + len(image)) + entry
     packed = b"".join(_varint(label) for label in labels)
-    after = _feature(b"labels", _field(3, _field(1, packed)))
+    after = _entry(b"labels", _field(3, _field(1, packed)))
     return b"".join((_head(1, len(before) + len(image) + len(after)), before, image, after))
 
 
 def decode(data: bytes) -> Record:
-    """Returns the example in a serialised record; strict: exactly what `encode` writes.
+    """Returns the example in a serialised record, if the record is exactly what `encode` writes.
 
     Raises:
       RecordError: anything else.
     """
-    fields = dict(_features(memoryview(data)))
-    if list(fields) != ["id", "image", "labels"]:
-        raise RecordError(f"features are {list(fields)}, expected ['id', 'image', 'labels']")
-    labels = _only(_only(fields["labels"], 3), 1)
-    values, position = [], 0
-    while position < len(labels):
-        value, position = _read_varint(labels, position)
-        values.append(value)
-    example_id = bytes(_only(_only(fields["id"], 1), 1))
-    try:
-        return Record(example_id.decode(), _only(_only(fields["image"], 1), 1), tuple(values))
-    except UnicodeDecodeError:
-        raise RecordError(f"the id {example_id!r} is not UTF-8") from None
+    record = _parsed_record(data)
+    if min(record.labels, default=0) < 0 or encode(*record) != data:
+        raise RecordError(f"example '{record.id}': not encoded as this project encodes it")
+    return record
+
+
+def _parsed_record(data: bytes) -> Record:
+    entries = _parsed("Example", data).features.feature
+    names = [entry.key for entry in entries]
+    if names != ["id", "image", "labels"]:
+        raise RecordError(f"features are {names}, expected ['id', 'image', 'labels']")
+    example_id, image, labels = (entry.value for entry in entries)
+    return Record(_id(example_id), _only(image, "image"), tuple(labels.int64_list.value))
 
 
 def frame(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """Returns (header, data, footer): the three pieces of a TFRecord, to be written one after the other."""
+    """Returns (header, data, footer): the three parts of a TFRecord, to be written one after the other."""
     length = _LENGTH.pack(len(data))
     return length + _CRC.pack(_masked_crc(length)), data, _CRC.pack(_masked_crc(data))
 
 
 class Readable(Protocol):
-    """What records are read from."""
+    """A source of bytes, such as a file."""
 
     def read(self, num_bytes: int, /) -> bytes: ...
 
 
 def read(file: Readable) -> Iterator[bytes]:
-    """Yields every record of a TFRecord file, checksums checked.
+    """Yields the data of every record in a TFRecord file and checks the checksums.
 
     Raises:
       RecordError: naming the record and its byte offset.
     """
     index = offset = 0
-    while header := file.read(_LENGTH.size + _CRC.size):
+    while header := file.read(_HEADER_BYTES):
         length = _check_header(header, index, offset)
         body = file.read(length + _CRC.size)
         if len(body) < length + _CRC.size:
@@ -99,39 +124,28 @@ def read(file: Readable) -> Iterator[bytes]:
 
 
 def read_ids(file: BinaryIO) -> Iterator[str]:
-    """Yields the id of every record, reading only its first bytes and jumping over the pixels.
+    """Yields the id of every record. Reads only the first bytes of each and skips the pixels.
 
     Raises:
-      RecordError: framing that does not end exactly at the end of the file, or a record without id.
+      RecordError: the framing does not end exactly at the end of the file, or a record does not start with an id.
     """
     end = file.seek(0, 2)
     index = offset = 0
     while offset < end:
         file.seek(offset)
-        head = file.read(_LENGTH.size + _CRC.size + _HEAD_BYTES)
-        length = _check_header(head[: _LENGTH.size + _CRC.size], index, offset)
-        yield _leading_id(memoryview(head)[_LENGTH.size + _CRC.size :], index, offset)
+        head = file.read(_HEADER_BYTES + _HEAD_BYTES)
+        length = _check_header(head[:_HEADER_BYTES], index, offset)
+        try:
+            yield _leading_id(head[_HEADER_BYTES : _HEADER_BYTES + length])
+        except RecordError as error:
+            raise RecordError(f"record {index} at byte {offset}: no id ({error})") from None
         index, offset = index + 1, offset + length + FRAME_BYTES
     if offset != end:
         raise RecordError(f"record {index - 1}: ends at byte {offset}, but the file at {end}")
 
 
-def _leading_id(head: memoryview, index: int, offset: int) -> str:
-    try:
-        tag, position = _read_varint(head, 0)
-        _, position = _read_varint(head, position)  # length of all features
-        entry_tag, position = _read_varint(head, position)
-        entry_bytes, position = _read_varint(head, position)
-        key, value = _map_entry(head[position : position + entry_bytes])
-        if (tag, entry_tag, key) != (10, 10, "id"):
-            raise RecordError("the id does not come first")
-        return bytes(_only(_only(value, 1), 1)).decode()
-    except (RecordError, IndexError, UnicodeDecodeError) as error:
-        raise RecordError(f"record {index} at byte {offset}: no id ({error})") from None
-
-
 def _check_header(header: bytes, index: int, offset: int) -> int:
-    if len(header) < _LENGTH.size + _CRC.size:
+    if len(header) < _HEADER_BYTES:
         raise RecordError(f"record {index} at byte {offset}: the file ends inside its header")
     if _CRC.unpack_from(header, _LENGTH.size)[0] != _masked_crc(header[: _LENGTH.size]):
         raise RecordError(f"record {index} at byte {offset}: the length does not match its checksum")
@@ -139,9 +153,33 @@ def _check_header(header: bytes, index: int, offset: int) -> int:
 
 
 def _masked_crc(data: bytes) -> int:
-    # Rotated and offset, because a checksum of data that holds checksums would be weak (record_writer.h).
+    # Rotated and offset: a plain CRC of data that contains CRCs is weak (record_writer.h).
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _leading_id(head: bytes) -> str:
+    """Returns the id at the start of a record, of which `head` is the first bytes."""
+    _, start = _read_head(head, 0)  # all features
+    length, content = _read_head(head, start)  # the first of them
+    end = content + length
+    example_id = _id(_parsed("Entry", head[content:end]).value)
+    if head[start:end] != _id_entry(example_id):
+        raise RecordError("the id does not come first")
+    return example_id
+
+
+def _read_head(data: bytes, position: int) -> tuple[int, int]:
+    """Returns (length, position) of the content of a length-delimited field 1."""
+    if data[position : position + 1] != _TAG:
+        raise RecordError("not a tf.train.Example")
+    length = shift = 0
+    for index in range(position + 1, min(position + 11, len(data))):  # a varint has ten bytes at most
+        length |= (data[index] & 0x7F) << shift
+        shift += 7
+        if data[index] < 0x80:
+            return length, index + 1
+    raise RecordError("invalid length")
 
 
 def _varint(value: int) -> bytes:
@@ -161,49 +199,40 @@ def _field(number: int, payload: bytes) -> bytes:
     return _head(number, len(payload)) + payload
 
 
-def _feature(key: bytes, value: bytes) -> bytes:
+def _entry(key: bytes, value: bytes) -> bytes:
     return _field(1, _field(1, key) + _field(2, value))
 
 
-def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if position >= len(data) or shift > 63:
-            raise RecordError("a number is cut off")
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return value, position
+def _id_entry(example_id: str) -> bytes:
+    return _entry(b"id", _field(1, _field(1, example_id.encode())))
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    position = 0
-    while position < len(data):
-        tag, position = _read_varint(data, position)
-        length, position = _read_varint(data, position)
-        if tag & 7 != 2 or position + length > len(data):
-            raise RecordError("not a tf.train.Example")
-        yield tag >> 3, data[position : position + length]
-        position += length
+def _parsed(name: str, data: bytes) -> Any:
+    try:
+        return _MESSAGES[name].FromString(data)
+    except message.DecodeError:
+        raise RecordError("not a tf.train.Example") from None
 
 
-def _only(data: memoryview, number: int) -> memoryview:
-    found = list(_fields(data))
-    if len(found) != 1 or found[0][0] != number:
-        raise RecordError(f"expected one value in field {number}")
-    return found[0][1]
+def _only(feature: Any, name: str) -> bytes:
+    values = feature.bytes_list.value
+    if len(values) != 1:
+        raise RecordError(f"feature '{name}' has {len(values)} values, expected one")
+    return values[0]
 
 
-def _map_entry(entry: memoryview) -> tuple[str, memoryview]:
-    fields = list(_fields(entry))
-    if [number for number, _ in fields] != [1, 2]:
-        raise RecordError("a feature without key or value")
-    return bytes(fields[0][1]).decode("ascii", "replace"), fields[1][1]
+def _id(feature: Any) -> str:
+    value = _only(feature, "id")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise RecordError(f"the id {value!r} is not UTF-8") from None
 
 
-def _features(data: memoryview) -> Iterator[tuple[str, memoryview]]:
-    for number, entry in _fields(_only(data, 1)):
-        if number != 1:
-            raise RecordError("not a tf.train.Example")
-        yield _map_entry(entry)
+def _messages() -> dict[str, Any]:
+    """Returns the message classes of `_SCHEMA` by name."""
+    file = text_format.Parse(_SCHEMA, descriptor_pb2.FileDescriptorProto())
+    return message_factory.GetMessages([file], descriptor_pool.DescriptorPool())
+
+
+_MESSAGES = _messages()

@@ -10,7 +10,7 @@ from pipeline.threads import num_cores
 
 
 def test_find_names_every_path_that_is_missing(tmp_path):
-    expected = f"missing {tmp_path}/train.csv and {tmp_path}/train/ or {tmp_path}/train.zip; expected train.csv beside"
+    expected = f"missing {tmp_path}/train.csv and {tmp_path}/train/ or {tmp_path}/train.zip; expected train.csv next to"
     with pytest.raises(FileNotFoundError, match=re.escape(expected)):
         sources.find(tmp_path)
 

@@ -62,7 +62,70 @@ def test_every_cut_is_found():
             list(records.read_ids(io.BytesIO(data[:end])))
 
 
-def test_anything_else_is_no_record():
-    for data in (b"", b"hello", records.encode("a", b"", ())[:-1] + b"\x07"):
-        with pytest.raises(records.RecordError):
-            records.decode(data)
+def example(*features: tuple[bytes, bytes]) -> bytes:
+    """A message of features as they are on the wire: (key, `Feature`)."""
+    return records._field(1, b"".join(records._entry(*feature) for feature in features))
+
+
+def list_of(*values: bytes, field: int = 1) -> bytes:
+    return records._field(field, b"".join(records._field(1, value) for value in values))
+
+
+ID, IMAGE_4, LABELS = (b"id", list_of(b"a")), (b"image", list_of(b"1234")), (b"labels", list_of(b"\1\2", field=3))
+NEGATIVE = list_of(b"\xff" * 9 + b"\1", field=3)  # -1 as a 64-bit number
+PADDED = list_of(b"\x81\0", field=3)  # 1 in two bytes
+
+
+def test_the_parts_of_an_example_are_what_encode_writes():
+    assert example(ID, IMAGE_4, LABELS) == records.encode("a", b"1234", (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", r"features are \[\], expected \['id', 'image', 'labels'\]"),
+        (b"hello", "not a tf.train.Example"),
+        (records.encode("a", b"", ())[:-1] + b"\x07", "not a tf.train.Example"),
+        (example(IMAGE_4, ID, LABELS), r"features are \['image', 'id', 'labels'\], expected"),
+        (example(ID, ID, IMAGE_4, LABELS), r"features are \['id', 'id', 'image', 'labels'\], expected"),
+        (example(ID, IMAGE_4), r"features are \['id', 'image'\], expected"),
+        (example((b"id", list_of()), IMAGE_4, LABELS), "feature 'id' has 0 values, expected one"),
+        (example(ID, (b"image", list_of(b"1", b"2")), LABELS), "feature 'image' has 2 values, expected one"),
+        (example((b"id", list_of(b"\xff")), IMAGE_4, LABELS), r"the id b'\\xff' is not UTF-8"),
+        (example(ID, IMAGE_4, (b"labels", list_of(b"\1", b"\2", field=3))), "example 'a': not encoded as this project"),
+        (example(ID, IMAGE_4, (b"labels", NEGATIVE)), "example 'a': not encoded as this project encodes it"),
+        (example(ID, IMAGE_4, (b"labels", PADDED)), "example 'a': not encoded as this project encodes it"),
+        (example(ID, IMAGE_4, LABELS) + records._field(2, b""), "example 'a': not encoded as this project encodes it"),
+        (example(ID, IMAGE_4, LABELS) * 2, "features are"),
+    ],
+)
+def test_decode_refuses_what_encode_does_not_write(data, words):
+    with pytest.raises(records.RecordError, match=words):
+        records.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not a tf.train.Example"),
+        (b"hello", "not a tf.train.Example"),
+        (b"\x0a\x80", "invalid length"),
+        (b"\x0a" + b"\xff" * 12, "invalid length"),
+        (example(IMAGE_4, ID, LABELS), "the id does not come first"),
+        (example((b"id", list_of(b"a") + b"\x1a\0"), IMAGE_4), "the id does not come first"),
+        (example((b"id", list_of(b"\xff"))), "is not UTF-8"),
+        (records.encode("x" * 400, b"", ()), "not a tf.train.Example"),
+    ],
+)
+def test_a_record_without_a_leading_id_is_refused(data, words):
+    framed = b"".join((*records.frame(records.encode("a", b"", ())), *records.frame(data)))
+    ids = records.read_ids(io.BytesIO(framed))
+    assert next(ids) == "a"
+    with pytest.raises(records.RecordError, match=rf"^record 1 at byte \d+: no id \(.*{words}"):
+        next(ids)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1, 125, 126, 127, 128, 16_380, 16_383, 16_384, 1 << 21])
+def test_images_of_every_size_read_back(num_bytes):
+    image = bytes(num_bytes)
+    assert records.decode(records.encode("a", image, (0,))) == ("a", image, (0,))
