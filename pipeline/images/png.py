@@ -89,14 +89,40 @@ def check(data: bytes, bad: Bad) -> bytes:
         raise bad("truncated", f"the file ends at byte {len(data)}, inside the header")
     _check_header(data, bad)
     stream = b"".join(body for kind, body in _checked_chunks(data, bad) if kind == b"IDAT")
+    chunks = _repacked(_header(data), stream) or _last_apart(stream)
+    return b"".join((data[:_HEADER_END], *(piece for chunk in chunks for piece in _idat(chunk)), _IEND))
+
+
+def _repacked(header: tuple[int, ...], stream: bytes) -> list[bytes] | None:
+    """Returns the image data as one chunk that is stored, not compressed; `None` if the data is irregular.
+
+    libdeflate decompresses twice as fast as zlib, on which libpng relies, so that a build takes a fifth less time. It
+    also checks the Adler-32. Irregular data (interlaced, damaged, or not as long as the header says) is left to libpng.
+    """
+    width, height, depth, *_, interlaced = header
+    num_bytes = height * (1 + width * depth // 8)  # each row begins with the number of its filter (7.2)
+    try:
+        rows = b"" if interlaced else bytes(imagecodecs.deflate_decode(stream, out=num_bytes))
+    except imagecodecs.DeflateError:
+        return None
+    if len(rows) != num_bytes:
+        return None
+    zlib: list[bytes | memoryview] = [b"\x78\x01"]  # RFC 1950, with stored blocks (RFC 1951, section 3.2.4)
+    for start in range(0, num_bytes, 0xFFFF):
+        block = memoryview(rows)[start : start + 0xFFFF]
+        zlib += [struct.pack("<BHH", start + 0xFFFF >= num_bytes, len(block), len(block) ^ 0xFFFF), block]
+    return [b"".join([*zlib, struct.pack(">I", imagecodecs.deflate_adler32(rows))])]
+
+
+def _last_apart(stream: bytes) -> list[memoryview]:
     # libpng refuses a wrong Adler-32 at the end of the stream only if it reads it together with the last pixels;
     # otherwise it warns. A short last chunk is read at once.
-    cut = max(len(stream) - _LAST_READ, 0)
     view = memoryview(stream)
-    return b"".join((data[:_HEADER_END], *_idat(view[:cut]), *_idat(view[cut:]), _IEND))
+    cut = max(len(stream) - _LAST_READ, 0)
+    return [view[:cut], view[cut:]]
 
 
-def _idat(body: memoryview) -> tuple[bytes, memoryview, bytes]:
+def _idat(body: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
     crc = _crc32(body, _crc32(b"IDAT"))
     return struct.pack(">I4s", len(body), b"IDAT"), body, struct.pack(">I", crc)
 
