@@ -107,7 +107,7 @@ bench-full: ## the same with all 31,072 examples, the curve, and plans of up to 
 	$(MAKE) bench ARGS='--full $(ARGS)'
 
 test-full: $(STAMP) ## build a full-size stand-in: time, memory, three kills (20 minutes, 20 GB of disk)
-	$(BIN)/python -m pytest -m full -s tests/test_full_size.py
+	$(BIN)/python -m pytest -m full -s tests/test_full_size.py tests/pipeline/atlas
 
 # Prism and a Google Cloud Storage are Go programs, Flink comes in a Python package (its libraries alone are
 # taken from it), Beam's job server for it from Maven. Workers have an environment of their own, in which this

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from bench import chart, circumstances, results, separability, show, summary
+from bench import circumstances
 from bench.builders import BUILDERS
 from bench.checkout import HERE, Checkout
+from bench.figures import chart, results, show, summary
 from bench.readers import READERS
 from bench.sections import SECTIONS, Options, unfinished
 
@@ -18,9 +19,6 @@ RESULTS = HERE.root / "bench" / "results.json"
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Measure this project, its peers and the limits of the machine."""
-
-
-main.add_command(separability.command)
 
 
 def _checkout(_: click.Context, __: click.Parameter, root: Path | None) -> Checkout | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bench import measure
-from pipeline.images.sources import num_cores
+from pipeline.threads import num_cores
 
 CORES = num_cores()
 

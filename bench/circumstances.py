@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def describe(before: Checkout | None) -> dict[str, Any]:
-    """Returns what a section that begins now is measured on, as `bench.results` keeps it."""
+    """Returns what a section that begins now is measured on, as `bench.figures.results` keeps it."""
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -20,7 +20,8 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
     """Returns milliseconds an example of each step on one thread, medians of `num` examples."""
     import cv2
 
-    from bench import builders, show
+    from bench import builders
+    from bench.figures import show
     from pipeline.images import png, sources, stack
     from pipeline.schema import FILTERS
     from pipeline.write import records

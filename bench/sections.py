@@ -13,8 +13,9 @@ from typing import Any
 
 import click
 
-from bench import builders, contents, measure, planners, readers, results
+from bench import builders, contents, measure, planners, readers
 from bench.checkout import CORES, HERE, LABELS, Checkout, dataset_dir, make_source, shards, versions_dir
+from bench.figures import results
 
 NUM_ALL = 31_072
 """Examples of the Human Protein Atlas set of 2018."""

@@ -3,8 +3,9 @@ import pytest
 from click.testing import CliRunner
 
 from bench import __main__ as bench
-from bench import results, sections
+from bench import sections
 from bench.checkout import HERE, Checkout
+from bench.figures import results
 from tests.support.bench_results import ABOUT, section
 
 
@@ -79,7 +80,3 @@ def test_compare_stores_its_outcome(tmp_path):
     assert "0 of 1 medians lie within the spread" in output
     outside = ["build / contenders / ours / examples_per_second"]
     assert results.load(first)["repeat"] == {"began": "2026-01-02 08:00", "num": 1, "outside": outside}
-
-
-def test_separability_has_a_help_text():
-    assert "area under the ROC curve" in invoke("separability", "--help")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench import results
+from bench.figures import results
 from tests.support.bench_results import ABOUT, section
 
 

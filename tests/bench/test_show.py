@@ -1,7 +1,7 @@
 import pytest
 
-from bench import chart, results, show, summary
 from bench.checkout import HERE
+from bench.figures import chart, results, show, summary
 from tests.support.bench_results import ABOUT, section
 
 

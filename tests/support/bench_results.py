@@ -1,6 +1,6 @@
 """Sections of results with made-up values."""
 
-from bench import results
+from bench.figures import results
 
 ABOUT = {
     "began": ["2026-01-01 08:00"],

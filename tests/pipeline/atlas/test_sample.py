@@ -101,7 +101,7 @@ def test_a_killed_worker_is_named(tmp_path, monkeypatch):
 
 
 def test_the_module_imports_nothing_heavy_and_drawing_no_tensorflow():
-    code = "import sys, pipeline.{}; print(*sorted({{'numpy', 'cv2', 'tensorflow', 'apache_beam'}} & set(sys.modules)))"
+    code = "import sys, pipeline.atlas.{}; print(*sorted({{'numpy', 'cv2', 'tensorflow', 'apache_beam'}} & set(sys.modules)))"
     for module, heavy in (("sample", ""), ("drawing", "cv2 numpy")):
         done = subprocess.run([sys.executable, "-c", code.format(module)], check=True, capture_output=True, text=True)
         assert done.stdout.strip() == heavy

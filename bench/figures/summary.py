@@ -3,7 +3,7 @@
 import statistics
 from typing import Any
 
-from bench import show
+from bench.figures import show
 
 HEADER = ("", "`hpa_stacked`", "fastest peer", "stock TFDS", "limit")
 

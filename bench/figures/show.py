@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import results
+from bench.figures import results
 
 NAMES = {
     "ours": "**hpa_stacked**",

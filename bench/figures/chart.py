@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from bench import results, show
+from bench.figures import results, show
 
 OURS, LIMIT, PEER = "#2f6690", "#9aa5b1", "#d9a05b"
 """Colours of this project, of limits, and of all other contenders."""
