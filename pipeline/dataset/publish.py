@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import schema
+from pipeline.dataset import texts
 from pipeline.plan.shards import ShardPlan
 from pipeline.store import files
 from pipeline.store.files import ObjectPath, Place, replacing, sha256_of
@@ -35,30 +36,7 @@ _OURS = re.compile(
 
 MODULE = "hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder"
 
-DESCRIPTION = """\
-Images of the Human Protein Atlas for multi-label classification of protein localisation: the four greyscale
-filter images of each example stacked into one uint8 tensor with the channels red (microtubules), green (the
-protein of interest), blue (nucleus) and yellow (endoplasmic reticulum), resized by area, with one or more of
-28 localisations, in an exactly stratified train/dev/test split."""
-
-SYNTHETIC_DESCRIPTION = """\
-SYNTHETIC: drawn by a program, not photographed. A stand-in in the form of the Human Protein Atlas images, for
-trying things out: four channels, red (microtubules), green (the protein of interest), blue (nucleus) and
-yellow (endoplasmic reticulum), with one or more of 28 localisations, in an exactly stratified split."""
-
 SUPERVISED_KEYS = ("image", "labels")
-
-HOMEPAGE = "https://www.kaggle.com/c/human-protein-atlas-image-classification"
-
-CITATION = """\
-@article{ouyang2019analysis,
-  title   = {Analysis of the Human Protein Atlas Image Classification competition},
-  author  = {Ouyang, Wei and Winsnes, Casper F. and Hjelmare, Martin and others},
-  journal = {Nature Methods},
-  volume  = {16},
-  pages   = {1254--1261},
-  year    = {2019}
-}"""
 
 
 def dataset_dir(data_dir: Place, size: int) -> Place:
@@ -186,28 +164,18 @@ def dataset_info(directory: Path, metadata: Mapping[str, Any]) -> Any:
         data_dir=os.fspath(directory),
         module_name=MODULE,
         config_name=str(size),
-        config_description=config_description(size),
+        config_description=texts.config_description(size),
         release_notes=schema.RELEASE_NOTES,
     )
     return tfds.core.DatasetInfo(
         builder=identity,
-        description=description(synthetic=metadata["synthetic"]),
+        description=texts.description(synthetic=metadata["synthetic"]),
         features=features(size),
         supervised_keys=SUPERVISED_KEYS,
-        homepage=HOMEPAGE,
-        citation=CITATION,
+        homepage=texts.HOMEPAGE,
+        citation=texts.citation(),
         metadata=tfds.core.MetadataDict(metadata),
     )
-
-
-def description(*, synthetic: bool) -> str:
-    """Returns what the dataset says of itself; a synthetic one says so first."""
-    return SYNTHETIC_DESCRIPTION if synthetic else DESCRIPTION
-
-
-def config_description(size: int) -> str:
-    """Returns one line on the configuration of that size."""
-    return f"Images of {size} x {size} pixels."
 
 
 def _split_dict(directory: Path, plans: Sequence[ShardPlan], reports: Sequence[ShardReport]) -> Any:
