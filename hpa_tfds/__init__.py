@@ -1,4 +1,4 @@
-"""TFDS datasets of the Human Protein Atlas; importing this registers `hpa_stacked`."""
+"""TFDS datasets of the Human Protein Atlas. Importing the package registers `hpa_stacked`."""
 
 from hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder import Builder as HpaStacked
 

@@ -1,18 +1,18 @@
-"""What does an example of the published dataset look like?
+"""The schema of the published dataset: channels, classes, splits, sizes and version.
 
-The names here (channels, classes, version) are part of every shard's bytes and of the dataset's
-metadata. Change one and `VERSION` must change too, with a line in `RELEASE_NOTES`.
+The names are part of the bytes of shards and metadata. A change of one of them needs a new `VERSION` and a line in
+`RELEASE_NOTES`.
 """
 
 NAME = "hpa_stacked"
 
 VERSION = "1.0.0"
-"""Version of the dataset: the same input and parameters give the same shard bytes for one version."""
+"""Version of the dataset. Within a version, the same input and parameters give the same shard bytes."""
 
 RELEASE_NOTES = {"1.0.0": "First release."}
 
 FILTERS = ("red", "green", "blue", "yellow")
-"""The greyscale source images of an example, and the order of the channels of the stacked image."""
+"""The greyscale source images of an example, in the order of the channels of the stacked image."""
 
 STAINS = {
     "red": "microtubules",
@@ -58,9 +58,9 @@ NUM_CLASSES = len(CLASS_NAMES)
 SPLITS = ("train", "dev", "test")
 
 SIZES = (128, 256, 512)
-"""Sizes (pixels a side) that the builder has a named configuration for."""
+"""Sizes (pixels a side) for which the builder has a named configuration."""
 
 DEFAULT_SIZE = 256
 
 SYNTHETIC_PREFIX = "synthetic-"
-"""Every id of a drawn (not photographed) example starts with this, so that one can never pass for real."""
+"""Every id of a drawn example starts with this, so that it cannot be mistaken for a photographed one."""

@@ -1,8 +1,7 @@
-"""`tfds build hpa_stacked`: TFDS's door to the job in `pipeline`.
+"""The TFDS builder of `hpa_stacked`.
 
-A stock TFDS Beam builder sends every serialised image through a shuffle, keeps them in memory and starts
-again after a crash. Here preparing runs the same plan-first job as `python -m pipeline shards`, and gives the
-same bytes; reading is TFDS's own.
+Preparing runs the same job as `python -m pipeline shards` and writes the same bytes: unlike a stock TFDS Beam builder,
+it sends no image through a shuffle and continues after a crash. Reading is TFDS's own.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from pipeline import job, progress, schema
 from pipeline.config import BuildConfig
-from pipeline.dataset import metadata, publish
+from pipeline.dataset import metadata, publish, texts
 from pipeline.images import sources
 from pipeline.store import files
 from pipeline.store.files import Place
@@ -31,9 +30,16 @@ or name another folder of that layout with --manual_dir."""
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class HpaStackedConfig(tfds.core.BuilderConfig):
-    """`size` is pixels a side; `on_error` and `max_bad` say what happens to bad images (see `pipeline`)."""
+    """A configuration, named after its size.
+
+    Attributes:
+      size: pixels a side.
+      seed: changes the split and the order of examples.
+      on_error, max_bad: what happens to bad images, as in `pipeline.BuildConfig`.
+    """
 
     name: str = ""
+    description: str | None = None
     size: int = schema.DEFAULT_SIZE
     seed: int = 0
     on_error: str = "fail"
@@ -41,13 +47,13 @@ class HpaStackedConfig(tfds.core.BuilderConfig):
 
     def __post_init__(self) -> None:
         self.name = self.name or str(self.size)
-        self.description = self.description or metadata.config_description(self.size)
+        self.description = self.description or texts.config_description(self.size)
         if self.name != str(self.size):
             raise ValueError(f"config '{self.name}' has size {self.size}, expected the name '{self.size}'")
 
 
 class Builder(FileReaderBuilder):
-    """Builder of hpa_stacked: configurations are sizes, "256" by default."""
+    """Builder of `hpa_stacked`. Its configurations are sizes, "256" by default."""
 
     VERSION = tfds.core.Version(schema.VERSION)
     RELEASE_NOTES = schema.RELEASE_NOTES
@@ -59,11 +65,11 @@ class Builder(FileReaderBuilder):
         published = publish.published_metadata(files.at(os.fspath(self._data_dir))) or {}
         return tfds.core.DatasetInfo(
             builder=self,
-            description=metadata.description(synthetic=published.get("synthetic", False)),
+            description=texts.description(synthetic=published.get("synthetic", False)),
             features=metadata.features(self.builder_config.size),
             supervised_keys=metadata.SUPERVISED_KEYS,
-            homepage=metadata.HOMEPAGE,
-            citation=metadata.CITATION,
+            homepage=texts.HOMEPAGE,
+            citation=texts.citation(),
             metadata=tfds.core.MetadataDict(),
         )
 
@@ -75,14 +81,13 @@ class Builder(FileReaderBuilder):
         file_format: Any = None,
         permissions: Any = None,
     ) -> None:
-        """Builds and publishes the dataset of this configuration, or finds that it is there.
+        """Builds and publishes the dataset of this configuration, unless it is already published.
 
-        Nothing is downloaded: the source is `manual_dir`. Arguments as TFDS documents them; what this
-        dataset cannot do is refused by name.
+        Nothing is downloaded: the source is `manual_dir`. Arguments are those that TFDS documents.
 
         Raises:
-          AssertionError: no data in `manual_dir`, with what was expected where (as TFDS does).
-          ValueError: a request that is refused, or a source that cannot be built from.
+          AssertionError: no data in `manual_dir`; the message names the expected paths.
+          ValueError: an argument that this dataset does not support, or a source that cannot be built from.
         """
         config = download_config or tfds.download.DownloadConfig()
         _refuse(config, file_format or self.info.file_format)
@@ -97,8 +102,7 @@ class Builder(FileReaderBuilder):
         self.info.read_from_directory(self.data_path)
 
     def _build_config(self, labels: Place, images: Place, config: tfds.download.DownloadConfig) -> BuildConfig:
-        mine = self.builder_config
-        settings = {}
+        settings: dict[str, Any] = {}
         if config.max_shard_size != tfds.download.DownloadConfig().max_shard_size:
             settings["shard_mib"] = config.max_shard_size / 2**20
         if config.beam_options is not None:
@@ -107,10 +111,10 @@ class Builder(FileReaderBuilder):
             labels=labels,
             images=images,
             data_dir=files.at(os.fspath(self._data_dir_root)),
-            size=mine.size,
-            seed=mine.seed,
-            on_error=mine.on_error,
-            max_bad=mine.max_bad,
+            size=self.builder_config.size,
+            seed=self.builder_config.seed,
+            on_error=self.builder_config.on_error,
+            max_bad=self.builder_config.max_bad,
             num_shards=config.num_shards,
             max_examples=config.max_examples_per_split,
             overwrite=config.download_mode.overwrite_dataset,
@@ -118,18 +122,18 @@ class Builder(FileReaderBuilder):
         )
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("download_and_prepare does the work")
+        raise NotImplementedError("download_and_prepare builds the dataset")
 
 
 def _refuse(config: tfds.download.DownloadConfig, file_format: Any) -> None:
-    """Raises `ValueError` for what TFDS offers and this dataset does not do."""
+    """Raises `ValueError` for a setting of TFDS that this dataset does not support."""
     default = tfds.download.DownloadConfig()
     if getattr(file_format, "value", file_format) not in (None, "tfrecord"):
         _refuse_one("file_format", "hpa_stacked is written as tfrecord")
     if config.download_mode == tfds.download.GenerateMode.UPDATE_DATASET_INFO:
         _refuse_one("update_metadata_only", "the dataset's checksums cover its metadata; build it again")
     if config.max_examples_per_split == 0:
-        _refuse_one("max_examples_per_split=0", "'python -m pipeline audit' looks at a source without building")
+        _refuse_one("max_examples_per_split=0", "'python -m pipeline audit' checks a source without building")
     if config.ignore_duplicates:
         _refuse_one("ignore_duplicates", "a repeated id is an error in the label table")
     if config.min_shard_size != default.min_shard_size:
@@ -145,7 +149,11 @@ def _refuse_one(name: str, advice: str) -> None:
 
 
 def _find(manager: tfds.download.DownloadManager, expected: Place) -> tuple[Place, Place]:
-    """Returns (label table, images); raises `AssertionError`, as TFDS does, naming every path expected."""
+    """Returns (label table, images).
+
+    Raises:
+      AssertionError: as in TFDS, for a `manual_dir` without data; the message names the expected paths.
+    """
     try:
         return sources.find(files.at(os.fspath(manager.manual_dir)))
     except FileNotFoundError as error:

@@ -8,35 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import schema
+from pipeline.dataset import texts
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
 
 MODULE = "hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder"
 
-DESCRIPTION = """\
-Images of the Human Protein Atlas for multi-label classification of protein localisation: the four greyscale
-filter images of each example stacked into one uint8 tensor with the channels red (microtubules), green (the
-protein of interest), blue (nucleus) and yellow (endoplasmic reticulum), resized by area, with one or more of
-28 localisations, in an exactly stratified train/dev/test split."""
-
-SYNTHETIC_DESCRIPTION = """\
-SYNTHETIC: drawn by a program, not photographed. A stand-in in the form of the Human Protein Atlas images, for
-trying things out: four channels, red (microtubules), green (the protein of interest), blue (nucleus) and
-yellow (endoplasmic reticulum), with one or more of 28 localisations, in an exactly stratified split."""
-
 SUPERVISED_KEYS = ("image", "labels")
-
-HOMEPAGE = "https://www.kaggle.com/c/human-protein-atlas-image-classification"
-
-CITATION = """\
-@article{ouyang2019analysis,
-  title   = {Analysis of the Human Protein Atlas Image Classification competition},
-  author  = {Ouyang, Wei and Winsnes, Casper F. and Hjelmare, Martin and others},
-  journal = {Nature Methods},
-  volume  = {16},
-  pages   = {1254--1261},
-  year    = {2019}
-}"""
 
 
 def by_split(tasks: Sequence[Task], reports: Sequence[ShardReport]) -> dict[str, list[ShardReport]]:
@@ -122,30 +100,20 @@ def write_dataset_info(
         data_dir=os.fspath(directory),
         module_name=MODULE,
         config_name=str(size),
-        config_description=config_description(size),
+        config_description=texts.config_description(size),
         release_notes=schema.RELEASE_NOTES,
     )
     info = tfds.core.DatasetInfo(
         builder=identity,
-        description=description(synthetic=metadata["synthetic"]),
+        description=texts.description(synthetic=metadata["synthetic"]),
         features=features(size),
         supervised_keys=SUPERVISED_KEYS,
-        homepage=HOMEPAGE,
-        citation=CITATION,
+        homepage=texts.HOMEPAGE,
+        citation=texts.citation(),
         metadata=tfds.core.MetadataDict(metadata),
     )
     info.set_splits(_split_dict(directory, tasks, reports))
     info.write_to_directory(os.fspath(directory))
-
-
-def description(*, synthetic: bool) -> str:
-    """Returns the description of the dataset; that of a synthetic one begins with SYNTHETIC."""
-    return SYNTHETIC_DESCRIPTION if synthetic else DESCRIPTION
-
-
-def config_description(size: int) -> str:
-    """Returns the description of the configuration of that size."""
-    return f"Images of {size} x {size} pixels."
 
 
 def _split_dict(directory: Path, tasks: Sequence[Task], reports: Sequence[ShardReport]) -> Any:

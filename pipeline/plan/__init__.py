@@ -1,1 +1,1 @@
-"""From the label table: examples, splits, shards."""
+"""Everything that the label table decides: examples, splits, shard plans."""

@@ -1,7 +1,6 @@
-"""What is there to build from, and what is wrong with it?
+"""The label table and the listing of the images, checked before any pixel is decoded.
 
-The label table is read and the images are listed once, before any pixel is decoded, and every problem is
-reported together, so that nobody mends a folder of 31,072 examples one error at a time.
+Every problem of a table is reported in one message, so that a large source need not be fixed one error at a time.
 """
 
 import csv
@@ -34,28 +33,35 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a build reads: examples sorted by id, and the bytes of each one's four files (-1: not there)."""
+    """The input of a build.
+
+    Attributes:
+      examples: sorted by id.
+      images: where the images are.
+      file_bytes: `{id: sizes}`, the size in bytes of the file of each filter, in `FILTERS` order; -1 if it is missing.
+      num_unlisted: image files whose id is not in the label table.
+    """
 
     examples: tuple[Example, ...]
     images: sources.Images
     file_bytes: Mapping[str, tuple[int, ...]]
-    num_unlisted: int  # image files whose id is not in the label table
+    num_unlisted: int
 
     @property
     def synthetic(self) -> bool:
         return any(example.id.startswith(SYNTHETIC_PREFIX) for example in self.examples)
 
     def missing(self) -> Iterator[tuple[str, str]]:
-        """Yields (id, filter) of every image that is not there."""
+        """Yields (id, filter) of every missing image."""
         for example in self.examples:
             for name, num_bytes in zip(FILTERS, self.file_bytes[example.id], strict=True):
                 if num_bytes < 0:
                     yield example.id, name
 
     def fingerprint(self, **parameters: object) -> str:
-        """SHA-256 (hex) of all that decides the published bytes: labels, listing, parameters, version.
+        """SHA-256 (hex) of everything that decides the published bytes: labels, listing, parameters, version.
 
-        Independent of the order of the rows, and of whether the images lie in a folder or in a zip.
+        It does not depend on the order of the rows, nor on whether the images are in a folder or in a zip.
         """
         digest = hashlib.sha256(json.dumps([VERSION, parameters], sort_keys=True).encode())
         for example in self.examples:
@@ -67,7 +73,7 @@ def read(labels_path: Place, images: sources.Images) -> Manifest:
     """Reads the label table and lists the images.
 
     Raises:
-      InputError: a table that cannot be used. Missing images are not an error here: `Manifest.missing`.
+      InputError: a table that cannot be used. Missing images raise no error here, see `Manifest.missing`.
     """
     examples = read_labels(labels_path)
     file_bytes, num_unlisted = _list_images(images, {example.id for example in examples})
@@ -76,7 +82,7 @@ def read(labels_path: Place, images: sources.Images) -> Manifest:
     if 0 < num_synthetic < len(examples):
         raise InputError(
             f"{labels_path}: {num_synthetic} of {len(examples)} ids start with '{SYNTHETIC_PREFIX}'; "
-            "drawn and real examples cannot be mixed: build them apart"
+            "drawn and real examples cannot be mixed: build them separately"
         )
     return manifest
 
@@ -84,7 +90,7 @@ def read(labels_path: Place, images: sources.Images) -> Manifest:
 def read_labels(path: Place) -> list[Example]:
     """Returns the examples of a label table (CSV, header `Id,Target`), sorted by id.
 
-    A byte order mark and CRLF line ends are accepted, and labels may come in any order.
+    A byte order mark, CRLF line ends and labels in any order are accepted.
 
     Raises:
       InputError: naming the file and every bad row (ten at most).
@@ -96,7 +102,7 @@ def read_labels(path: Place) -> list[Example]:
         try:
             example = _parse_row(row)
             if example.id in rows:
-                raise ValueError(f"id '{example.id}' stands in row {rows[example.id]} already; keep one of them")
+                raise ValueError(f"id '{example.id}' is already in row {rows[example.id]}; keep one of them")
             rows[example.id] = number
             examples[example.id] = example
         except ValueError as error:
@@ -109,7 +115,7 @@ def read_labels(path: Place) -> list[Example]:
 
 
 def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
-    """Returns `{id: group}` from a CSV with header `Id,Group`; ids that it does not name stand alone.
+    """Returns `{id: group}` from a CSV with header `Id,Group`; ids that are not in it have no group.
 
     Raises:
       InputError: a row that names an id twice, or one that is not in the label table.
@@ -123,7 +129,7 @@ def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
         elif row[0] not in known:
             problems.append(f"row {number}: id '{row[0]}' is not in the label table")
         elif row[0] in groups:
-            problems.append(f"row {number}: id '{row[0]}' has a group already; keep one row of it")
+            problems.append(f"row {number}: id '{row[0]}' already has a group; keep one of its rows")
         else:
             groups[row[0]] = row[1].strip()
     if problems:
@@ -132,7 +138,7 @@ def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
 
 
 def summary(problems: Sequence[str], what: str) -> str:
-    """Returns one line for one problem, else a list capped at ten with the count of the rest."""
+    """Returns one problem as it is, several as a count and a list of at most ten."""
     if len(problems) == 1:
         return problems[0]
     lines = [f"{len(problems)} {what}", *(f"  {problem}" for problem in problems[:MAX_LISTED])]
@@ -142,7 +148,7 @@ def summary(problems: Sequence[str], what: str) -> str:
 
 
 def count_labels(examples: Iterable[Example]) -> list[int]:
-    """Returns how many examples carry each class, a list of 28."""
+    """Returns the number of examples of each class, a list of 28."""
     counts = [0] * NUM_CLASSES
     for example in examples:
         for label in example.labels:
@@ -151,15 +157,16 @@ def count_labels(examples: Iterable[Example]) -> list[int]:
 
 
 def _rows(path: Place, header: tuple[str, str]) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line number, columns) of each row after the header."""
     expected = ",".join(header)
     try:
-        # utf-8-sig: spreadsheets put a byte order mark in front of the header.
+        # utf-8-sig: spreadsheets write a byte order mark before the header.
         reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
-        found = next(reader, None)
-        if found is None:
+        first = next(reader, None)
+        if first is None:
             raise InputError(f"{path}: the file is empty, expected the header '{expected}'")
-        if tuple(found) != header:
-            raise InputError(f"{path}: the header is '{','.join(found)}', expected '{expected}'")
+        if tuple(first) != header:
+            raise InputError(f"{path}: the header is '{','.join(first)}', expected '{expected}'")
         for row in reader:
             yield reader.line_num, row
     except FileNotFoundError:
@@ -209,19 +216,19 @@ def _parse_target(example_id: str, target: str) -> tuple[int, ...]:
 
 
 def _list_images(images: sources.Images, ids: set[str]) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Returns (`Manifest.file_bytes`, `Manifest.num_unlisted`)."""
     column = {name: k for k, name in enumerate(FILTERS)}
-    absent = (-1,) * len(FILTERS)
-    found = dict.fromkeys(sorted(ids), absent)
+    file_bytes = dict.fromkeys(sorted(ids), (-1,) * len(FILTERS))
     num_unlisted = 0
     for name, num_bytes in images.entries():
         stem, dot, extension = name.rpartition(".")
         example_id, _, filter_name = stem.rpartition("_")
         if not dot or extension != "png" or filter_name not in column:
             continue
-        if example_id not in found:
+        if example_id not in file_bytes:
             num_unlisted += 1
             continue
-        row = list(found[example_id])
+        row = list(file_bytes[example_id])
         row[column[filter_name]] = num_bytes
-        found[example_id] = tuple(row)
-    return found, num_unlisted
+        file_bytes[example_id] = tuple(row)
+    return file_bytes, num_unlisted

@@ -1,11 +1,12 @@
-"""In which file does each example stand, and in which place?
+"""Shard plans: the file and the position of every example.
 
-Within a split, examples are ordered by a salted hash of their id and cut into shards of equal length (one
-more or less). Everything is known before the first image is opened.
+Within a split, examples are ordered by a salted hash of their id and cut into shards of equal length (plus or minus
+one). Labels and ids decide the plan; no image is opened.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +16,7 @@ from pipeline.schema import FILTERS, NAME, NUM_CLASSES, SPLITS, VERSION
 from pipeline.write import records
 
 DEFAULT_SHARD_MIB = 64
-"""Large enough that opening a file costs nothing beside reading it, small enough to shuffle shards well."""
+"""Large enough that reading a file takes much longer than opening it, small enough to shuffle shards well."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +34,13 @@ class ShardPlan:
         return f"{NAME}-{self.split}.tfrecord-{self.index:05d}-of-{self.num_shards:05d}"
 
     def fingerprint(self, size: int, file_bytes: Mapping[str, Sequence[int]]) -> str:
-        """SHA-256 (hex) of all that decides this shard's bytes: a finished shard is reused only if it fits."""
+        """SHA-256 (hex) of everything that decides this shard's bytes; a finished shard is reused only if it matches."""
         rows = [[example.id, example.labels, file_bytes[example.id]] for example in self.examples]
         return hashlib.sha256(json.dumps([VERSION, size, self.filename, rows]).encode()).hexdigest()
 
 
 def record_bytes(size: int, id_bytes: int = 36) -> int:
-    """Returns how many bytes one record of a `size` x `size` image takes in a shard, at most."""
+    """Returns the largest number of bytes that one record of a `size` x `size` image takes in a shard."""
     # 28 labels of a byte each, and 60 for names and lengths
     return size * size * len(FILTERS) + id_bytes + NUM_CLASSES + 60 + records.FRAME_BYTES
 
@@ -60,10 +61,10 @@ def plan(
       examples: with unique ids.
       splits: `{id: split}`.
       size: pixels a side of the stacked image.
-      seed: another seed, another order.
-      num_shards: shards per split (never more than it has examples); `None`: by `shard_mib`.
-      shard_mib: largest size of a shard, in MiB (of one example at least).
-      max_examples: keep only the first so many examples of each split, for trying things out.
+      seed: changes the order.
+      num_shards: shards per split, at most one per example; `None` for as many as `shard_mib` asks for.
+      shard_mib: largest size of a shard, in MiB; a shard holds at least one example.
+      max_examples: keep only this many examples of each split, the first ones, for a trial.
 
     Raises:
       InputError: a count below one.
@@ -76,17 +77,27 @@ def plan(
         members[splits[example.id]].append(example)
     plans = []
     for split in SPLITS:
-        chosen = sorted(members[split], key=lambda example: _place(seed, example.id))[:max_examples]
-        per_record = record_bytes(size, max((len(example.id) for example in chosen), default=0))
-        per_shard = max(1, int(shard_mib * 2**20 // per_record))
-        count = max(1, min(num_shards or -(-len(chosen) // per_shard), len(chosen)))
-        cuts = [k * len(chosen) // count for k in range(count + 1)]
-        plans += [
-            ShardPlan(split, k, count, tuple(chosen[cuts[k] : cuts[k + 1]])) for k in range(count if chosen else 0)
-        ]
+        ordered = sorted(members[split], key=lambda example: _place(seed, example.id))[:max_examples]
+        count = num_shards or _count_shards(ordered, size, shard_mib)
+        plans += _cut(split, ordered, min(count, len(ordered)))
     return plans
 
 
+def _count_shards(examples: Sequence[Example], size: int, shard_mib: float) -> int:
+    """Returns how many shards of at most `shard_mib` MiB the examples fill."""
+    per_record = record_bytes(size, max((len(example.id) for example in examples), default=0))
+    per_shard = max(1, int(shard_mib * 2**20 // per_record))
+    return -(-len(examples) // per_shard)
+
+
+def _cut(split: str, examples: Sequence[Example], count: int) -> list[ShardPlan]:
+    """Cuts a split into `count` shards of equal length, plus or minus one; none if it has no examples."""
+    if not examples:
+        return []
+    bounds = itertools.pairwise(k * len(examples) // count for k in range(count + 1))
+    return [ShardPlan(split, k, count, tuple(examples[start:stop])) for k, (start, stop) in enumerate(bounds)]
+
+
 def _place(seed: int, example_id: str) -> bytes:
-    # Salted apart from the split's hash, so that a shard is no stratum of it.
+    # The salt differs from that of the split's hash, so that the order is independent of the split.
     return hashlib.sha256(f"{seed}/order/{example_id}".encode()).digest()

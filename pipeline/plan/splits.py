@@ -1,13 +1,12 @@
-"""Which split does each example belong to?
+"""Exact stratified split of a label table.
 
-Exact stratified assignment. Examples with the same label set are interchangeable, so what has to be decided
-is only how many of each *kind* go to each split: a small integer program, solved exactly by HiGHS, in place of
-the greedy rounding of iterative stratification (Sechidis et al. 2011). Many splits are equally good, and another
-version of HiGHS may find another one: `setup.cfg` asks for one version. Which examples then fill a kind's quota is
-decided by a salted hash of the id. Nothing depends on the order of the rows.
+Examples with the same label set are interchangeable: they form a *kind*. How many examples of each kind go to each
+split is a small integer program, solved exactly by HiGHS (iterative stratification, Sechidis et al. 2011, rounds
+greedily). Many splits are equally good and another version of HiGHS may return a different one, so `setup.cfg` pins
+the version. A salted hash of the id decides which examples fill a kind's quota. The order of the rows has no effect.
 
-With groups (near-duplicates, fields of one well) the interchangeable things are whole groups with the same
-multiset of label sets, so a group never crosses a split.
+With groups (near-duplicates, fields of one well) the interchangeable units are whole groups with the same multiset
+of label sets, so a group is never divided between splits.
 """
 
 import dataclasses
@@ -26,7 +25,17 @@ from pipeline.schema import CLASS_NAMES, NUM_CLASSES, SPLITS
 PAPER_SIZES = (24_000, 3_000, 4_072)
 """Sizes of train, dev and test in the report that the project follows (Mylavarapu 2020, section 4.3)."""
 
-Kind = tuple[tuple[int, ...], ...]  # the label sets of a unit (an example or a group), ascending
+SIZE_WEIGHT = 1e3
+"""Cost of one example too many or too few in a split; of one too many or too few of a class, the cost is 1."""
+
+SOLVER_OPTIONS = {"output_flag": False, "threads": 1, "mip_max_nodes": 2000, "mip_rel_gap": 1e-3}
+"""The limit is on nodes, not on seconds: the answer must not depend on how busy the machine is."""
+
+Unit = tuple[str, ...]
+"""The ids of an example, or of all examples of a group: what goes to one split together."""
+
+Kind = tuple[tuple[int, ...], ...]
+"""The label sets of a unit's examples, ascending."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Splits:
             if self.counts[:, label].sum() > 0 and not self.counts[:, label].all()
         ]
         if absent:
-            lines.append(f"too rare to stand in every split: {', '.join(absent)}")
+            lines.append(f"too rare to be in every split: {', '.join(absent)}")
         return "\n".join(lines)
 
 
@@ -89,33 +98,29 @@ def assign(
 ) -> Splits:
     """Assigns every example to train, dev or test.
 
-    Sizes are met to the example (with groups: as nearly as whole groups allow), and the counts of each class
-    in each split are as near their exact share as whole numbers allow.
+    Sizes are met exactly (with groups: as nearly as whole groups allow), and the counts of each class in each split
+    are as near their exact share as whole numbers allow.
 
     Args:
       examples: with unique ids.
       sizes: examples in train, dev, test; `None` for the paper's proportions.
-      seed: another seed, another assignment of the same quality.
-      groups: `{id: group}`; ids that are not in it stand alone.
+      seed: changes the assignment, not its quality.
+      groups: `{id: group}`; an id that is not in it is a group of its own.
 
     Raises:
       InputError: sizes that are not three whole numbers that add up to the number of examples.
+      JobError: the solver found no solution.
     """
     sizes = tuple(sizes) if sizes is not None else proportional_sizes(len(examples))
     _check_sizes(sizes, len(examples))
-    kinds = _kinds(examples, groups or {}, seed)
-    keys = sorted(kinds, key=lambda kind: _hash(seed, "kind", repr(kind)))
-    classes = _count_classes(keys)
-    quotas = _solve(keys, classes, [len(kinds[key]) for key in keys], sizes)
-    of: dict[str, str] = {}
-    for key, row in zip(keys, quotas, strict=True):
-        units = iter(kinds[key])
-        for split, quota in zip(SPLITS, row, strict=True):
-            for ids in itertools.islice(units, quota):
-                of.update(dict.fromkeys(ids, split))
-    found = quotas.T @ [len(key) for key in keys]
+    units = _units_by_kind(examples, groups or {}, seed)
+    kinds = sorted(units, key=lambda kind: _hash(seed, "kind", repr(kind)))
+    classes = _count_classes(kinds)
+    quotas = _solve(kinds, classes, [len(units[kind]) for kind in kinds], sizes)
+    actual = quotas.T @ [len(kind) for kind in kinds]
     counts = quotas.T @ classes
-    return Splits(of, tuple(found.tolist()), counts, counts.sum(axis=0) * found[:, None] / found.sum())
+    shares = counts.sum(axis=0) * actual[:, None] / actual.sum()
+    return Splits(_fill_quotas(units, kinds, quotas), tuple(actual.tolist()), counts, shares)
 
 
 def _check_sizes(sizes: tuple[int, ...], num_examples: int) -> None:
@@ -126,23 +131,32 @@ def _check_sizes(sizes: tuple[int, ...], num_examples: int) -> None:
         )
 
 
-def _kinds(examples: Sequence[Example], groups: Mapping[str, str], seed: int) -> dict[Kind, list[tuple[str, ...]]]:
-    """Returns the units (their ids) of each kind, in the order in which they fill the splits."""
-    kinds: dict[Kind, list[tuple[bytes, tuple[str, ...]]]] = defaultdict(list)
-    members: dict[str, list[Example]] = defaultdict(list)
+def _units_by_kind(examples: Sequence[Example], groups: Mapping[str, str], seed: int) -> dict[Kind, list[Unit]]:
+    """Returns the units of each kind, in the order in which they fill the splits."""
+    members: dict[tuple[str, str], list[Example]] = defaultdict(list)
     for example in examples:
-        if example.id in groups:
-            members[groups[example.id]].append(example)
-        else:
-            kinds[(example.labels,)].append((_hash(seed, "split", example.id), (example.id,)))
-    for name, unit in members.items():
+        key = ("group", groups[example.id]) if example.id in groups else ("id", example.id)
+        members[key].append(example)
+    units: dict[Kind, list[tuple[bytes, Unit]]] = defaultdict(list)
+    for (_, name), unit in members.items():
         kind = tuple(sorted(example.labels for example in unit))
-        kinds[kind].append((_hash(seed, "split", name), tuple(sorted(example.id for example in unit))))
-    return {kind: [ids for _, ids in sorted(units)] for kind, units in kinds.items()}
+        units[kind].append((_hash(seed, "split", name), tuple(sorted(example.id for example in unit))))
+    return {kind: [unit for _, unit in sorted(hashed)] for kind, hashed in units.items()}
+
+
+def _fill_quotas(units: Mapping[Kind, Sequence[Unit]], kinds: Sequence[Kind], quotas: np.ndarray) -> dict[str, str]:
+    """Returns `{id: split}`; `quotas` is int `[kinds, 3]`."""
+    of: dict[str, str] = {}
+    for kind, row in zip(kinds, quotas, strict=True):
+        remaining = iter(units[kind])
+        for split, quota in zip(SPLITS, row, strict=True):
+            for ids in itertools.islice(remaining, quota):
+                of.update(dict.fromkeys(ids, split))
+    return of
 
 
 def _count_classes(kinds: Sequence[Kind]) -> np.ndarray:
-    """Returns int `[kinds, 28]`: how often each class stands in a unit of each kind."""
+    """Returns int `[kinds, 28]`: how many examples of a unit of each kind have each class."""
     classes = np.zeros((len(kinds), NUM_CLASSES), int)
     for row, kind in enumerate(kinds):
         for label in itertools.chain(*kind):
@@ -151,76 +165,111 @@ def _count_classes(kinds: Sequence[Kind]) -> np.ndarray:
 
 
 def _hash(seed: int, purpose: str, name: str) -> bytes:
-    # Salted with its purpose, so that the order within a shard says nothing about the split.
+    # The purpose is part of the salt, so that the order within a shard is independent of the split.
     return hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()
 
 
 def _solve(kinds: Sequence[Kind], classes: np.ndarray, num_units: Sequence[int], sizes: tuple[int, ...]) -> np.ndarray:
     """Returns int `[kinds, 3]`: how many units of each kind go to each split.
 
-    Minimises, in this order of weight, how far split sizes miss, and how far the count of each class in each
-    split lies from its exact share. Each kind's own quota stays within one of its exact share, which also
-    keeps label *sets* stratified. For single examples a solution with exact sizes always exists: it is a
-    transport problem with integral bounds.
+    Args:
+      kinds: in the order that breaks ties.
+      classes: int `[kinds, 28]`, from `_count_classes`.
+      num_units: units of each kind.
+      sizes: examples wanted in each split.
+
+    Raises:
+      JobError: the solver found no solution.
     """
-    import highspy  # only here: to read a dataset one must not need it
+    import highspy  # imported here, so that reading a dataset does not need it
 
-    units = np.array(num_units, float)
-    per_kind = np.array([len(kind) for kind in kinds], float)  # examples in a unit
-    share = np.array(sizes) / sum(sizes)
-    exact = units[:, None] * share
-    class_share = (units @ classes)[:, None] * share
-
-    # x = [whole numbers per (kind, split) | what each count is short of its target | what it is over it],
-    # counts being the size of each split, then those of each (class, split).
-    num_splits, num_counts = len(sizes), len(sizes) * (1 + NUM_CLASSES)
-    split, row = np.arange(num_splits), np.arange(len(kinds))[:, None]
-    quota = num_splits * row + split  # columns, int [kinds, splits]
-    num_x = quota.size
-    count = len(kinds) + np.arange(num_counts)  # rows
-    kind_of, label_of = np.nonzero(classes)
-    matrix = _rowwise(
-        [
-            (row, quota, 1.0),  # every unit stands in some split
-            (len(kinds) + split, quota, per_kind[:, None]),
-            (len(kinds) + num_splits * (1 + label_of[:, None]) + split, quota[kind_of], classes[classes > 0][:, None]),
-            (count, num_x + np.arange(num_counts), 1.0),
-            (count, num_x + num_counts + np.arange(num_counts), -1.0),
-        ]
-    )
-    targets = np.concatenate([units, sizes, class_share.ravel()])
-    grouped = bool((per_kind > 1).any())
-    weight = np.full(num_counts, 1.0)
-    weight[:num_splits] = 1e3
-    most = np.full(num_counts, np.inf)
-    most[:num_splits] = np.inf if grouped else 0
-
-    program = highspy.HighsLp()
-    program.num_col_, program.num_row_ = num_x + 2 * num_counts, len(targets)
-    program.col_cost_ = np.concatenate([np.zeros(num_x), weight, weight])
-    program.col_lower_ = np.concatenate([np.floor(exact + 1e-9).ravel(), np.zeros(2 * num_counts)])
-    program.col_upper_ = np.concatenate([np.ceil(exact - 1e-9).ravel(), most, most])
-    program.row_lower_ = program.row_upper_ = targets
-    program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    program.a_matrix_.start_, program.a_matrix_.index_, program.a_matrix_.value_ = matrix
-    whole, real = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
-    program.integrality_ = [whole] * num_x + [real] * (2 * num_counts)
+    program = _program(kinds, classes, np.array(num_units, float), sizes)
     solver = highspy.Highs()
-    # A limit on nodes, not on seconds: the answer must not depend on how busy the machine is.
-    options = {"output_flag": False, "threads": 1, "mip_max_nodes": 2000, "mip_rel_gap": 1e-3}
-    for name, value in options.items():
+    for name, value in SOLVER_OPTIONS.items():
         solver.setOptionValue(name, value)
-    solver.passModel(program)
+    solver.passModel(program.to_highs())
     solver.run()
     if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         status = solver.modelStatusToString(solver.getModelStatus())
         raise JobError(f"no split found for {len(kinds)} kinds into {sizes}: {status}")
-    return np.rint(solver.getSolution().col_value[:num_x]).astype(int).reshape(len(kinds), num_splits)
+    quotas = solver.getSolution().col_value[: program.num_whole]
+    return np.rint(quotas).astype(int).reshape(len(kinds), len(sizes))
 
 
-def _rowwise(parts: Sequence[tuple[Any, Any, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns (where each row starts, columns, values) of a sparse matrix given as (rows, columns, values)."""
-    flat = [[one.ravel() for one in np.broadcast_arrays(*part)] for part in parts]
-    rows, columns, values = (np.concatenate(one) for one in zip(*flat, strict=True))
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Program:
+    """Minimise `cost @ x` with `matrix @ x == targets` and `lower <= x <= upper`.
+
+    The first `num_whole` entries of `x` are whole numbers. `entries` are the matrix's nonzero entries: (rows, columns,
+    values), arrays that broadcast to one shape.
+    """
+
+    entries: Sequence[tuple[Any, Any, Any]]
+    targets: np.ndarray
+    cost: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    num_whole: int
+
+    def to_highs(self) -> Any:
+        """Returns the `highspy.HighsLp`."""
+        import highspy
+
+        whole, real = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
+        program = highspy.HighsLp()
+        program.num_col_, program.num_row_ = len(self.cost), len(self.targets)
+        program.col_cost_, program.col_lower_, program.col_upper_ = self.cost, self.lower, self.upper
+        program.row_lower_ = program.row_upper_ = self.targets
+        program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        program.a_matrix_.start_, program.a_matrix_.index_, program.a_matrix_.value_ = _rowwise(self.entries)
+        program.integrality_ = [whole] * self.num_whole + [real] * (len(self.cost) - self.num_whole)
+        return program
+
+
+def _program(kinds: Sequence[Kind], classes: np.ndarray, units: np.ndarray, sizes: tuple[int, ...]) -> _Program:
+    """Returns the integer program of a split.
+
+    `x` is `[quotas | shortfalls | excesses]`. A quota is the number of units of one kind in one split, within one of
+    its exact share, which also keeps label *sets* stratified. A shortfall and an excess belong to each count: the
+    size of each split, then the examples of each (class, split). The cost is their sum, sizes weighted most.
+
+    Without groups a solution with exact sizes exists: it is a transport problem with integral bounds.
+    """
+    num_kinds, num_splits = len(kinds), len(sizes)
+    share = np.array(sizes) / sum(sizes)
+    exact = units[:, None] * share
+    examples = np.array([len(kind) for kind in kinds], float)  # in a unit of each kind
+
+    split, kind, count = np.arange(num_splits), np.arange(num_kinds)[:, None], np.arange(num_splits * (1 + NUM_CLASSES))
+    quota = num_splits * kind + split  # its column, int [kinds, splits]
+    shortfall, excess = exact.size + count, exact.size + len(count) + count
+    size_row, class_row = num_kinds + split, num_kinds + num_splits + split
+    kind_of, label_of = np.nonzero(classes)
+    entries = [
+        (kind, quota, 1.0),  # every unit goes to a split
+        (size_row, quota, examples[:, None]),
+        (class_row + num_splits * label_of[:, None], quota[kind_of], classes[classes > 0][:, None]),
+        (num_kinds + count, shortfall, 1.0),
+        (num_kinds + count, excess, -1.0),
+    ]
+    is_size = count < num_splits
+    cost = np.where(is_size, SIZE_WEIGHT, 1.0)
+    grouped = bool((examples > 1).any())
+    slack = np.where(is_size & (not grouped), 0, np.inf)
+    none = np.zeros(2 * len(count))
+    return _Program(
+        entries=entries,
+        targets=np.concatenate([units, sizes, ((units @ classes)[:, None] * share).ravel()]),
+        cost=np.concatenate([np.zeros(exact.size), cost, cost]),
+        lower=np.concatenate([np.floor(exact + 1e-9).ravel(), none]),
+        upper=np.concatenate([np.ceil(exact - 1e-9).ravel(), slack, slack]),
+        num_whole=exact.size,
+    )
+
+
+def _rowwise(entries: Sequence[tuple[Any, Any, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns (the start of each row, columns, values) of a sparse matrix given as in `_Program`."""
+    flat = [[part.ravel() for part in np.broadcast_arrays(*entry)] for entry in entries]
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*flat, strict=True))
     order = np.lexsort((columns, rows))
     return np.searchsorted(rows[order], np.arange(rows.max() + 2)), columns[order], values[order]

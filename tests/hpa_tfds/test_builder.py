@@ -1,5 +1,6 @@
-"""The TFDS door: same plan, same bytes, TFDS's own flags."""
+"""The TFDS builder: the bytes of the job, the flags of TFDS, the texts of the dataset folder."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,12 @@ import tensorflow_datasets as tfds
 
 import hpa_tfds
 from pipeline.config import BuildConfig
+from pipeline.dataset import texts
 from pipeline.job import build
 from tests.support.sources import digests, draw_source
 
 ROOT = Path(__file__).parents[2]
-TFDS = [str(Path(sys.executable).parent / "tfds"), "build"]
+TFDS_COMMANDS = ROOT / "tests/support/tfds_commands.py"
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +37,50 @@ def test_the_builder_gives_the_same_bytes_as_the_job(big_source, tmp_path):
     assert builder.info.splits["train"].num_examples == result.num_examples["train"]
 
 
-@pytest.mark.parametrize(
-    ("where", "dataset", "more"),
-    [
-        (ROOT / "hpa_tfds", "hpa_stacked", []),
-        (ROOT, "hpa_tfds/hpa_stacked", []),
-        (None, "hpa_stacked", ["--imports", "hpa_tfds"]),
-    ],
-)
-def test_tfds_build_finds_the_dataset(big_source, tmp_path, where, dataset, more):
-    flags = ["--config", "128", "--manual_dir", str(big_source.root), "--data_dir", str(tmp_path / "data")]
-    subprocess.run([*TFDS, dataset, *more, *flags], cwd=where or tmp_path, check=True, capture_output=True)
-    # Read without our code, as in another project.
-    dataset = tfds.builder_from_directory(str(tmp_path / "data/hpa_stacked/128/1.0.0"))
-    assert sum(split.num_examples for split in dataset.info.splits.values()) == 12
+def test_tfds_build_finds_the_dataset(big_source, tmp_path):
+    """In the package, at the root of the repository, and by its import anywhere."""
+    ways = {
+        "package": (ROOT / "hpa_tfds", ["hpa_stacked"]),
+        "root": (ROOT, ["hpa_tfds/hpa_stacked"]),
+        "import": (tmp_path, ["hpa_stacked", "--imports", "hpa_tfds"]),
+    }
+    flags = ["--config", "128", "--manual_dir", str(big_source.root), "--data_dir"]
+    commands = [
+        (str(folder), ["build", *dataset, *flags, str(tmp_path / name)]) for name, (folder, dataset) in ways.items()
+    ]
+    done = subprocess.run(
+        [sys.executable, TFDS_COMMANDS, json.dumps(commands)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, 0, 0], done.stderr[-5000:]
+    for name in ways:
+        # Read without our code, as in another project.
+        dataset = tfds.builder_from_directory(str(tmp_path / name / "hpa_stacked/128/1.0.0"))
+        assert sum(split.num_examples for split in dataset.info.splits.values()) == 12
+
+
+def test_texts_are_those_that_tfds_reads_from_the_dataset_folder(big_source, tmp_path):
+    metadata = hpa_tfds.HpaStacked.get_metadata()
+    assert texts.description(synthetic=False) == metadata.description.strip()
+    assert texts.citation() == metadata.citation.strip()
+    assert "content.subject.biology" in metadata.tags
+    info = prepare(big_source, tmp_path).info
+    assert (info.description, info.citation) == (metadata.description.strip(), metadata.citation.strip())
+    assert info.homepage == "https://www.kaggle.com/c/human-protein-atlas-image-classification"
+    assert info.config_description == "Images of 128 x 128 pixels."
+
+
+def test_a_synthetic_dataset_is_described_as_synthetic(tmp_path):
+    source = draw_source(tmp_path / "source", 3)
+    source.labels = {f"synthetic-{example_id}": labels for example_id, labels in source.labels.items()}
+    for path in source.images.iterdir():
+        path.rename(path.with_name(f"synthetic-{path.name}"))
+    source.write_table()
+    config = hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder.HpaStackedConfig(size=16)
+    builder = hpa_tfds.HpaStacked(data_dir=tmp_path, config=config)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=source.root))
+    again = hpa_tfds.HpaStacked(data_dir=tmp_path, config=config)
+    assert again.info.description == texts.description(synthetic=True)
+    assert again.info.description.startswith("SYNTHETIC: drawn by a program")
 
 
 def test_flags_do_what_tfds_documents(big_source, tmp_path):
@@ -69,6 +101,11 @@ def test_any_other_size_is_a_config(big_source, tmp_path):
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=big_source.root))
     (example,) = tfds.as_numpy(tfds.load("hpa_stacked/96", data_dir=tmp_path, split="dev"))
     assert example["image"].shape == (96, 96, 4)
+
+
+def test_a_config_is_named_after_its_size():
+    with pytest.raises(ValueError, match="config 'large' has size 512, expected the name '512'"):
+        hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder.HpaStackedConfig(name="large", size=512)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +152,12 @@ class HpaStackedTest(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = hpa_tfds.HpaStacked
     SPLITS = {"train": 4, "dev": 1, "test": 1}  # noqa: RUF012
     BUILDER_CONFIG_NAMES_TO_TEST = ["128", "256"]  # noqa: RUF012
+
+    def test_session(self, *args, **kwargs):
+        """A context manager of `tf.test.TestCase`, which TFDS uses. It is not a test, despite its name."""
+        return super().test_session(*args, **kwargs)
+
+    test_session.__test__ = False
 
     @classmethod
     def setUpClass(cls):

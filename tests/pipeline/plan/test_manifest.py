@@ -34,7 +34,7 @@ def test_missing_table_is_named(tmp_path):
         ("", "the file is empty, expected the header 'Id,Target'"),
         ("Id,Target\n", "no rows after the header, expected one example a row like 'some-id,16 0'"),
         ("id;target\na,1\n", "the header is 'id;target', expected 'Id,Target'"),
-        ("Id,Target\na,1\na,2\n", "row 3: id 'a' stands in row 2 already; keep one of them"),
+        ("Id,Target\na,1\na,2\n", "row 3: id 'a' is already in row 2; keep one of them"),
         ("Id,Target\na,1\n\nb,2\n", "row 3: blank row; remove it"),
         ("Id,Target\na,1,2\n", "row 2: 3 columns, expected 2 (id,labels): 'a,1,2'"),
         ("Id,Target\na,x\n", "row 2: id 'a' has label 'x', expected a whole number 0..27"),
@@ -71,7 +71,8 @@ def test_drawn_and_real_examples_cannot_be_mixed(source):
     source.labels["synthetic-1"] = (0,)
     source.write_table()
     with pytest.raises(
-        InputError, match="1 of 21 ids start with 'synthetic-'; drawn and real examples cannot be mixed"
+        InputError,
+        match="1 of 21 ids start with 'synthetic-'; drawn and real examples cannot be mixed: build them separately",
     ):
         manifest.read(source.table, sources.open_images(source.images))
 
@@ -113,6 +114,6 @@ def test_groups_name_known_ids_once(tmp_path):
     assert read_groups(path, examples) == {"a": "g"}
     path.write_text("Id,Group\na,g\na,h\nc,g\nb,\n")
     with pytest.raises(
-        InputError, match="(?s)3 bad rows.*id 'a' has a group already.*id 'c' is not in the label.*'b,'"
+        InputError, match="(?s)3 bad rows.*id 'a' already has a group.*id 'c' is not in the label.*'b,'"
     ):
         read_groups(path, examples)

@@ -1,7 +1,9 @@
+"""The split: exact sizes, stratified classes and label sets, whole groups."""
+
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobError
 from pipeline.plan import splits
 from pipeline.plan.manifest import Example, read_labels
 from pipeline.schema import SPLITS
@@ -82,3 +84,14 @@ def test_groups_never_cross_a_split_and_sizes_stay_near():
         assert len({assigned.of[i] for i, g in groups.items() if g == group}) == 1
     assert np.abs(np.array(assigned.sizes) - splits.proportional_sizes(400)).max() <= 2
     assert assigned.worst()[0] < 3
+
+
+def test_classes_that_are_too_rare_for_every_split_are_named():
+    examples = [Example(f"id{k}", (0,)) for k in range(9)] + [Example("rare", (27,))]
+    assert splits.assign(examples).report().endswith("too rare to be in every split: Rods & rings")
+
+
+def test_a_solver_without_a_solution_is_an_error(monkeypatch):
+    monkeypatch.setitem(splits.SOLVER_OPTIONS, "mip_max_nodes", 0)
+    with pytest.raises(JobError, match=r"no split found for \d+ kinds into \(232, 29, 39\): Solution limit reached"):
+        splits.assign(draw_examples(300))
