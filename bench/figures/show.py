@@ -18,7 +18,7 @@ NAMES = {
     "limit imagecodecs png": "limit: imagecodecs (libpng) decodes",
     "limit imagecodecs spng": "limit: imagecodecs (libspng) decodes",
     "limit kornia-rs": "limit: kornia-rs (Rust) decodes",
-    "limit ours": "limit: this project decodes (ISA-L, OpenCV)",
+    "limit ours": "limit: this project decodes (libdeflate, libpng)",
     "tfds.load": "`tfds.load().batch()`",
     "png_records": "PNG in TFRecords",
     "grain": "Grain on ArrayRecord",
@@ -26,8 +26,8 @@ NAMES = {
     "limit": "limit: files read and copied once",
 }
 
-ALONE = ("decoded by OpenCV alone", "unpacked by ISA-L alone")
-"""Entries of the profile that are not steps of building: decoding without ISA-L, and a part of decoding with it."""
+ALONE = ("decoded by OpenCV alone",)
+"""Entries of the profile that are not steps of building."""
 
 MEMORY = ["peak MB", "without pages of files"]
 """Two columns, the memory figures of `measure.Run`."""
