@@ -298,6 +298,22 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
         raise
 
 
+@contextlib.contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Yields a temporary path, with the ending of `path`, whose file becomes `path` when the block ends well.
+
+    For libraries that write to a path and take the format from its ending. Nothing is left if the block raises.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
 def upload(file: Path, path: ObjectPath) -> None:
     """Puts a finished file of this machine into the store, in one piece."""
     with one_line_errors(path):
