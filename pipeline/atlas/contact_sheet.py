@@ -1,4 +1,4 @@
-"""What does each localisation look like? One drawn example of each of the 28 classes on a sheet.
+"""A contact sheet: one drawn example of each of the 28 classes.
 
 python -m pipeline.atlas.contact_sheet sheet.png --seed 3
 """
@@ -6,8 +6,12 @@ python -m pipeline.atlas.contact_sheet sheet.png --seed 3
 from pathlib import Path
 
 import click
+import cv2
+import imageio.v3 as iio
 import numpy as np
 
+from pipeline.atlas.drawing import draw_example
+from pipeline.plan.manifest import read_labels
 from pipeline.schema import CLASS_NAMES, FILTERS
 
 
@@ -24,57 +28,50 @@ from pipeline.schema import CLASS_NAMES, FILTERS
 )
 def main(out: Path, seed: int, side: int, columns: int, green_only: bool, beside: Path | None) -> None:
     """Draw one example of each class, coloured as the atlas shows them, and write the sheet to the PNG file OUT."""
-    import imageio.v3 as iio
-
     sheet = draw_beside(beside, seed, columns) if beside else draw_sheet(seed, side, columns, green_only)
     iio.imwrite(out, sheet, plugin="pillow")
 
 
 def draw_sheet(seed: int, side: int, columns: int, green_only: bool = False) -> np.ndarray:
-    """uint8 `[rows * side, columns * side, 3]`: for each class the part of an example with most of the protein."""
-    from pipeline.atlas.drawing import draw_example
-
+    """uint8 `[rows * side, columns * side, 3]`: of an example of each class, the part with most of the protein."""
     tiles = []
     for label, name in enumerate(CLASS_NAMES):
         images = _crop(draw_example(np.random.default_rng([seed, label]), [label], clear=True), side)
         tile = np.repeat(images["green"][..., None], 3, axis=2) if green_only else composite(images)
-        tiles.append(_named(tile, name))
+        tiles.append(_titled(tile, name))
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[start : start + columns], axis=1) for start in range(0, len(tiles), columns)]
-    return np.concatenate(rows)
+    return np.concatenate(_rows(tiles, columns))
 
 
 def draw_beside(source: Path, seed: int, columns: int, rows: int = 2) -> np.ndarray:
     """uint8 `[2 * rows * 512, columns * 512, 3]`: rows of real examples, each above its row of drawn ones."""
-    import imageio.v3 as iio
-
-    from pipeline.atlas.drawing import draw_example
-    from pipeline.plan.manifest import read_labels
-
-    examples = read_labels(source / "train.csv")[: rows * columns]
     real, drawn = [], []
-    for number, example in enumerate(examples):
+    for number, example in enumerate(read_labels(source / "train.csv")[: rows * columns]):
         title = ", ".join(CLASS_NAMES[label] for label in example.labels)
         files = {name: source / "train" / f"{example.id}_{name}.png" for name in FILTERS}
         images = {name: iio.imread(path, plugin="pillow") for name, path in files.items()}
-        real.append(_named(composite(images), f"real: {title}"))
+        real.append(_titled(composite(images), f"real: {title}"))
         images = draw_example(np.random.default_rng([seed, number]), example.labels)
-        drawn.append(_named(composite(images), f"synthetic: {title}"))
-    lines = []
-    for start in range(0, len(examples) - columns + 1, columns):
-        lines += [np.concatenate(tiles[start : start + columns], axis=1) for tiles in (real, drawn)]
-    return np.concatenate(lines)
+        drawn.append(_titled(composite(images), f"synthetic: {title}"))
+    pairs = zip(_rows(real, columns), _rows(drawn, columns), strict=True)
+    return np.concatenate([row for pair in pairs for row in pair])
+
+
+def _rows(tiles: list[np.ndarray], columns: int) -> list[np.ndarray]:
+    """Joins tiles to rows; the tiles of a last row that is not full are left out."""
+    starts = range(0, len(tiles) - columns + 1, columns)
+    return [np.concatenate(tiles[start : start + columns], axis=1) for start in starts]
 
 
 def composite(images: dict[str, np.ndarray]) -> np.ndarray:
-    """Colours the four filters as the atlas does and adds them up: uint8 `[H, W, 3]`."""
+    """The four filters in the atlas's colours, added: uint8 `[H, W, 3]`."""
     red, green, blue, yellow = (images[name].astype(np.float32) for name in FILTERS)
     mixed = np.stack([0.6 * red + 0.35 * yellow, green + 0.22 * yellow, blue], axis=-1)
     return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def _crop(images: dict[str, np.ndarray], side: int) -> dict[str, np.ndarray]:
-    """The window, of all those at steps of 32 pixels, that holds most of what is bright in green."""
+    """The window with the most bright pixels of green, of those at steps of 32 pixels."""
     green = images["green"]
     bright = green > 0.4 * np.percentile(green, 99.9)
     starts = range(0, green.shape[0] - side + 1, 32)
@@ -83,12 +80,10 @@ def _crop(images: dict[str, np.ndarray], side: int) -> dict[str, np.ndarray]:
     return {name: pixels[best] for name, pixels in images.items()}
 
 
-def _named(tile: np.ndarray, name: str) -> np.ndarray:
-    import cv2
-
+def _titled(tile: np.ndarray, title: str) -> np.ndarray:
     tile = np.ascontiguousarray(tile)
     for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(tile, name, (7, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.48, colour, width, cv2.LINE_AA)
+        cv2.putText(tile, title, (7, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.48, colour, width, cv2.LINE_AA)
     return tile
 
 

@@ -1,42 +1,43 @@
-"""What do the four filters of one drawn example look like? A field of cells, stained, seen through a camera."""
+"""The four filters of one drawn example: a field of cells, stained, as a camera records it."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.random import Generator
 
 from pipeline.atlas import cells, localisations, pens, stains
 from pipeline.atlas.cells import SIDE, Floats
 from pipeline.schema import CLASS_NAMES
 
 DRAWING_VERSION = 1
-"""Raised whenever the same seed gives other pixels or labels."""
+"""Incremented when the same seed gives other pixels or labels."""
 
 _BRIDGE, _SPINDLE = CLASS_NAMES.index("Cytokinetic bridge"), CLASS_NAMES.index("Mitotic spindle")
 _JUNCTIONS, _DROPLETS = CLASS_NAMES.index("Cell junctions"), CLASS_NAMES.index("Lipid droplets")
 
+# Grey level of the bright parts of a filter: the 99th percentile of the 60 real examples; green by trial.
 _EXPOSURE = {"red": 170.0, "green": 110.0, "blue": 170.0, "yellow": 140.0}
-"""Grey level of what is bright in a filter; the 99th percentile of the 60 real examples, green by trial."""
 
+# Grey level that about one pixel in ten of green exceeds, at most; of the 60 real examples, 54 are below 82.
 _FILLED = 75.0
-"""Grey level that at most one pixel in ten of green exceeds, give or take; of the 60 real examples, 54 are below 82."""
 
+# Variance of the noise per grey level of light, and without light (square grey levels); by trial.
 _NOISE = {"red": (4.0, 2.0), "green": (4.0, 2.0), "blue": (1.5, 1.0), "yellow": (4.5, 2.0)}
-"""Variance of the noise for each grey level of light, and without light (square grey levels); by trial."""
 
+# Black level, in standard deviations of the noise without light: from, to; by trial.
 _BLACK = {"red": (-0.3, 2.6), "green": (-0.3, 2.3), "blue": (0.7, 2.2), "yellow": (-0.3, 2.6)}
-"""What is cut off as black, in standard deviations of the noise without light: from, to; by trial."""
 
 
-def generator(seed: int, index: int, *, balanced: bool) -> np.random.Generator:
-    """The source of all that is random in the pictures of example `index` of a sample."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index, int(balanced), 1])))
+def generator(seed: int, index: int, *, balanced: bool) -> Generator:
+    """Returns the random generator of the pictures of example `index` of a sample."""
+    return Generator(np.random.PCG64(np.random.SeedSequence([seed, index, int(balanced), 1])))
 
 
-def draw_example(rng: np.random.Generator, labels: Sequence[int], *, clear: bool = False) -> dict[str, np.ndarray]:
-    """Draws one example: `{filter: uint8 [SIDE, SIDE]}`, with the protein (green) where the labels say.
+def draw_example(rng: Generator, labels: Sequence[int], *, clear: bool = False) -> dict[str, np.ndarray]:
+    """Draws one example, `{filter: uint8 [SIDE, SIDE]}`, with the protein (green) at the localisations `labels`.
 
-    With `clear`, it is a well filled and well exposed field.
+    With `clear`, the field has many cells and is well exposed.
     """
     scene = stage(rng, labels, clear=clear)
     signals = {
@@ -48,10 +49,10 @@ def draw_example(rng: np.random.Generator, labels: Sequence[int], *, clear: bool
     return _photograph(rng, signals, clear)
 
 
-def stage(rng: np.random.Generator, labels: Sequence[int], *, clear: bool = False) -> stains.Scene:
-    """A field of cells in which the labels can be shown: a spindle needs a dividing cell, a junction neighbours.
+def stage(rng: Generator, labels: Sequence[int], *, clear: bool = False) -> stains.Scene:
+    """Draws a field of cells that can show the labels: a spindle needs a dividing cell, a junction needs neighbours.
 
-    Any field may have dividing cells and fat, so that red, blue and yellow alone do not tell the labels.
+    Any field may have dividing cells and fat, so that the labels cannot be read from red, blue and yellow alone.
     """
     line = cells.CELL_LINES[rng.integers(len(cells.CELL_LINES))]
     line = dataclasses.replace(
@@ -67,10 +68,10 @@ def stage(rng: np.random.Generator, labels: Sequence[int], *, clear: bool = Fals
     return stains.draw_scene(rng, field, fat=_DROPLETS in labels)
 
 
-def protein(rng: np.random.Generator, scene: stains.Scene, labels: Sequence[int], *, clear: bool = False) -> Floats:
-    """The protein of interest, float32 `[SIDE, SIDE]`: its localisations over a trace of it everywhere.
+def protein(rng: Generator, scene: stains.Scene, labels: Sequence[int], *, clear: bool = False) -> Floats:
+    """Draws the protein of interest, float32 `[SIDE, SIDE]`: its localisations, and a trace of it everywhere.
 
-    Cells differ in how much of it they hold, and in some fields many hold none.
+    The amount differs from cell to cell; in one field in ten, about half of the cells have little.
     """
     field = scene.field
     image = np.zeros((SIDE, SIDE), np.float32)
@@ -86,8 +87,8 @@ def protein(rng: np.random.Generator, scene: stains.Scene, labels: Sequence[int]
     return image + np.float32(trace) * unspecific * (1 + 0.3 * pens.texture(rng, "grain"))
 
 
-def _photograph(rng: np.random.Generator, signals: dict[str, Floats], clear: bool) -> dict[str, np.ndarray]:
-    """Stains bleed into one another; each filter has its exposure, its offset and its noise."""
+def _photograph(rng: Generator, signals: dict[str, Floats], clear: bool) -> dict[str, np.ndarray]:
+    """Adds bleeding of the other stains into green, then the exposure, black level and noise of each filter."""
     green = signals["green"]
     for name in ("red", "blue", "yellow"):
         green = green + np.float32(min(rng.exponential(0.025), 0.1)) * signals[name]
@@ -98,7 +99,7 @@ def _photograph(rng: np.random.Generator, signals: dict[str, Floats], clear: boo
         gain = rng.lognormal(0, 0.3)
         exposure = _EXPOSURE[name] * (max(gain, 1.0) if clear else gain)
         if name == "green":
-            # What fills the cells is exposed less than what is small: else most of the picture would be white.
+            # A protein that fills the cells is exposed less, or most of the picture would be white.
             filled = float(np.percentile(signal[1::3, 1::3], 90))
             exposure = min(exposure, _FILLED * rng.lognormal(0, 0.25) / max(filled, 1e-3)) * empty
         exposure *= faint
@@ -106,10 +107,8 @@ def _photograph(rng: np.random.Generator, signals: dict[str, Floats], clear: boo
     return images
 
 
-def _expose(
-    rng: np.random.Generator, signal: Floats, exposure: float, grain: float, dark: float, black: float
-) -> np.ndarray:
-    """Counts photons: uint8 `[SIDE, SIDE]`; the noise grows with the root of the light, and black is cut off.
+def _expose(rng: Generator, signal: Floats, exposure: float, grain: float, dark: float, black: float) -> np.ndarray:
+    """Returns uint8 `[SIDE, SIDE]`, with noise that grows with the square root of the light.
 
     `grain`, `dark` and `black` are as in `_NOISE` and `_BLACK`.
     """
@@ -118,6 +117,6 @@ def _expose(
     noise = np.sqrt(light * np.float32(grain) + np.float32(dark))
     noise *= pens.texture(rng, "white")
     light += noise
-    light += np.float32(0.5 - black * np.sqrt(dark))  # 0.5: casting cuts decimals off
+    light += np.float32(0.5 - black * np.sqrt(dark))  # 0.5: the cast rounds down
     np.clip(light, 0, 255, out=light)
     return light.astype(np.uint8)

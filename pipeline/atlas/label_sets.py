@@ -1,13 +1,14 @@
-"""Which localisations does a drawn example have? Label sets with the frequencies of the real label table.
+"""Random label sets with the frequencies of the real label table.
 
-The table itself is not shipped. A few hundred bytes of counts taken from it are, and the label sets are drawn
-from the distribution that has those counts and is otherwise as even as can be (of maximum entropy).
+The table itself is not distributed. Label sets are drawn from the distribution of maximum entropy that has the counts
+below, which were taken from it.
 """
 
 import functools
 import itertools
 
 import numpy as np
+from numpy.random import Generator
 
 from pipeline.schema import NUM_CLASSES
 
@@ -23,7 +24,7 @@ ROWS_BY_ONLY_CLASS = (
     2414, 271, 808, 654, 1077, 983, 622, 1163, 31, 17, 0, 601, 232, 157,
     484, 0, 27, 0, 314, 522, 98, 1058, 213, 1653, 122, 1470, 134, 1,
 )  # fmt: skip
-"""Rows that hold this class and no other."""
+"""Rows with this class and no other."""
 
 ROWS_BY_PAIR = {
     (0, 25): 3631, (0, 2): 1735, (0, 21): 1343, (0, 7): 1092, (21, 25): 921, (0, 5): 806, (0, 23): 802,
@@ -31,16 +32,16 @@ ROWS_BY_PAIR = {
     (0, 16): 286, (0, 18): 279, (19, 25): 276, (3, 25): 272, (1, 25): 261, (0, 11): 259, (18, 25): 258,
     (2, 23): 226, (0, 14): 217,
 }  # fmt: skip
-"""Rows that hold both classes, for the 24 pairs that are most often together."""
+"""Rows with both classes, for the 24 most frequent pairs."""
 
-_LARGEST = 4  # Sets of five, 2 rows in 31,072, are drawn as sets of four and one class more.
+_LARGEST = 4  # a set of five, 2 rows in 31,072, is drawn as a set of four and one more class
 
 
 def draw_labels(seed: int, index: int, *, balanced: bool) -> tuple[int, ...]:
     """Returns the labels of example `index`, ascending; a pure function of its arguments.
 
-    With `balanced`, each run of 28 examples (0..27, 28..55, ...) has every class once as its first choice and
-    any further labels are drawn evenly, so every class is equally frequent.
+    With `balanced` every class is equally frequent: each block of 28 examples (0..27, 28..55, ...) has every class
+    once as its first label, and further labels are drawn uniformly.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, index, int(balanced), 0]))
     if not balanced:
@@ -53,7 +54,7 @@ def draw_labels(seed: int, index: int, *, balanced: bool) -> tuple[int, ...]:
     return tuple(sorted([first, *others.tolist()]))
 
 
-def _draw_frequent(rng: np.random.Generator) -> tuple[int, ...]:
+def _draw_frequent(rng: Generator) -> tuple[int, ...]:
     sets, cumulated = _distribution()
     drawn = sets[np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right")]
     four, five = ROWS_BY_NUM_LABELS[4], ROWS_BY_NUM_LABELS[5]
@@ -66,10 +67,10 @@ def _draw_frequent(rng: np.random.Generator) -> tuple[int, ...]:
 
 @functools.cache
 def _distribution() -> tuple[list[tuple[int, ...]], np.ndarray]:
-    """All sets of up to four classes, and the running sum of the rows expected of each (float64).
+    """All sets of up to four classes, and the cumulative sum of their expected rows (float64).
 
-    Iterative proportional fitting: one constraint after another is met by scaling the sets it is about, until
-    all are met. Sixty rounds meet every count within 1% (a test), in a fifth of a second.
+    Iterative proportional fitting: each constraint is met by scaling its sets, until all are met. Sixty rounds meet
+    every count within 1% (tested), in a fifth of a second.
     """
     several = [s for size in range(2, _LARGEST + 1) for s in itertools.combinations(range(NUM_CLASSES), size)]
     member = np.zeros((NUM_CLASSES, len(several)), bool)
@@ -78,8 +79,8 @@ def _distribution() -> tuple[list[tuple[int, ...]], np.ndarray]:
     sizes = member.sum(axis=0)
     rows_by_size = {**ROWS_BY_NUM_LABELS, 4: ROWS_BY_NUM_LABELS[4] + ROWS_BY_NUM_LABELS[5]}
     constraints = [(np.flatnonzero(member[a] & member[b]), rows) for (a, b), rows in ROWS_BY_PAIR.items()]
-    for one, (rows, alone) in enumerate(zip(ROWS_BY_CLASS, ROWS_BY_ONLY_CLASS, strict=True)):
-        constraints.append((np.flatnonzero(member[one]), rows - alone))
+    for label, (rows, alone) in enumerate(zip(ROWS_BY_CLASS, ROWS_BY_ONLY_CLASS, strict=True)):
+        constraints.append((np.flatnonzero(member[label]), rows - alone))
     constraints += [(np.flatnonzero(sizes == size), rows_by_size[size]) for size in range(2, _LARGEST + 1)]
     expected = np.ones(len(several))
     for _ in range(60):

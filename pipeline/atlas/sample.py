@@ -1,23 +1,21 @@
-"""Where do images come from when there are none? A synthetic sample in Kaggle's layout, drawn from a seed.
+"""A synthetic sample in Kaggle's layout: a folder of drawn images and their label table.
 
-Example `index` of a sample is a pure function of (seed, index, balanced): whoever draws it, in whatever order
-and company, writes the same bytes (with the same versions of NumPy and OpenCV).
+Example `index` of a sample is a pure function of (seed, balanced, index): the order of drawing and the number of
+processes do not change its bytes (with the same versions of NumPy and OpenCV).
 """
 
-import concurrent.futures.process
+import dataclasses
 import functools
-import multiprocessing
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import progress
-from pipeline.errors import InputError, JobError
+from pipeline.atlas import processes
+from pipeline.errors import InputError
 from pipeline.schema import FILTERS, SYNTHETIC_PREFIX
+from pipeline.store import files
 from pipeline.threads import num_cores
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 NOTICE = "SYNTHETIC.txt"
 
 PNG_STRATEGY, PNG_FILTER = 3, 64
-"""How PNGs are written: `cv2.IMWRITE_PNG_STRATEGY_RLE` (it makes the compression level irrelevant) and
+"""How PNGs are written: `cv2.IMWRITE_PNG_STRATEGY_RLE`, with which the compression level has no effect, and
 `cv2.IMWRITE_PNG_FILTER_AVG`.
 
 On the 60 real examples: 3.2 ms and 114 kB an image, against 9 ms and 125 kB at level 1, and 15 ms and the real
@@ -35,92 +33,115 @@ files' 115 kB at level 6, zlib's default.
 
 _PNG_END = b"IEND\xaeB`\x82"
 
-_PARTIAL = ".partial-"
+_TEMPORARY = ".tmp-"  # how `store.files` names files that are not finished
 
-_CHUNK = 8  # Examples a task: half a second, so that the bar moves and a task costs nothing.
-
-
-def example_id(seed: int, index: int, *, balanced: bool = False) -> str:
-    """For instance `synthetic-7-0000012`, or `synthetic-7b-0000012` of a balanced sample."""
-    return f"{_id_prefix(seed, balanced)}{index:07d}"
+_CHUNK = 8  # examples per task: half a second, so that the bar moves and the overhead is small
 
 
-def _id_prefix(seed: int, balanced: bool) -> str:
-    return f"{SYNTHETIC_PREFIX}{seed}{'b' if balanced else ''}-"
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """An unlimited sequence of examples; with `balanced` every class is equally frequent."""
+
+    seed: int
+    balanced: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """`synthetic-7-`, or `synthetic-7b-` of a balanced sample."""
+        return f"{SYNTHETIC_PREFIX}{self.seed}{'b' if self.balanced else ''}-"
+
+    @property
+    def notice(self) -> str:
+        """The text of `SYNTHETIC.txt`; its last line identifies the sample."""
+        from pipeline.atlas.drawing import DRAWING_VERSION
+
+        return (
+            "Every image in this folder was drawn by a program from a seed; none is a photograph of a cell.\n"
+            "It is there to try software out, and says nothing about any protein.\n"
+            f"sample: seed {self.seed}, {'balanced' if self.balanced else 'real frequencies'}, "
+            f"drawing {DRAWING_VERSION}\n"
+        )
+
+    def id(self, index: int) -> str:
+        """For instance `synthetic-7-0000012`."""
+        return f"{self.prefix}{index:07d}"
+
+    def labels(self, index: int) -> tuple[int, ...]:
+        """Class ids, ascending."""
+        from pipeline.atlas.label_sets import draw_labels
+
+        return draw_labels(self.seed, index, balanced=self.balanced)
+
+    def draw(self, index: int) -> "dict[str, np.ndarray]":
+        """`{filter: uint8 [512, 512]}`."""
+        from pipeline.atlas.drawing import draw_example, generator
+
+        return draw_example(generator(self.seed, index, balanced=self.balanced), self.labels(index))
 
 
 def write_sample(
     out_dir: Path, *, num: int, seed: int, balanced: bool = False, workers: int | None = None, first: int = 0
 ) -> None:
-    """Draws examples `first` to `first + num - 1` of a sample: `train.csv`, `train/<id>_<filter>.png`, a notice.
+    """Writes examples `first` to `first + num - 1` of a sample: `train.csv`, `train/<id>_<filter>.png`, a notice.
 
-    A folder may be filled in pieces: what is complete is kept, and `train.csv`, written last, lists every
-    example of which the folder holds all four images. So a killed run is continued by the same command, and two
-    halves, drawn into one folder one after the other or into two, are byte for byte the files of the whole.
+    Finished images are kept, and `train.csv`, written last, lists every example with all four images in the folder.
+    So the same command continues a killed run, and two halves, drawn into one folder or into two, have the bytes of
+    the whole.
 
     Args:
       workers: processes to draw with; by default one for each processor this process may use.
 
     Raises:
-      InputError: the folder holds something else than this sample, or a number makes no sense.
+      InputError: the folder holds something other than this sample, or a number is too small.
       JobError: a worker was killed.
       OSError: a file could not be written.
     """
-    out_dir = Path(out_dir)
+    out_dir, sample = Path(out_dir), Sample(seed, balanced)
     workers = num_cores() if workers is None else workers
     for name, value, least in (("num", num, 1), ("seed", seed, 0), ("first", first, 0), ("workers", workers, 1)):
         if value < least:
             raise InputError(f"{name} is {value}, expected {least} or more")
+    _claim(out_dir, sample)
+    files.remove_temporaries(out_dir)
     images = out_dir / "train"
-    _claim(out_dir, seed, balanced)
     images.mkdir(exist_ok=True)
-    for leftover in images.glob(f"{_PARTIAL}*"):
-        leftover.unlink()  # of a run that was killed
     complete = _complete(images)
-    wanted = range(first, first + num)
-    missing = [index for index in wanted if example_id(seed, index, balanced=balanced) not in complete]
-    _draw_all(images, seed, balanced, missing, num, workers)
-    _write_table(out_dir, seed, balanced)
+    missing = [index for index in range(first, first + num) if sample.id(index) not in complete]
+    _draw_all(sample, images, missing, num, workers)
+    _write_table(sample, out_dir)
 
 
-def _notice(seed: int, balanced: bool) -> str:
-    from pipeline.atlas.drawing import DRAWING_VERSION
-
-    return (
-        "Every image in this folder was drawn by a program from a seed; none is a photograph of a cell.\n"
-        "It is there to try software out, and says nothing about any protein.\n"
-        f"sample: seed {seed}, {'balanced' if balanced else 'real frequencies'}, drawing {DRAWING_VERSION}\n"
-    )
-
-
-def _claim(out_dir: Path, seed: int, balanced: bool) -> None:
-    """Makes the folder and its notice, or checks that what is there is this sample."""
+def _claim(out_dir: Path, sample: Sample) -> None:
+    """Creates the folder and its notice; raises `InputError` if it holds anything else than this sample."""
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(f"{out_dir}: found a file, expected a folder to draw into; name another one")
-    notice, expected = out_dir / NOTICE, _notice(seed, balanced)
-    if not notice.exists():
-        names = os.listdir(out_dir) if out_dir.exists() else []
-        there = sorted(name for name in names if not name.startswith(_PARTIAL))
-        if there:
+    notice = out_dir / NOTICE
+    if notice.exists():
+        text = notice.read_text(encoding="utf-8")
+        if text != sample.notice:
             raise InputError(
-                f"{out_dir}: found {', '.join(there[:3])}{' ...' if len(there) > 3 else ''} and no {NOTICE}, expected "
-                "an empty folder or one with this sample; synthetic examples are kept apart: name another folder"
+                f"{out_dir}: found '{_last_line(text)}', expected '{_last_line(sample.notice)}'; "
+                "name another folder, or delete this one"
             )
-        out_dir.mkdir(parents=True, exist_ok=True)
-        _replace(notice, expected.encode())
-    elif (found := notice.read_text(encoding="utf-8")) != expected:
+    elif others := _names_in(out_dir):
         raise InputError(
-            f"{out_dir}: found '{_last_line(found)}', expected '{_last_line(expected)}'; "
-            "name another folder, or delete this one"
+            f"{out_dir}: found {', '.join(others[:3])}{' ...' if len(others) > 3 else ''} and no {NOTICE}, expected "
+            "an empty folder or one with this sample; synthetic examples are kept apart: name another folder"
         )
-    prefix, images = _id_prefix(seed, balanced), out_dir / "train"
-    names = os.listdir(images) if images.exists() else []
-    strangers = [name for name in names if not name.startswith((prefix, _PARTIAL))]
-    if strangers:
+    images = out_dir / "train"
+    others = [name for name in _names_in(images) if not name.startswith(sample.prefix)]
+    if others:
         raise InputError(
-            f"{images}: found {min(strangers)}, expected only images whose names start with '{prefix}'; "
+            f"{images}: found {others[0]}, expected only images whose names start with '{sample.prefix}'; "
             "name another folder"
         )
+    if not notice.exists():
+        _write(notice, sample.notice)
+
+
+def _names_in(folder: Path) -> list[str]:
+    names = os.listdir(folder) if folder.exists() else []
+    return sorted(name for name in names if not name.startswith(_TEMPORARY))
 
 
 def _last_line(text: str) -> str:
@@ -128,117 +149,60 @@ def _last_line(text: str) -> str:
 
 
 def _complete(images: Path) -> set[str]:
-    """Ids of which all four images are there."""
-    files = set(os.listdir(images))
-    first = f"_{FILTERS[0]}.png"
-    ids = {name.removesuffix(first) for name in files if name.endswith(first) and not name.startswith(".")}
-    return {one for one in ids if all(f"{one}_{name}.png" in files for name in FILTERS)}
+    """Returns the ids of which all four images are in the folder."""
+    names = set(_names_in(images))
+    ids = {name.rpartition("_")[0] for name in names}
+    return {example_id for example_id in ids if names.issuperset(f"{example_id}_{name}.png" for name in FILTERS)}
 
 
-def _draw_all(images: Path, seed: int, balanced: bool, missing: Sequence[int], num: int, workers: int) -> None:
-    """Draws what is missing of `num` examples, in this process or in several others, and shows how far it is."""
+def _draw_all(sample: Sample, images: Path, missing: Sequence[int], num: int, workers: int) -> None:
+    """Draws the `missing` ones of `num` examples, in this process or in several, with a progress bar."""
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
-    draw = functools.partial(_draw_some, images, seed, balanced)
+    draw = functools.partial(_draw_some, sample, images)
+    workers = min(workers, len(chunks))
+    counts: Iterable[int] = processes.map_unordered(draw, chunks, workers) if workers > 1 else map(draw, chunks)
     with progress.Bar("drawing") as update:
         done = num - len(missing)
         update(done, num)
-        if workers == 1 or len(chunks) <= 1:
-            counts: Iterable[int] = map(draw, chunks)
-        else:
-            counts = _in_processes(draw, chunks, min(workers, len(chunks)))
         for count in counts:
             done += count
             update(done, num)
 
 
-def _in_processes(draw: Callable[[Sequence[int]], int], chunks: Sequence[Sequence[int]], workers: int) -> Iterator[int]:
-    """Yields the results of `draw` as they come, whatever their order."""
-    # Fresh processes: forking a process that has threads (a notebook's, say) can lock up.
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _become_worker, (os.getpid(),))
-    try:
-        for task in concurrent.futures.as_completed([pool.submit(draw, chunk) for chunk in chunks]):
-            yield task.result()
-    except concurrent.futures.process.BrokenProcessPool:
-        raise JobError(
-            f"a drawing process was killed, perhaps for want of memory; start again with fewer than {workers} workers: "
-            "what is done is kept"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _become_worker(parent: int) -> None:
-    """A worker is one of many, leaves Ctrl-C to its parent, and does not outlive it."""
-    import cv2
-
-    cv2.setNumThreads(1)  # else each worker starts a thread for every processor
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _draw_some(images: Path, seed: int, balanced: bool, indices: Iterable[int]) -> int:
+def _draw_some(sample: Sample, images: Path, indices: Sequence[int]) -> int:
     """Draws and writes examples; returns how many."""
-    from pipeline.atlas.drawing import draw_example, generator
-    from pipeline.atlas.label_sets import draw_labels
-
-    count = 0
     for index in indices:
-        labels = draw_labels(seed, index, balanced=balanced)
-        rng = generator(seed, index, balanced=balanced)
-        for name, pixels in draw_example(rng, labels).items():
-            _write_png(images / f"{example_id(seed, index, balanced=balanced)}_{name}.png", pixels)
-        count += 1
-    return count
+        for name, pixels in sample.draw(index).items():
+            _write_png(images / f"{sample.id(index)}_{name}.png", pixels)
+    return len(indices)
 
 
 def _write_png(path: Path, pixels: "np.ndarray") -> None:
     import cv2
     import imageio.v3 as iio
 
-    partial = _partial(path)
     options = [cv2.IMWRITE_PNG_STRATEGY, PNG_STRATEGY]
-    if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.12 and later; before, the same pixels in 2 ms more
+    if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.12 and later; earlier ones take 2 ms more for the same pixels
         options += [cv2.IMWRITE_PNG_FILTER, PNG_FILTER]
-    try:
-        iio.imwrite(partial, pixels, plugin="opencv", params=options)
-        with open(partial, "rb") as file:
-            file.seek(-len(_PNG_END), os.SEEK_END)
-            whole = file.read() == _PNG_END  # OpenCV does not look whether the last block reached the disk.
-    except OSError:
-        whole = False
-    if not whole:
-        raise OSError(
-            f"{path}: could not be written whole; make room on the disk and start again: what is done is kept"
-        )
-    os.replace(partial, path)
+    with files.staged(path) as temporary:
+        try:
+            iio.imwrite(temporary, pixels, plugin="opencv", params=options)
+            whole = temporary.read_bytes().endswith(_PNG_END)  # OpenCV does not report a last block that is missing
+        except OSError:
+            whole = False
+        if not whole:
+            raise OSError(
+                f"{path}: not written completely; free some disk space and run the same command again: "
+                "finished images are kept"
+            )
 
 
-def _partial(path: Path) -> Path:
-    """Where this process writes a file before it gets its name; same suffix, which tells imageio the format."""
-    return path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+def _write_table(sample: Sample, out_dir: Path) -> None:
+    indices = sorted(int(example_id.removeprefix(sample.prefix)) for example_id in _complete(out_dir / "train"))
+    rows = [f"{sample.id(index)},{' '.join(map(str, sample.labels(index)))}\n" for index in indices]
+    _write(out_dir / "train.csv", "".join(["Id,Target\n", *rows]))
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file that is either not there or whole."""
-    partial = _partial(path)
-    partial.write_bytes(content)
-    os.replace(partial, path)
-
-
-def _write_table(out_dir: Path, seed: int, balanced: bool) -> None:
-    from pipeline.atlas.label_sets import draw_labels
-
-    prefix = _id_prefix(seed, balanced)
-    indices = sorted(int(one.removeprefix(prefix)) for one in _complete(out_dir / "train"))
-    rows = ["Id,Target"]
-    for index in indices:
-        labels = " ".join(map(str, draw_labels(seed, index, balanced=balanced)))
-        rows.append(f"{example_id(seed, index, balanced=balanced)},{labels}")
-    _replace(out_dir / "train.csv", ("\n".join(rows) + "\n").encode())
+def _write(path: Path, text: str) -> None:
+    with files.replacing(path) as file:
+        file.write(text.encode())

@@ -1,4 +1,4 @@
-"""A drawn sample: the same bytes from a seed, Kaggle's layout, real frequencies, pictures like the real ones."""
+"""The synthetic sample: same bytes from a seed, Kaggle's layout, real frequencies, pictures like the real ones."""
 
 import csv
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipeline.atlas import contact_sheet, drawing, label_sets, localisations, sample
+from pipeline.atlas import contact_sheet, drawing, label_sets, localisations, processes, sample
 from pipeline.errors import InputError, JobError
 from pipeline.schema import CLASS_NAMES, FILTERS, NUM_CLASSES
 
@@ -77,7 +77,7 @@ def test_a_killed_run_is_continued_and_what_is_complete_is_kept(six, tmp_path):
     sample.write_sample(folder, num=2, seed=5, workers=1)
     (folder / "train.csv").unlink()
     (folder / "train" / "synthetic-5-0000001_blue.png").unlink()
-    (folder / "train" / ".partial-1-synthetic-5-0000001_blue.png").write_bytes(b"half a pic")
+    (folder / "train" / ".tmp-1-synthetic-5-0000001_blue.png").write_bytes(b"half a pic")
     kept = folder / "train" / "synthetic-5-0000000_red.png"
     before = kept.stat().st_mtime_ns
     sample.write_sample(folder, num=6, seed=5, workers=1)
@@ -87,16 +87,19 @@ def test_a_killed_run_is_continued_and_what_is_complete_is_kept(six, tmp_path):
 
 def test_a_png_that_did_not_reach_the_disk_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(iio, "imwrite", lambda path, *_, **__: path.write_bytes(b"\x89PNG and no more"))
-    with pytest.raises(OSError, match=r"_red.png: could not be written whole; make room on the disk"):
+    with pytest.raises(
+        OSError,
+        match=r"_red.png: not written completely; free some disk space and run the same command again: finished",
+    ):
         sample.write_sample(tmp_path, num=1, seed=5, workers=1)
-    assert not list(tmp_path.glob("train/synthetic*"))
+    assert not list((tmp_path / "train").iterdir())
     assert not (tmp_path / "train.csv").exists()
 
 
 def test_a_killed_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "_CHUNK", 1)
-    monkeypatch.setattr(sample, "_become_worker", os._exit)
-    with pytest.raises(JobError, match="a drawing process was killed.*start again with fewer than 2 workers"):
+    monkeypatch.setattr(processes, "_start", os._exit)
+    with pytest.raises(JobError, match="a drawing process was killed.*run the same command with fewer than 2 workers"):
         sample.write_sample(tmp_path, num=2, seed=5, workers=2)
 
 
@@ -148,7 +151,7 @@ def test_label_sets_have_the_real_frequencies():
     share = len(drawn) / 31072
     for size, rows in label_sets.ROWS_BY_NUM_LABELS.items():
         assert abs(sizes[size] - rows * share) <= 4 * np.sqrt(rows * share) + 1
-    counts = np.bincount([one for labels in drawn for one in labels], minlength=NUM_CLASSES)
+    counts = np.bincount([label for labels in drawn for label in labels], minlength=NUM_CLASSES)
     rows = np.array(label_sets.ROWS_BY_CLASS) * share
     assert (np.abs(counts - rows) <= 4 * np.sqrt(rows) + 1).all()
 
@@ -175,9 +178,9 @@ def test_the_counts_that_label_sets_follow_are_those_of_the_real_table(real_labe
 
 def test_balanced_label_sets_hold_every_class_equally_often():
     drawn = [label_sets.draw_labels(3, index, balanced=True) for index in range(28 * 120)]
-    counts = np.bincount([one for labels in drawn for one in labels], minlength=NUM_CLASSES)
+    counts = np.bincount([label for labels in drawn for label in labels], minlength=NUM_CLASSES)
     assert (np.abs(counts - counts.mean()) <= 4 * np.sqrt(counts.mean())).all()
-    assert {one for labels in drawn[:28] for one in labels} == set(range(NUM_CLASSES))
+    assert {label for labels in drawn[:28] for label in labels} == set(range(NUM_CLASSES))
 
 
 @pytest.mark.parametrize("label", range(NUM_CLASSES), ids=CLASS_NAMES)
@@ -193,7 +196,7 @@ def test_every_localisation_shows_in_green(label):
         assert layer[scene.field.cell == 0].sum() < 0.35 * layer.sum()
 
 
-def test_functions_of_localisations_stand_in_the_order_of_the_classes():
+def test_localisations_are_in_the_order_of_the_classes():
     names = [name.lower().replace(" & ", "_and_").replace(" ", "_") for name in CLASS_NAMES]
     assert [function.__name__ for function in localisations.DRAW] == names
 

@@ -1,0 +1,49 @@
+"""A pool of drawing processes."""
+
+import concurrent.futures.process
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from pipeline.errors import JobError
+
+
+def map_unordered(
+    function: Callable[[Sequence[int]], int], chunks: Sequence[Sequence[int]], workers: int
+) -> Iterator[int]:
+    """Yields the results of `function` for every chunk, in any order, computed in `workers` processes.
+
+    Raises:
+      JobError: a process was killed.
+    """
+    # Spawned, not forked: a fork of a process with threads, such as a notebook, can deadlock.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start, (os.getpid(),))
+    try:
+        for task in concurrent.futures.as_completed([pool.submit(function, chunk) for chunk in chunks]):
+            yield task.result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise JobError(
+            "a drawing process was killed, perhaps for lack of memory; run the same command with fewer than "
+            f"{workers} workers: finished images are kept"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(parent: int) -> None:
+    """Prepares a worker: one OpenCV thread, Ctrl-C left to the parent, exit when the parent is gone."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def exit_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=exit_with_parent, daemon=True).start()
