@@ -144,7 +144,7 @@ def _score(
 def _describe(dataset: Any, scored: dict[str, Any], min_positives: int) -> dict[str, Any]:
     """Returns thresholds, splits, ablation and gallery as plain values."""
     from model.data import card
-    from model.scores import evaluation, intervals, thresholds
+    from model.scores import describe, intervals, thresholds
     from model.serving.scoring import read_groups
 
     predictions = {split: one.predictions for split, one in scored.items()}
@@ -154,7 +154,7 @@ def _describe(dataset: Any, scored: dict[str, Any], min_positives: int) -> dict[
     codes = {split: intervals.group_codes(one.ids, groups) if groups else None for split, one in predictions.items()}
     frequencies = card.class_frequencies(dataset)
     described = {
-        split: evaluation.describe_split(
+        split: describe.describe_split(
             one.label_vectors,
             one.probabilities,
             chosen,
@@ -167,13 +167,13 @@ def _describe(dataset: Any, scored: dict[str, Any], min_positives: int) -> dict[
     }
     result = {
         "dataset": card.describe(dataset, num_grouped=len(groups)),
-        "thresholds": thresholds.to_json(chosen),
+        "thresholds": {rule: values.tolist() for rule, values in chosen.items()},
         "splits": described,
         "shown_split": shown,
     }
     if blanked := scored[shown].blanked:
         full = predictions[shown]
-        rows = evaluation.describe_ablation(full.label_vectors, full.probabilities, blanked, codes[shown])
+        rows = describe.describe_ablation(full.label_vectors, full.probabilities, blanked, codes[shown])
         result["ablation"] = {"split": shown, "rows": rows}
     return result
 

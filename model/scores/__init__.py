@@ -1,1 +1,1 @@
-"""Scores: functions of labels and probabilities."""
+"""Scores of predictions: functions of label vectors and probabilities."""

@@ -1,4 +1,4 @@
-"""What does one score without looking at the images?"""
+"""Scores of predictions that do not look at the images."""
 
 import numpy as np
 
@@ -11,14 +11,14 @@ def all_positive(label_vectors: np.ndarray) -> metrics.Counts:
 
 
 def drawn_by_frequency(label_vectors: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-    """Returns the F1 of drawing each class at random with its frequency: float64 `[28]`.
+    """Returns the expected F1 of predicting each class at random with its frequency: float64 `[28]`.
 
-    With share s in the split and frequency f, precision is s and recall f in the long run.
+    With share s in the split and frequency f, precision tends to s and recall to f.
     """
     share = label_vectors.astype(np.float64).mean(axis=0) if len(label_vectors) else np.zeros(len(frequencies))
     return 2 * share * frequencies / np.maximum(share + frequencies, 1e-12)
 
 
 def constant(label_vectors: np.ndarray, frequencies: np.ndarray) -> metrics.Counts:
-    """Returns the counts of the classes' frequencies taken as probabilities, at threshold 0.5."""
+    """Returns the counts of predicting the frequency of each class as its probability, at threshold 0.5."""
     return metrics.at_threshold(label_vectors, np.broadcast_to(frequencies, label_vectors.shape))

@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say? Of all predictions of 0.3, three in ten should be right."""
+"""Calibration: whether three in ten of all predictions of 0.3 are right."""
 
 import dataclasses
 
@@ -10,9 +10,12 @@ NUM_BINS = 15
 
 @dataclasses.dataclass(frozen=True)
 class Reliability:
-    """Predictions in bins of equal width over 0..1; arrays `[bins]`.
+    """Predictions in bins of equal width over 0..1.
 
-    `mean` is the mean probability in a bin and `share` the share that was right; both 0 where it is empty.
+    Attributes:
+        count: predictions in each bin, int64 `[bins]`.
+        mean: mean probability in each bin, float64 `[bins]`, 0 where the bin is empty.
+        share: share of positives in each bin, float64 `[bins]`, 0 where the bin is empty.
     """
 
     count: np.ndarray
@@ -21,24 +24,30 @@ class Reliability:
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error (Naeini et al. 2015): |mean - share|, weighted by how full the bins are."""
+        """Expected calibration error (Naeini et al. 2015): mean of |mean - share| weighted by `count`."""
         return float((self.count * np.abs(self.mean - self.share)).sum() / max(self.count.sum(), 1))
 
 
 def reliability(label_vectors: np.ndarray, probabilities: np.ndarray, bins: int = NUM_BINS) -> Reliability:
-    """Returns the reliability of all predictions together, arrays of any equal shape."""
-    truth, said = label_vectors.ravel().astype(np.float64), probabilities.ravel().astype(np.float64)
-    index = np.minimum((said * bins).astype(np.int64), bins - 1)
+    """Returns the reliability of all predictions together.
+
+    Args:
+        label_vectors: 0 and 1, of any shape.
+        probabilities: 0..1, of the same shape.
+        bins: number of bins.
+    """
+    labels, scores = label_vectors.ravel().astype(np.float64), probabilities.ravel().astype(np.float64)
+    index = np.minimum((scores * bins).astype(np.int64), bins - 1)
     count = np.bincount(index, minlength=bins)
-    full = np.maximum(count, 1)
-    mean = np.bincount(index, said, bins) / full
-    return Reliability(count, mean, np.bincount(index, truth, bins) / full)
+    filled = np.maximum(count, 1)
+    mean = np.bincount(index, scores, bins) / filled
+    return Reliability(count, mean, np.bincount(index, labels, bins) / filled)
 
 
 def classwise_error(label_vectors: np.ndarray, probabilities: np.ndarray, bins: int = NUM_BINS) -> float:
     """Returns the mean over classes of their expected calibration errors (Kull et al. 2019).
 
-    All predictions together are mostly negatives of rare classes, which are easily right; each class counts here.
+    Most predictions are negatives of rare classes, which are easy; here every class has the same weight.
     """
     errors = [
         reliability(label_vectors[:, k], probabilities[:, k], bins).expected_error

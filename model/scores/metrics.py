@@ -1,4 +1,4 @@
-"""How good are predictions, counted exactly over a whole split? Nothing here is averaged over batches."""
+"""Precision, recall and F1 from exact counts over a whole split; nothing is averaged over batches."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """Whole numbers, int64 `[28]` each: true positives, false positives, false negatives per class."""
+    """True positives, false positives and false negatives of each class: int64 `[28]` each."""
 
     true_positives: np.ndarray
     false_positives: np.ndarray
@@ -17,28 +17,27 @@ class Counts:
 
     @property
     def support(self) -> np.ndarray:
-        """How many examples carry each class: int64 `[28]`."""
+        """Examples with each class: int64 `[28]`."""
         return self.true_positives + self.false_negatives
 
     @property
     def precision(self) -> np.ndarray:
-        """Share of the predictions of a class that are right; 0 where it was never predicted: float64 `[28]`."""
+        """Share of the predictions of each class that are right; 0 where it is never predicted: float64 `[28]`."""
         return _ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> np.ndarray:
-        """Share of the examples of a class that were found; 0 where there are none: float64 `[28]`."""
+        """Share of the examples of each class that are found; 0 where there are none: float64 `[28]`."""
         return _ratio(self.true_positives, self.support)
 
     @property
     def f1(self) -> np.ndarray:
         """Harmonic mean of precision and recall: float64 `[28]`, never NaN.
 
-        0 for a class that is neither present nor predicted, as in scikit-learn with `zero_division=0`: nothing
-        shows that the model knows the class, so it earns nothing.
+        0 for a class that is neither present nor predicted, as in scikit-learn with `zero_division=0`.
         """
-        both = 2 * self.true_positives
-        return _ratio(both, both + self.false_positives + self.false_negatives)
+        doubled = 2 * self.true_positives
+        return _ratio(doubled, doubled + self.false_positives + self.false_negatives)
 
     @property
     def macro_f1(self) -> float:
@@ -88,8 +87,8 @@ def count(label_vectors: np.ndarray, predicted: np.ndarray) -> Counts:
     """
     if label_vectors.shape != predicted.shape:
         raise ValueError(f"label vectors {label_vectors.shape} and predictions {predicted.shape} differ in shape")
-    truth, said = label_vectors.astype(bool), predicted.astype(bool)
-    return Counts((truth & said).sum(0), (~truth & said).sum(0), (truth & ~said).sum(0))
+    labels, predicted = label_vectors.astype(bool), predicted.astype(bool)
+    return Counts((labels & predicted).sum(0), (~labels & predicted).sum(0), (labels & ~predicted).sum(0))
 
 
 def at_threshold(label_vectors: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5) -> Counts:

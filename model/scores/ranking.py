@@ -1,4 +1,4 @@
-"""How well do probabilities rank the examples of a class, whatever the threshold?"""
+"""Ranking scores, which need no threshold: precision-recall curves and average precision."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 def precision_recall(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns precision and recall, float64 `[K]` each, at every distinct score from the highest down.
 
-    Examples of equal score come in together. `positive` and `score` are `[N]`; at least one is positive.
+    Examples of equal score count together. `positive` and `score` are `[N]`; at least one is positive.
     """
     order = np.argsort(-score, kind="stable")
     last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
@@ -17,18 +17,20 @@ def precision_recall(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarra
 def average_precision(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Returns the average precision of each class, float64 `[28]`; NaN for a class without positives.
 
-    The sum over thresholds of the precision there times the step in recall, without interpolation, as
-    scikit-learn defines it.
+    The sum over thresholds of precision times the step in recall, without interpolation, as in scikit-learn.
     """
-    found = np.full(label_vectors.shape[1], np.nan)
+    precisions = np.full(label_vectors.shape[1], np.nan)
     for index in np.flatnonzero(label_vectors.any(axis=0)):
         precision, recall = precision_recall(label_vectors[:, index], probabilities[:, index])
-        found[index] = np.sum(np.diff(recall, prepend=0.0) * precision)
-    return found
+        precisions[index] = np.sum(np.diff(recall, prepend=0.0) * precision)
+    return precisions
 
 
 def thinned(precision: np.ndarray, recall: np.ndarray, num: int = 60) -> list[list[float]]:
-    """Returns about `num` points (recall, precision) of the curve, for drawing: the best precision at or beyond each."""
+    """Returns at most `num` + 1 points [recall, precision] of a curve for drawing.
+
+    The precision is the highest at this recall or beyond, rounded to 4 digits like the recall.
+    """
     best = np.maximum.accumulate(precision[::-1])[::-1]
     wanted = np.unique(np.searchsorted(recall, np.linspace(0, 1, num), side="left").clip(0, len(recall) - 1))
     return [[0.0, round(float(best[0]), 4)], *([round(float(recall[k]), 4), round(float(best[k]), 4)] for k in wanted)]

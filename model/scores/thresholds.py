@@ -1,13 +1,13 @@
-"""From which probability on is a class predicted? Four rules, chosen on dev alone.
+"""Thresholds from which a class is predicted, by four rules that use dev alone.
 
-`fixed` is 0.5 for every class. `flat` is the one threshold for all classes with the best macro F1 on dev.
-`matched` lets each class be predicted on dev as often as it occurs there. `shrunk` is the best threshold of
-each class on dev, drawn towards `flat` the more, the fewer positives it was found on: the best threshold of a
-class with five positives is mostly luck, and searching one per class cost nearly every competitor places.
+- `fixed`: 0.5 for every class.
+- `flat`: one threshold for all classes, with the best macro F1 on dev.
+- `matched`: each class is predicted on dev as often as it occurs there.
+- `shrunk`: the best threshold of each class on dev, moved towards `flat`; further for classes with few positives,
+  because the best threshold of a class with five positives is mostly luck.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -15,17 +15,25 @@ from model.scores import metrics
 
 FIXED = 0.5
 
-RULES = ("fixed", "flat", "matched", "shrunk")
+
+class Predictions(Protocol):
+    """Label vectors and probabilities of a split, both `[N, 28]`."""
+
+    @property
+    def label_vectors(self) -> np.ndarray: ...
+    @property
+    def probabilities(self) -> np.ndarray: ...
+
 
 SHRINKAGE = 50.0
-"""Positives at which a class's own threshold and the flat one count equally. Of the order at which the F1 of one
-class, whose standard error is about 0.5 / sqrt(positives), is known to 0.07."""
+"""Positives at which a class's own threshold and the flat one have equal weight. With 50, the standard error of the
+F1 of one class is about 0.5 / sqrt(50) = 0.07."""
 
 GRID = np.round(np.arange(0.01, 1.0, 0.01), 2)
-"""Where `flat` looks: finer steps would find only the noise of dev."""
+"""Candidates for `flat`; finer steps would fit the noise of dev."""
 
 EDGE = 1e-6
-"""Probabilities closer to 0 or 1 count as this close on the logit scale."""
+"""Probabilities are clipped to this distance from 0 and 1 on the logit scale."""
 
 
 def choose(label_vectors: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
@@ -39,7 +47,7 @@ def choose(label_vectors: np.ndarray, probabilities: np.ndarray) -> dict[str, np
     }
 
 
-def choose_on(dev: Any, num_classes: int) -> dict[str, np.ndarray]:
+def choose_on(dev: Predictions | None, num_classes: int) -> dict[str, np.ndarray]:
     """Returns the thresholds of every rule, chosen on the predictions of dev; without dev only the fixed ones."""
     if dev is None:
         return {"fixed": np.full(num_classes, FIXED)}
@@ -47,8 +55,8 @@ def choose_on(dev: Any, num_classes: int) -> dict[str, np.ndarray]:
 
 
 def best_flat(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the threshold on `GRID` with the best macro F1; of several the one nearest to 0.5."""
-    scores = np.array([metrics.at_threshold(label_vectors, probabilities, one).macro_f1 for one in GRID])
+    """Returns the threshold on `GRID` with the best macro F1, or the nearest to 0.5 of several."""
+    scores = np.array([metrics.at_threshold(label_vectors, probabilities, value).macro_f1 for value in GRID])
     best = GRID[scores >= scores.max() - 1e-12]
     return float(best[np.abs(best - FIXED).argmin()])
 
@@ -56,20 +64,20 @@ def best_flat(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:
 def matched(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Returns thresholds, float64 `[28]`, at which each class is predicted as often as it occurs.
 
-    Halfway between the last probability that is taken and the first that is not; ties may add some.
+    A threshold lies halfway between the last probability above and the first below; ties may add predictions.
     """
     num = label_vectors.astype(np.int64).sum(axis=0)
-    found = np.empty(len(num))
+    chosen = np.empty(len(num))
     for index, count in enumerate(num):
         ordered = np.concatenate([[1.0], np.sort(probabilities[:, index].astype(np.float64))[::-1], [0.0]])
-        found[index] = (ordered[count] + ordered[count + 1]) / 2
-    return found
+        chosen[index] = (ordered[count] + ordered[count + 1]) / 2
+    return chosen
 
 
 def shrunk(label_vectors: np.ndarray, probabilities: np.ndarray, flat: float) -> np.ndarray:
-    """Returns each class's best threshold, drawn towards `flat` on the logit scale: float64 `[28]`.
+    """Returns each class's best threshold, moved towards `flat` on the logit scale: float64 `[28]`.
 
-    With n positives the class's own counts n / (n + `SHRINKAGE`); a class without positives gets `flat`.
+    With n positives its own threshold has weight n / (n + `SHRINKAGE`); a class without positives gets `flat`.
     """
     num = label_vectors.astype(np.int64).sum(axis=0)
     own = np.array([best_of_class(label_vectors[:, k], probabilities[:, k], flat) for k in range(len(num))])
@@ -79,7 +87,7 @@ def shrunk(label_vectors: np.ndarray, probabilities: np.ndarray, flat: float) ->
 
 
 def best_of_class(positive: np.ndarray, probability: np.ndarray, otherwise: float) -> float:
-    """Returns the threshold with the best F1 of one class, arrays `[N]`; `otherwise` if it has no positives."""
+    """Returns the threshold with the best F1 of one class, from arrays `[N]`; `otherwise` if it has no positives."""
     positive = positive.astype(bool)
     if not positive.any():
         return otherwise
@@ -98,17 +106,15 @@ def predict(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 
 def at_least_one(predicted: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Returns `predicted` with, where it is empty, the class that is nearest to its threshold (on the logit scale)."""
+    """Returns `predicted`, bool `[N, 28]`, with one class added where no class is predicted.
+
+    The class added is the one nearest to its threshold on the logit scale.
+    """
     nearest = (_logit(probabilities) - _logit(np.asarray(thresholds))).argmax(axis=1)
     filled = predicted.copy()
     empty = ~predicted.any(axis=1)
     filled[empty, nearest[empty]] = True
     return filled
-
-
-def to_json(chosen: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
-    """Returns plain values."""
-    return {name: np.asarray(values).tolist() for name, values in chosen.items()}
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:
