@@ -1,6 +1,6 @@
 """The page as one HTML document: the sections' values, rendered by `report.html.j2`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
         "colour": svg.colour,
         "dataset": last.evaluation["dataset"],
         "synthetic": any(run.evaluation["dataset"]["synthetic"] for run in loaded),
+        "trained_on_part": _limits((run, run.run.settings.limit_examples) for run in loaded),
+        "scored_on_part": _limits((run, run.evaluation["limit_examples"]) for run in loaded),
         "comparable": evaluated.comparable(loaded),
         "scores": scores.scores(loaded),
         "differences": scores.differences(loaded),
@@ -46,6 +48,10 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
         "datasets": origin.datasets(loaded),
         "reproduction": origin.reproduction(loaded),
     }
+
+
+def _limits(pairs: Iterable[tuple[EvaluatedRun, int | None]]) -> list[tuple[str, int]]:
+    return [(run.name, limit) for run, limit in pairs if limit]
 
 
 def default_title(loaded: Sequence[EvaluatedRun]) -> str:

@@ -99,7 +99,5 @@ def difference(before: EvaluatedRun, after: EvaluatedRun) -> intervals.Interval:
     """Returns macro F1 of `after` minus that of `before`, at threshold 0.5; both must hold the same examples."""
     ids = sorted(before.predictions)
     labels = np.stack([before.predictions[key][0] for key in ids])
-    first, second = (
-        np.stack([run.predictions[key][1] for key in ids]) >= thresholds.FIXED for run in (before, after)
-    )
+    first, second = (np.stack([run.predictions[key][1] for key in ids]) >= thresholds.FIXED for run in (before, after))
     return intervals.difference(labels, first, second)

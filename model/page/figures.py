@@ -21,7 +21,7 @@ MATRIX_CELL = 18
 
 INK, MUTED, EMPTY = "#1f2933", "#616e7c", "#f5f7fa"
 
-NAME_WIDTH = 32
+NAME_WIDTH = 38
 """Characters of a class name on one line; longer names take several."""
 
 Point = tuple[float, float]
@@ -50,7 +50,8 @@ def estimates(
     axes = figure.add_subplot()
     y = 0.0
     for lines, (_, row) in zip(names, groups, strict=True):
-        axes.text(0, y + len(lines) / 2 - 0.5, "\n".join(lines), transform=axes.get_yaxis_transform(), va="center")
+        place = {"x": 0, "y": y + len(lines) / 2 - 0.5, "transform": axes.get_yaxis_transform(), "va": "center"}
+        axes.text(s="\n".join(lines), bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, **place)
         y += len(lines)
         for index, estimate in enumerate(row):
             if estimate:
@@ -153,8 +154,7 @@ def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str]) -> Figur
     side = MATRIX_CELL * len(names) + 220
     figure = new_figure(side, side, layout="constrained")
     axes = figure.add_subplot()
-    shades = LinearSegmentedColormap.from_list("counts", ["#d6e3ec", colour(0)])
-    shades.set_bad(EMPTY)
+    shades = LinearSegmentedColormap.from_list("counts", ["#e3edf4", colour(0)]).with_extremes(bad=EMPTY)
     # Square roots: single errors stay visible beside hundreds.
     norm = PowerNorm(0.5, 0, max(counts.max(initial=0), 1))
     axes.imshow(np.ma.masked_equal(counts, 0), cmap=shades, norm=norm, interpolation="none")

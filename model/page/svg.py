@@ -90,7 +90,7 @@ def _simplify(element: ElementTree.Element, prefix: str) -> None:
         element.remove(child)
     attributes = {_local(name): value for name, value in element.attrib.items()}
     attributes.pop("clip-path", None)
-    if element.tag == "g":
+    if element.tag in ("g", "image"):  # nothing refers to these
         attributes.pop("id", None)
     if "id" in attributes:
         attributes["id"] = f"{prefix}-{attributes['id']}"

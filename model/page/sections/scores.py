@@ -203,7 +203,5 @@ def calibration(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
         series.append([(mean, share) for count, mean, share in bins if count >= MIN_BIN])
         rows.append({"run": run.name, "digits": 3, **measured})
     described = "; ".join(f"{row['run']}: expected calibration error {row['expected_error']:.3f}" for row in rows)
-    figure = figures.reliability(
-        series, label=f"Observed frequency of classes by predicted probability. {described}"
-    )
+    figure = figures.reliability(series, label=f"Observed frequency of classes by predicted probability. {described}")
     return {"split": loaded[-1].shown_split, "min_bin": MIN_BIN, "figure": figure, "rows": rows}
