@@ -1,6 +1,7 @@
-"""The command `python -m model.report`: what do one or several runs show, on one page?"""
+"""The command `python -m model.report`: one HTML page of one or several runs."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,32 +17,44 @@ from pipeline.errors import one_line_errors
 )
 @click.option("--title", help="Heading of the page.")
 def main(folders: tuple[Path, ...], out: Path | None, title: str | None) -> None:
-    """Make one HTML page of the runs in the folders RUN..., to be opened in any browser, without a network.
+    """Make one HTML page of the runs in the folders RUN...; it opens in any browser and needs no network.
 
-    A ladder of several runs is told from the first to the last: both are compared class by class, and the last
-    one is shown in detail. A run that was not evaluated yet, or was trained further since, is evaluated first.
+    Several runs are compared from the first to the last, and the last one is shown in detail. A run that was not
+    evaluated, or was trained further since, is evaluated first.
 
     \b
     python -m model.report runs/stacked-256-1
     python -m model.report runs/green-128-1 runs/green-256-1 runs/rgb-256-1 runs/stacked-256-1 --out ladder.html
     """
     with one_line_errors():
-        out = report(folders, out, title)
+        out = write_page(folders, out, title)
     click.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
-def report(folders: tuple[Path, ...], out: Path | None = None, title: str | None = None) -> Path:
-    """Writes the page of the runs, evaluating those that need it, and returns where it is.
+def write_page(folders: tuple[Path, ...], out: Path | None = None, title: str | None = None) -> Path:
+    """Writes the page of the runs, after evaluating those that need it, and returns its path.
 
     Raises:
-        MissingError: no run, no checkpoint, or no dataset to evaluate on.
-        InputError: runs that cannot be told apart, or not evaluated as they are.
+        MissingError: a run, its checkpoint, or the dataset to evaluate it on is not there.
+        InputError: a run is given twice, or its evaluation cannot be read.
     """
     from model import runs
-    from model.page import document, sections
-    from model.scores import evaluation
+    from model.page import document, evaluated
+    from pipeline.store import files
 
     opened = [runs.open_run(folder) for folder in folders]
+    _evaluate_missing(opened)
+    text = document.html(evaluated.load(opened), title)
+    out = out or folders[-1] / "report.html"
+    with files.replacing(out) as file:
+        file.write(text.encode())
+    return out
+
+
+def _evaluate_missing(opened: list[Any]) -> None:
+    """Evaluates the runs without a current evaluation; all must have a checkpoint before the first is evaluated."""
+    from model.scores import evaluation
+
     for run in opened:
         evaluation.checkpoint_digest(run)
     for run in opened:
@@ -50,14 +63,6 @@ def report(folders: tuple[Path, ...], out: Path | None = None, title: str | None
 
             click.echo(f"evaluating {run.path}")
             evaluate(run.path)
-    subjects = sections.load(opened)
-    text = document.document(title or sections.title(subjects), sections.lead(subjects), sections.every(subjects))
-    out = out or folders[-1] / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(out)
-    return out
 
 
 if __name__ == "__main__":

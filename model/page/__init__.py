@@ -1,1 +1,1 @@
-"""The report: one HTML page about one or several runs."""
+"""The page of one or several runs: a Jinja2 template, matplotlib figures and the pictures of the gallery."""

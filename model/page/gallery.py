@@ -1,20 +1,25 @@
-"""Which pictures are worth looking at, and how do they become small files?
+"""Choice of the pictures in the gallery, and their colours.
 
-Two kinds: the mistakes a model was surest of, and images whose green channel is nearly empty, which the paper
-shows as those nobody could classify.
+Three kinds: false positives with the highest probabilities, missed classes with the lowest, and images whose green
+channel is the darkest, which the paper shows as those that nobody could classify.
 """
 
+import base64
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from model.scores import thresholds
+
 KINDS = {
-    "wrong": "Said with most confidence, and wrong",
-    "missed": "There, and most surely overlooked",
+    "wrong": "Most confident false positives",
+    "missed": "Missed with the lowest probability",
     "empty": "Nearly empty green images",
 }
+"""Kind of a choice -> its heading on the page."""
 
 PER_KIND = 8
 
@@ -22,15 +27,18 @@ SIDE = 192
 """Pixels a side of a stored picture."""
 
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0)}
-"""As the atlas shows them: microtubules, the protein, nucleus, endoplasmic reticulum."""
+"""Colours of the channels, RGB 0..1, as the atlas shows them; channels of other names are grey."""
 
 MIX = {"red": (0.6, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (0.35, 0.22, 0)}
-"""In the picture of all four the references are dimmed, so that the protein stays in front."""
+"""The same in the picture of all channels: the references are dimmed, so that the protein stands out."""
+
+GREY = (1, 1, 1)
+GREY_MIX = (0.4, 0.4, 0.4)
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """An example of the gallery: its `kind`, its place in the split, and the class it is shown for, if one."""
+    """An example of the gallery: its kind, its place in the split, and the class it is shown for, if any."""
 
     kind: str
     index: int
@@ -42,7 +50,13 @@ def choose(
 ) -> list[Choice]:
     """Returns what to show, at most `num` of each kind; an example and a class come at most once in each.
 
-    `label_vectors` and `probabilities` are `[N, 28]`; `brightness`, `[N]`, is the mean of the green channel.
+    Only classes predicted at the fixed threshold count as wrong, and only those below it as missed.
+
+    Args:
+        label_vectors: `[N, classes]` of 0 and 1.
+        probabilities: float `[N, classes]`.
+        brightness: mean of the green channel of each example, float `[N]`.
+        num: at most so many of each kind.
     """
     chosen = {kind: _extremes(score, num) for kind, score in scores(label_vectors, probabilities).items()}
     return [
@@ -52,9 +66,15 @@ def choose(
 
 
 def scores(label_vectors: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns how wrong and how overlooked each class of each example is, `[N, 28]`; -1 where it is not."""
-    truth = label_vectors.astype(bool)
-    return {"wrong": np.where(truth, -1.0, probabilities), "missed": np.where(truth, 1.0 - probabilities, -1.0)}
+    """Returns the rank of each class of each example as `wrong` and as `missed`: float `[N, classes]` each.
+
+    It is the probability of a false positive, or 1 minus that of a missed class; -1 where the class is neither.
+    """
+    truth, predicted = label_vectors.astype(bool), probabilities >= thresholds.FIXED
+    return {
+        "wrong": np.where(predicted & ~truth, probabilities, -1.0),
+        "missed": np.where(truth & ~predicted, 1.0 - probabilities, -1.0),
+    }
 
 
 def _extremes(score: np.ndarray, num: int) -> list[tuple[int, int]]:
@@ -68,6 +88,25 @@ def _extremes(score: np.ndarray, num: int) -> list[tuple[int, int]]:
     return found
 
 
+def green_brightness(batches: Iterable[Any], green: int) -> np.ndarray:
+    """Returns the mean of the green channel of each image, float64 `[N]` on the scale 0..255."""
+    means = [np.asarray(images)[..., green].mean(axis=(1, 2), dtype=np.float64) for images in batches]
+    return np.concatenate(means) if means else np.zeros(0)
+
+
+def pick(batches: Iterable[Any], indices: Sequence[int]) -> np.ndarray:
+    """Returns the images at those places of the stream, made small: uint8 `[len(indices), side, side, C]`."""
+    wanted, found, start = set(indices), {}, 0
+    for batch in batches:
+        images = np.asarray(batch)
+        for index in wanted.intersection(range(start, start + len(images))):
+            found[index] = small(images[index - start])
+        start += len(images)
+        if len(found) == len(wanted):
+            break
+    return np.stack([found[index] for index in indices]) if indices else np.zeros((0, SIDE, SIDE, 4), np.uint8)
+
+
 def small(image: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Returns the image averaged down to at most `side` pixels a side: uint8 `[side, side, C]`."""
     import cv2
@@ -79,19 +118,21 @@ def small(image: np.ndarray, side: int = SIDE) -> np.ndarray:
 
 def coloured(image: np.ndarray, channel: str, channels: Sequence[str]) -> np.ndarray:
     """Returns one channel in its colour, uint8 `[H, W, 3]`, of an image `[H, W, C]`."""
-    return (image[..., [channels.index(channel)] * 3] * np.array(COLOURS[channel])).astype(np.uint8)
+    colour = np.array(COLOURS.get(channel, GREY))
+    return (image[..., [channels.index(channel)] * 3] * colour).astype(np.uint8)
 
 
 def composite(image: np.ndarray, channels: Sequence[str]) -> np.ndarray:
     """Returns all channels in their colours, added up: uint8 `[H, W, 3]` of an image `[H, W, C]`."""
-    weights = np.array([MIX[channel] for channel in channels])
+    weights = np.array([MIX.get(channel, GREY_MIX) for channel in channels])
     return np.clip(image.astype(np.float64) @ weights, 0, 255).astype(np.uint8)
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """Returns a PNG file of uint8 `[H, W, 3]`."""
+def data_uri(pixels: np.ndarray) -> str:
+    """Returns a PNG picture of uint8 `[H, W, 3]` as the address of an `<img>`: the picture is in the page itself."""
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
-    return file.getvalue()
+    # Without `optimize`: a quarter of the time for 4% more bytes.
+    Image.fromarray(pixels).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

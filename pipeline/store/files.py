@@ -190,6 +190,12 @@ def remove(paths: Iterable[Place]) -> None:
             pass
 
 
+def remove_temporaries(directory: Path) -> None:
+    """Removes what killed writers left in the folders below `directory`. Only while no writer is at work."""
+    for path in directory.glob(f"*/{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
 def remove_tree(directory: Place) -> None:
     """Removes a folder with everything in it, if it exists."""
     if isinstance(directory, Path):

@@ -138,8 +138,7 @@ class DiskWorkspace(Workspace[Path]):
     def prepare(self) -> None:
         for folder in (self.shards, self.reports):
             folder.mkdir(parents=True, exist_ok=True)
-        for path in self.directory.glob(f"*/{files.TEMPORARY}*"):
-            path.unlink(missing_ok=True)
+        files.remove_temporaries(self.directory)
 
     def check_space(self, num_bytes: int) -> None:
         free = shutil.disk_usage(self.directory).free

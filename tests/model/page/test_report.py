@@ -1,4 +1,4 @@
-"""The report is one complete page that needs nothing else, and shows what is in the runs as text, never as markup."""
+"""The page of runs: complete in one file, with every text of the runs escaped."""
 
 import html.parser
 import json
@@ -8,10 +8,8 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
-import pytest
 from click.testing import CliRunner
 
-from model.page import charts, document
 from model.report import main
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -26,7 +24,7 @@ class Checker(html.parser.HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.open, self.ids, self.tags, self.addresses, self.text = [], [], [], [], []
+        self.open, self.ids, self.tags, self.addresses, self.text, self.rows = [], [], [], [], [], []
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
@@ -36,15 +34,23 @@ class Checker(html.parser.HTMLParser):
         assert not [name for name in values if name.startswith("on")]
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
 
     def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
         self.text.append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
 
 
 def check(path: Path) -> Checker:
@@ -56,8 +62,9 @@ def check(path: Path) -> Checker:
     assert all(one.startswith(("data:", "#")) for one in checker.addresses)
     assert not re.search(r"url\(|@import|https?://", text)
     assert {one[1:] for one in checker.addresses if one.startswith("#")} == set(checker.ids)
+    assert len(checker.ids) == len(set(checker.ids))
     for drawing in re.findall(r"<svg.*?</svg>", text, re.S):
-        xml.etree.ElementTree.fromstring(drawing)
+        assert xml.etree.ElementTree.fromstring(drawing).attrib["aria-label"]
         assert not re.search(r"\b(nan|inf)\b", re.sub(r">[^<]*<|aria-label=\"[^\"]*\"", "><", drawing))
     return checker
 
@@ -79,7 +86,8 @@ def test_every_section_of_one_run_is_filled(evaluated_copy):
         *("thresholds", "calibration", "errors", "gallery", "dataset", "repeat"),
     ]
     assert all(len(re.sub("<[^>]*>", "", body)) > 60 for body in found.values())
-    assert found["curves"].count("<polyline") >= 3
+    assert found["curves"].count("<svg") == 3
+    assert found["correct"].count("<svg") == 2
     assert found["precision-recall"].count("<svg") == 28
     assert found["gallery"].count("data:image/png;base64,") % 5 == 0 < found["gallery"].count("data:image/png")
     assert "SYNTHETIC" in out.read_text()
@@ -89,7 +97,7 @@ def test_every_section_of_one_run_is_filled(evaluated_copy):
     assert "--views one --splits train,dev,test" in found["repeat"]
 
 
-def test_several_runs_are_told_as_a_ladder(tmp_path, evaluated_copy):
+def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluated_copy):
     other = Path(shutil.copytree(evaluated_copy, tmp_path / "second"))
     predictions = other / "evaluation" / "predictions-test.npz"
     with np.load(predictions) as file:
@@ -99,10 +107,10 @@ def test_several_runs_are_told_as_a_ladder(tmp_path, evaluated_copy):
     out = tmp_path / "ladder.html"
     result = run_command(evaluated_copy, other, "--out", out, "--title", "A & B")
     assert result.exit_code == 0, result.output
-    check(out)
+    rows = check(out).rows
     assert "<title>A &amp; B</title>" in out.read_text()
     # The same predictions in another order: no difference.
-    assert "evaluated to second</td><td>+0.0000</td><td>[0.000, 0.000]</td>" in out.read_text()
+    assert ["evaluated", "second", "0.00", "[0.00, 0.00]", "no"] in rows
     assert "cannot be compared" not in out.read_text()
 
 
@@ -115,8 +123,8 @@ def test_runs_on_other_examples_are_not_compared(tmp_path, evaluated_copy):
     np.savez(predictions, **arrays)
     out = tmp_path / "ladder.html"
     assert run_command(evaluated_copy, other, "--out", out).exit_code == 0
-    assert "their figures cannot be compared with one another" in out.read_text()
-    assert "Steps of the ladder" not in out.read_text()
+    assert "Their figures cannot be compared with one another" in out.read_text()
+    assert "Change of macro F1" not in out.read_text()
 
 
 def test_texts_from_data_are_escaped(evaluated_copy):
@@ -149,7 +157,7 @@ def test_the_command_of_the_run_is_shown_as_it_was_typed(evaluated_copy):
     config["command"] = ["/some/where/model/train.py", "--preset", "best", "--out", "my runs/1"]
     (evaluated_copy / "config.json").write_text(json.dumps(config))
     assert run_command(evaluated_copy).exit_code == 0
-    expected = "python -m model.train --preset best --out &#x27;my runs/1&#x27;"
+    expected = "python -m model.train --preset best --out &#39;my runs/1&#39;"
     assert expected in (evaluated_copy / "report.html").read_text()
 
 
@@ -181,27 +189,123 @@ def test_the_same_runs_give_the_same_page(tmp_path, evaluated):
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (3, 17, [5, 10, 15]), (0.01, 0.013, [0.01, 0.011, 0.012, 0.013])],
-)
-def test_ticks_are_round(low, high, expected):
-    assert charts.ticks(low, high) == pytest.approx(expected)
+def change_evaluation(folder: Path, change) -> None:
+    """Applies `change` to the contents of the run's `evaluation.json`."""
+    path = folder / "evaluation" / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    change(evaluation)
+    path.write_text(json.dumps(evaluation))
 
 
-def test_charts_leave_out_what_is_not_finite_and_bear_having_nothing():
-    drawing = charts.lines([[(1, float("nan")), (2, 1.0)], []], title="t", x_label="x", y_label="y")
-    xml.etree.ElementTree.fromstring(drawing)
-    assert "nan" not in drawing
-    for drawing in (
-        charts.lines([], title="t", x_label="x", y_label="y"),
-        charts.bars([], title="t"),
-        charts.small_curve([], title="t", fill="#000"),
-    ):
-        xml.etree.ElementTree.fromstring(drawing)
+def page_of(folder: Path) -> tuple[Checker, str]:
+    """Returns the checked page of one run, and its text with single spaces."""
+    result = run_command(folder)
+    assert result.exit_code == 0, result.output
+    checker = check(folder / "report.html")
+    return checker, " ".join("".join(checker.text).split())
 
 
-def test_a_table_sets_words_left_and_numbers_right():
-    text = document.table(["a", "b"], [["x", 1234], [None, 0.5]])
-    assert '<td class="text">x</td><td>1,234</td>' in text
-    assert '<td class="text">–</td><td>0.5000</td>' in text
+def set_interval(low: float, high: float):
+    def change(evaluation):
+        rule = evaluation["splits"]["test"]["rules"]["fixed"]
+        rule["macro_f1"], rule["interval"] = 0.3, {"estimate": 0.3, "low": low, "high": high}
+
+    return change
+
+
+def test_an_interval_around_the_score_is_shown(evaluated_copy):
+    change_evaluation(evaluated_copy, set_interval(0.25, 0.36))
+    checker, text = page_of(evaluated_copy)
+    assert "0.30macro F1 of evaluated on test, 95% interval [0.25, 0.36]" in text
+    assert ["evaluated", "test", "48", "0.30", "[0.25, 0.36]"] in [row[:5] for row in checker.rows]
+
+
+def test_an_interval_with_the_score_at_its_edge_is_not_shown(evaluated_copy):
+    change_evaluation(evaluated_copy, set_interval(0.3, 0.5))
+    checker, text = page_of(evaluated_copy)
+    assert "0.30macro F1 of evaluated on test; too few examples per class for an interval" in text
+    assert ["evaluated", "test", "48", "0.30", "–"] in [row[:5] for row in checker.rows]
+    assert "No interval is shown where the score is not inside it" in text
+    assert "0.50]" not in sections_of(evaluated_copy / "report.html")["scores"]
+
+
+def test_the_gallery_leaves_out_classes_that_were_not_predicted_as_wrong(evaluated_copy):
+    def change(evaluation):
+        for entry in evaluation["gallery"]:
+            if entry["class"] is not None:
+                entry["probabilities"][entry["class"]] = 0.6 if entry["kind"] == "missed" else 0.4
+
+    change_evaluation(evaluated_copy, change)
+    page_of(evaluated_copy)
+    gallery = sections_of(evaluated_copy / "report.html")["gallery"]
+    wrong, missed, empty = gallery.split("<h3>")[1:]
+    assert wrong.startswith("Most confident false positives</h3>")
+    assert missed.startswith("Missed with the lowest probability</h3>")
+    assert empty.startswith("Nearly empty green images</h3>")
+    assert "There are none." in wrong
+    assert "There are none." in missed
+    assert empty.count("<figure>") == 8
+
+
+def test_notices_name_what_limits_the_figures(evaluated_copy):
+    def change(evaluation):
+        evaluation["same_dataset"], evaluation["limit_examples"] = False, 1200
+
+    change_evaluation(evaluated_copy, change)
+    _, text = page_of(evaluated_copy)
+    assert "SYNTHETIC data: the images are drawn by a program. No figure on this page says anything about real" in text
+    assert "evaluated was scored on a different dataset from the one it was trained on." in text
+    assert "Scored on only the first examples of each split: evaluated on 1,200." in text
+    assert "Trained on only the first" not in text
+
+
+def test_classes_without_examples_are_listed_once_for_each_split(evaluated_copy):
+    _, text = page_of(evaluated_copy)
+    assert text.count("Classes without examples") == 1
+    assert "their F1 counts as 0, and average precision leaves them out" in text
+
+
+def test_the_section_of_channels_claims_reliance_only(evaluated_copy):
+    _, text = page_of(evaluated_copy)
+    assert "Reliance on each channel" in text
+    assert "It does not show what the channel could add" in text
+
+
+def test_a_run_without_ablation_says_so(evaluated_copy):
+    change_evaluation(evaluated_copy, lambda evaluation: evaluation.pop("ablation"))
+    _, text = page_of(evaluated_copy)
+    assert "Not measured: the run was evaluated with --no-ablation." in text
+
+
+def test_a_run_without_errors_has_an_empty_matrix(evaluated_copy):
+    def change(evaluation):
+        evaluation["splits"]["test"]["confusion"] = [[0] * 28] * 28
+
+    change_evaluation(evaluated_copy, change)
+    _, text = page_of(evaluated_copy)
+    assert "No example has both a missed and a wrongly predicted class." in text
+
+
+def test_the_matrix_of_errors_names_rows_and_columns(evaluated_copy):
+    page_of(evaluated_copy)
+    errors = sections_of(evaluated_copy / "report.html")["errors"]
+    assert errors.count(">class 9</text>") == 2
+
+
+def test_a_class_name_with_dollars_is_no_formula(evaluated_copy):
+    name = "a$_b$ & $\\undefined$"
+
+    def change(evaluation):
+        evaluation["dataset"]["class_names"][0] = name
+
+    change_evaluation(evaluated_copy, change)
+    _, text = page_of(evaluated_copy)
+    assert text.count(name) >= 3
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path, evaluated):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    result = run_command(evaluated, "--out", blocked / "page.html")
+    assert result.exit_code == 1
+    assert list(tmp_path.iterdir()) == [blocked]

@@ -1,0 +1,92 @@
+"""Scores of single classes: correct predictions, the table, precision-recall curves, errors that occur together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from model.page import figures, formats
+from model.page.evaluated import EvaluatedRun
+
+NUM_PAIRS = 10
+"""Rows in the table of the most frequent pairs of errors."""
+
+
+def correct_predictions(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
+    """Returns bars of the examples of each class that were predicted; of several runs the first and the last."""
+    compared = [loaded[0], loaded[-1]] if len(loaded) > 1 else [loaded[0]]
+    last = compared[-1]
+    tables = [run.shown["rules"]["fixed"]["classes"] for run in compared]
+    names = [f"{name} ({row['support']:,})" for name, row in zip(last.class_names, tables[-1], strict=True)]
+    counts = [[row["true_positives"] for row in table] for table in tables]
+    maximum = max((value for values in counts for value in values), default=0) or 1
+    half = -(-len(names) // 2)
+    parts = [slice(0, half), slice(half, None)]
+    return {
+        "names": [run.name for run in compared],
+        "split": last.shown_split,
+        "figures": [_bars(names[part], [values[part] for values in counts], maximum) for part in parts],
+    }
+
+
+def _bars(names: Sequence[str], series: Sequence[Sequence[int]], maximum: int) -> str:
+    described = "; ".join(
+        f"{name}: {' and '.join(map(str, values))}" for name, *values in zip(names, *series, strict=True)
+    )
+    return figures.class_bars(names, series, maximum, label=f"Correct predictions of each class. {described}")
+
+
+def class_tables(loaded: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
+    """Returns one row for each class, for each run; the last run comes first."""
+    return [_class_table(run) for run in (loaded[-1], *loaded[:-1])]
+
+
+def _class_table(run: EvaluatedRun) -> dict[str, Any]:
+    described = run.shown["rules"]["fixed"]["classes"]
+    rows = zip(described, run.shown["average_precision"], strict=True)
+    return {
+        "run": run.name,
+        "split": run.shown_split,
+        "rows": [_class_row(index, row, precision) for index, (row, precision) in enumerate(rows)],
+    }
+
+
+def _class_row(index: int, row: dict[str, Any], average_precision: float | None) -> dict[str, Any]:
+    """Returns a row of the class table; what the split leaves undefined is `None`."""
+    num_predicted = row["true_positives"] + row["false_positives"]
+    return {
+        "index": index,
+        "name": row["name"],
+        "support": row["support"],
+        "true_positives": row["true_positives"],
+        "false_positives": row["false_positives"],
+        "digits": formats.decimals(row["support"]),
+        "precision": row["precision"] if num_predicted else None,
+        "recall": row["recall"] if row["support"] else None,
+        "f1": row["f1"] if num_predicted or row["support"] else None,
+        "interval": {"low": row["f1_low"], "high": row["f1_high"]} if row["support"] else None,
+        "average_precision": average_precision,
+    }
+
+
+def precision_recall(run: EvaluatedRun) -> dict[str, Any]:
+    """Returns a small precision-recall curve and its caption for each class."""
+    split = run.shown
+    columns = (run.class_names, split["curves"], split["average_precision"], split["rules"]["fixed"]["classes"])
+    drawn = []
+    for name, points, precision, row in zip(*columns, strict=True):
+        measured = "no examples" if precision is None else f"average precision {precision:.2f}"
+        prevalence = row["support"] / max(split["num_examples"], 1)
+        figure = figures.precision_recall(points, prevalence, label=f"Precision by recall of {name}: {measured}")
+        drawn.append({"name": name, "average_precision": precision, "figure": figure})
+    return {"run": run.name, "split": run.shown_split, "curves": drawn}
+
+
+def errors(run: EvaluatedRun) -> dict[str, Any]:
+    """Returns the matrix of missed and wrongly predicted classes, and its largest entries."""
+    matrix, names = run.shown["confusion"], run.class_names
+    entries = [(count, i, j) for i, row in enumerate(matrix) for j, count in enumerate(row) if count]
+    entries.sort(key=lambda entry: (-entry[0], entry[1:]))
+    pairs = [{"missed": names[i], "predicted": names[j], "count": count} for count, i, j in entries[:NUM_PAIRS]]
+    described = "; ".join(f"{pair['missed']} missed, {pair['predicted']} predicted: {pair['count']}" for pair in pairs)
+    label = f"Examples by missed class and wrongly predicted class. {described or 'There are none'}"
+    figure = figures.error_matrix(matrix, names, label=label)
+    return {"run": run.name, "split": run.shown_split, "figure": figure, "pairs": pairs}
