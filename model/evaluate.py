@@ -115,7 +115,7 @@ def evaluate(
 def blanked_sets(channels: Sequence[str]) -> list[tuple[str, ...]]:
     """Returns which channels to blank together: each reference, all references, and the protein as a control."""
     references = [channel for channel in channels if channel != "green"]
-    sets = [(channel,) for channel in references]
+    sets: list[tuple[str, ...]] = [(channel,) for channel in references]
     if len(references) > 1:
         sets.append(tuple(references))
     return [*sets, ("green",)] if "green" in channels else sets

@@ -31,7 +31,7 @@ def main() -> None:
     """
 
 
-class PlaceType(click.ParamType):
+class PlaceType(click.ParamType):  # type: ignore[type-arg]
     """A path, or a URL of an object store."""
 
     name = "place"
@@ -49,7 +49,7 @@ class PlaceType(click.ParamType):
 PLACE = PlaceType()
 
 
-def source_options(command: Callable) -> Callable:
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say where the input is."""
     for option in (
         click.option("--labels", type=PLACE, help="Label table (CSV: Id,Target), if apart."),
@@ -81,7 +81,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str) -> fl
     return share
 
 
-def split_options(command: Callable) -> Callable:
+def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say how examples are split."""
     for option in (
         click.option("--seed", default=0, show_default=True, help="Another seed, another split and order."),

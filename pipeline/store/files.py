@@ -120,7 +120,7 @@ def open_seekable(path: Place) -> BinaryIO:
     if isinstance(path, Path):
         return open(path, "rb")
     with store_errors(path):
-        return path.filesystem.open(path.url, "rb", cache_type="readahead", block_size=1 << 16)
+        return cast(BinaryIO, path.filesystem.open(path.url, "rb", cache_type="readahead", block_size=1 << 16))
 
 
 @contextlib.contextmanager

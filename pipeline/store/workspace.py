@@ -26,7 +26,7 @@ P = TypeVar("P", Path, ObjectPath)
 
 
 @dataclasses.dataclass(frozen=True)
-class Workspace(abc.ABC, Generic[P]):
+class _Workspace(abc.ABC, Generic[P]):
     """The place of one dataset; `target` is the folder that is published.
 
     A small immutable value that travels to the workers.
@@ -125,7 +125,7 @@ class Workspace(abc.ABC, Generic[P]):
         return self.target.with_name(f".{self.target.name}.replaced")
 
 
-class DiskWorkspace(Workspace[Path]):
+class DiskWorkspace(_Workspace[Path]):
     """A dataset on a disk: a folder that is complete before it is renamed to its place."""
 
     @property
@@ -186,7 +186,7 @@ class DiskWorkspace(Workspace[Path]):
         shutil.rmtree(self._replaced, ignore_errors=True)
 
 
-class StoreWorkspace(Workspace[ObjectPath]):
+class StoreWorkspace(_Workspace[ObjectPath]):
     """A dataset in an object store: published by writing `dataset_info.json` last."""
 
     poll_seconds = 5.0
@@ -234,7 +234,10 @@ class StoreWorkspace(Workspace[ObjectPath]):
             (self.target / path.name).upload(path)
 
 
-def open_workspace(target: Place) -> DiskWorkspace | StoreWorkspace:
+Workspace = DiskWorkspace | StoreWorkspace
+
+
+def open_workspace(target: Place) -> Workspace:
     """Returns the workspace of the dataset to be published at `target`."""
     return StoreWorkspace(target) if isinstance(target, ObjectPath) else DiskWorkspace(target)
 
