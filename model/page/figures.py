@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -66,7 +67,7 @@ def estimates(
     return figure
 
 
-def _draw_estimate(axes, estimate: Estimate, y: float, fill: str) -> None:
+def _draw_estimate(axes: Axes, estimate: Estimate, y: float, fill: str) -> None:
     if estimate.ends:
         axes.plot(estimate.ends, [y, y], color=fill, linewidth=1.5)
     axes.plot([estimate.value], [y], "o", color=fill, markersize=6)
@@ -165,7 +166,7 @@ def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str]) -> Figur
     return figure
 
 
-def _name_both_axes(axes, labels: Sequence[str]) -> None:
+def _name_both_axes(axes: Axes, labels: Sequence[str]) -> None:
     places = range(len(labels))
     axes.set_xticks(places, labels, rotation=90, color=INK, fontsize=10)
     axes.set_yticks(places, labels, color=INK, fontsize=10)

@@ -255,8 +255,8 @@ def test_notices_name_what_limits_the_figures(evaluated_copy):
     _, text = page_of(evaluated_copy)
     assert "SYNTHETIC data: the images are drawn by a program. No figure on this page says anything about real" in text
     assert "evaluated was scored on a different dataset from the one it was trained on." in text
-    assert "Scored on only the first examples of each split: evaluated on 1,200." in text
-    assert "Trained on only the first" not in text
+    assert "Scored on only part of each split: evaluated on the first 1,200 examples." in text
+    assert "Trained on only part" not in text
 
 
 def test_classes_without_examples_are_listed_once_for_each_split(evaluated_copy):
