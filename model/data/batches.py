@@ -86,6 +86,23 @@ def eval_batches(
     )
 
 
+def set_labels_aside(batches: Any) -> tuple[Any, list[np.ndarray]]:
+    """Returns the images of `eval_batches` as a `tf.data.Dataset`, and a list that their label vectors are added to.
+
+    For Keras's `predict`, which takes a dataset of images, spreads each batch over all devices and returns outputs
+    alone. The list is filled, in order, while the images are read.
+    """
+    import tensorflow as tf
+
+    label_vectors: list[np.ndarray] = []
+
+    def images_of(batch: Batch) -> Any:
+        tf.numpy_function(lambda vectors: label_vectors.append(vectors.copy()), [batch.label_vectors], [])
+        return batch.images
+
+    return batches.map(images_of), label_vectors
+
+
 def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
     """Returns the label vectors of the split in storage order: uint8 `[N, 28]` of 0 and 1.
 

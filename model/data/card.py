@@ -1,4 +1,4 @@
-"""A dataset's card: what its metadata and its quarantine table say."""
+"""The tables and metadata that are published beside the shards of a dataset."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from model.data.dataset import Dataset
 
 
 def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
-    """Returns the card as plain values; of the quarantine table the first 100 rows."""
+    """Returns the dataset's card as plain values; of the quarantine table the first 100 rows."""
     metadata = _metadata(dataset)
     return {
         "path": str(dataset.path),
@@ -36,6 +36,16 @@ def class_frequencies(dataset: Dataset) -> np.ndarray | None:
     """Returns the share of train that carries each class, float64 `[28]`; `None` if the metadata has no counts."""
     counts = _metadata(dataset).get("label_counts", {}).get("train")
     return np.array(counts) / dataset.num_examples["train"] if counts else None
+
+
+def read_groups(dataset: Dataset) -> dict[str, str]:
+    """Returns `{id: group}` of near-duplicates; empty if the dataset was built without groups."""
+    path = dataset.path / "groups.csv"
+    if not path.exists():
+        return {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.reader(file) if len(row) == 2]
+    return {example_id: group.strip() for example_id, group in rows[1:]}
 
 
 def _metadata(dataset: Dataset) -> dict[str, Any]:

@@ -1,19 +1,16 @@
 """The model: what is saved and used (uint8 images to logits), and what `fit` trains around it."""
 
-import dataclasses
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from model.data.batches import Batch
+from model.data.batches import set_labels_aside
 from model.network import augment, losses, resnet
 from model.settings import Settings
 from model.training.clock import Clock, timed
-from pipeline.store import files
 
 
 def build(settings: Settings, mean: Sequence[float], std: Sequence[float], *, num_classes: int = 28) -> keras.Model:
@@ -62,49 +59,11 @@ def with_probabilities(classifier: keras.Model, flips: bool = False) -> keras.Mo
     return keras.Model(images, mean, name="probabilities")
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """A model's outputs for a split, in storage order: ids, label vectors uint8 and outputs float32 `[N, 28]`."""
-
-    ids: list[str]
-    label_vectors: np.ndarray
-    probabilities: np.ndarray
-
-    @classmethod
-    def concatenate(cls, batches: Sequence[Batch], num_classes: int) -> "Predictions":
-        """Returns the predictions in `batches`, which have outputs in the place of images."""
-        none = np.zeros((0, num_classes), np.float32)
-        return cls(
-            [example_id.decode() for batch in batches for example_id in np.asarray(batch.ids).tolist()],
-            np.concatenate([none.astype(np.uint8), *(np.asarray(batch.label_vectors) for batch in batches)]),
-            np.concatenate([none, *(batch.images for batch in batches)]),
-        )
-
-    def save(self, path: Path) -> None:
-        """Writes a compressed NumPy file with the three arrays."""
-        with files.replacing(path) as file:
-            ids = np.array(self.ids, np.str_)
-            np.savez_compressed(file, ids=ids, labels=self.label_vectors, probabilities=self.probabilities)
-
-
-def predict(model: keras.Model, batches: Iterable[Batch]) -> Predictions:
-    """Returns the model's outputs for all batches, in their order."""
-    done: list[Batch] = []
-    for batch in batches:
-        images = np.asarray(batch.images)
-        size = len(done[0].ids) if done else len(images)
-        done.append(Batch(batch.ids, predict_batch(model, images, size), batch.label_vectors))
-    return Predictions.concatenate(done, model.output_shape[-1])
-
-
-def predict_batch(model: keras.Model, images: np.ndarray, size: int) -> np.ndarray:
-    """Returns the model's outputs for one batch, float32 `[B, 28]`; a smaller one is padded to `size` images.
-
-    One shape means one compiled step, and an example's output does not depend on how many are predicted with it.
-    """
-    missing = max(0, size - len(images))
-    padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing else images
-    return np.asarray(model.predict_on_batch(padded), np.float32)[: len(images)]
+def predict(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns label vectors, uint8, and the model's outputs, float32, `[N, 28]` each, from one pass over `eval_batches`."""
+    images, label_vectors = set_labels_aside(batches)
+    outputs = np.asarray(model.predict(images, verbose=0), np.float32)
+    return np.concatenate(label_vectors), outputs
 
 
 class Trainee(keras.Model):

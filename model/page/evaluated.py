@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from model import runs
-from model.errors import InputError
 from model.scores import evaluation, intervals, thresholds
+from pipeline.errors import InputError
 
 SPLITS = ("train", "dev", "test")
 

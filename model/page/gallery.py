@@ -7,8 +7,7 @@ channel is the darkest, which the paper shows as those that nobody could classif
 import base64
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -86,25 +85,6 @@ def _extremes(score: np.ndarray, num: int) -> list[tuple[int, int]]:
         found.append((row, column))
         score[row], score[:, column] = -1, -1
     return found
-
-
-def green_brightness(batches: Iterable[Any], green: int) -> np.ndarray:
-    """Returns the mean of the green channel of each image, float64 `[N]` on the scale 0..255."""
-    means = [np.asarray(images)[..., green].mean(axis=(1, 2), dtype=np.float64) for images in batches]
-    return np.concatenate(means) if means else np.zeros(0)
-
-
-def pick(batches: Iterable[Any], indices: Sequence[int]) -> np.ndarray:
-    """Returns the images at those places of the stream, made small: uint8 `[len(indices), side, side, C]`."""
-    wanted, found, start = set(indices), {}, 0
-    for batch in batches:
-        images = np.asarray(batch)
-        for index in wanted.intersection(range(start, start + len(images))):
-            found[index] = small(images[index - start])
-        start += len(images)
-        if len(found) == len(wanted):
-            break
-    return np.stack([found[index] for index in indices]) if indices else np.zeros((0, SIDE, SIDE, 4), np.uint8)
 
 
 def small(image: np.ndarray, side: int = SIDE) -> np.ndarray:

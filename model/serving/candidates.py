@@ -1,89 +1,74 @@
-"""Pictures that the gallery may choose, kept in bounded memory while a split is read once."""
+"""Candidates for the report's gallery, collected while a split is read once."""
 
+import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model.network.classifier import Predictions
+from model.data.batches import Batch
 from model.page import gallery
-from pipeline.store import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """An example with its picture, uint8 `[side, side, C]`, and the mean of its green channel, 0..255."""
+
+    id: str
+    picture: np.ndarray
+    label_vector: np.ndarray
+    probabilities: np.ndarray
+    brightness: float
 
 
 class Candidates:
-    """Collects the brightness of all images and the pictures of those that `gallery.choose` can still choose.
+    """Keeps the examples that `gallery.choose` chooses from all batches so far.
 
-    `gallery.choose` takes an example and a class at most once, so of each class the `PER_KIND` highest scores suffice:
-    at most 456 pictures, 67 MB.
+    More examples never bring an example back: `choose` takes the highest scores first, each class and each example
+    once, so a new example can only push others down or out. The choice from the kept examples and the next batch is
+    therefore the choice from all examples, and three times `gallery.PER_KIND` pictures (3.5 MB) are enough.
     """
 
     def __init__(self, channels: Sequence[str], num: int = gallery.PER_KIND) -> None:
         self._channels, self._num = channels, num
-        self._brightness: list[np.ndarray] = []
-        self._pictures: dict[int, np.ndarray] = {}
-        self._best: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # kind -> scores, indices: both [num, classes]
-        self._start = 0
+        self._examples: list[Example] = []
 
-    @property
-    def brightness(self) -> np.ndarray:
-        """Mean of the green channel of each image: float64 `[N]` on the scale 0..255."""
-        return np.concatenate(self._brightness) if self._brightness else np.zeros(0)
-
-    def add(self, images: np.ndarray, label_vectors: np.ndarray, probabilities: np.ndarray) -> None:
-        """Looks at the next batch: images uint8 `[B, S, S, 4]` with all channels of the dataset."""
-        green = images[..., self._channels.index("green")]
-        brightness = green.mean(axis=(1, 2), dtype=np.float64)
-        self._brightness.append(brightness)
-        indices = np.arange(self._start, self._start + len(images))
-        for kind, scores in {
-            **gallery.scores(label_vectors, probabilities),
-            "empty": -brightness[:, None],
-        }.items():
-            self._best[kind] = self._merge(self._best.get(kind), scores, indices)
-        wanted = set(self._wanted())
-        self._pictures = {index: picture for index, picture in self._pictures.items() if index in wanted}
-        for index in wanted.intersection(indices.tolist()):
-            self._pictures[index] = gallery.small(images[index - self._start])
-        self._start += len(images)
-
-    def pictures(self, indices: Sequence[int]) -> np.ndarray:
-        """Returns the pictures of chosen examples: uint8 `[len(indices), side, side, 4]`."""
-        if not indices:
-            return np.zeros((0, gallery.SIDE, gallery.SIDE, len(self._channels)), np.uint8)
-        return np.stack([self._pictures[index] for index in indices])
-
-    def _merge(
-        self, best: tuple[np.ndarray, np.ndarray] | None, scores: np.ndarray, indices: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the highest scores of each column and where they are; of equal ones the earliest."""
-        places = np.broadcast_to(indices[:, None], scores.shape)
-        if best is not None:
-            scores, places = np.concatenate([best[0], scores]), np.concatenate([best[1], places])
-        order = np.argsort(-scores, axis=0, kind="stable")[: self._num]
-        return np.take_along_axis(scores, order, axis=0), np.take_along_axis(places, order, axis=0)
-
-    def _wanted(self) -> list[int]:
-        chosen = [
-            places[scores >= 0] if kind != "empty" else places.ravel() for kind, (scores, places) in self._best.items()
+    def add(self, batch: Batch, probabilities: np.ndarray) -> None:
+        """Adds a batch with all channels of the dataset."""
+        brightness = batch.images[..., self._channels.index("green")].mean(axis=(1, 2), dtype=np.float64)
+        ids = [key.decode() for key in batch.ids.tolist()]
+        rows = zip(ids, batch.images, batch.label_vectors, probabilities, brightness.tolist(), strict=True)
+        examples = [*self._examples, *(Example(*row) for row in rows)]
+        chosen = {choice.index for choice in self._choose(examples)}
+        # In storage order, by which `choose` breaks ties. Copies, because a view would keep the whole batch.
+        self._examples = [
+            dataclasses.replace(examples[index], picture=gallery.small(examples[index].picture).copy())
+            for index in sorted(chosen)
         ]
-        return np.unique(np.concatenate(chosen)).tolist()
+
+    def pictures(self) -> np.ndarray:
+        """Returns the chosen pictures: uint8 `[K, side, side, C]`."""
+        return np.stack([self._examples[choice.index].picture for choice in self._choose(self._examples)])
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Returns what the report shows beside each of `pictures`."""
+        choices = self._choose(self._examples)
+        return [_entry(self._examples[choice.index], choice) for choice in choices]
+
+    def _choose(self, examples: Sequence[Example]) -> list[gallery.Choice]:
+        labels, probabilities, brightness = (
+            np.stack([getattr(example, name) for example in examples])
+            for name in ("label_vector", "probabilities", "brightness")
+        )
+        return gallery.choose(labels, probabilities, brightness, self._num)
 
 
-def write_gallery(path: Path, predictions: Predictions, candidates: Candidates) -> list[dict[str, Any]]:
-    """Writes the pictures that the gallery shows to a NumPy file, and returns an entry for each."""
-    labels, probabilities, brightness = predictions.label_vectors, predictions.probabilities, candidates.brightness
-    choices = gallery.choose(labels, probabilities, brightness)
-    with files.replacing(path) as file:
-        np.savez_compressed(file, images=candidates.pictures([choice.index for choice in choices]))
-    return [
-        {
-            "kind": choice.kind,
-            "id": predictions.ids[choice.index],
-            "class": choice.label,
-            "labels": np.flatnonzero(labels[choice.index]).tolist(),
-            "probabilities": probabilities[choice.index].round(4).tolist(),
-            "brightness": float(brightness[choice.index]),
-        }
-        for choice in choices
-    ]
+def _entry(example: Example, choice: gallery.Choice) -> dict[str, Any]:
+    return {
+        "kind": choice.kind,
+        "id": example.id,
+        "class": choice.label,
+        "labels": np.flatnonzero(example.label_vector).tolist(),
+        "probabilities": example.probabilities.round(4).tolist(),
+        "brightness": example.brightness,
+    }

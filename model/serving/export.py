@@ -1,6 +1,6 @@
-"""How does a trained model leave this repository? With everything inside: from the stacked image to probabilities.
+"""Export of a trained model as files of its own, from the stacked image to probabilities.
 
-Only Keras's own layers and operations are in the graph, so that whoever loads it needs Keras or TensorFlow alone.
+Its graph holds only Keras's own layers and operations: whoever loads it needs Keras or TensorFlow and nothing else.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from pipeline.errors import InputError
 KERAS_FILE = "model.keras"
 SAVED_MODEL = "saved_model"
 TOLERANCE = 1e-5
-"""Largest difference in a probability that is put down to the order of floating-point sums."""
+"""Largest difference in a probability that the order of floating-point sums explains."""
 
 
 def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> keras.Model:
     """Returns a model from stacked images, uint8 `[B, side, side, 4]`, to probabilities, float32 `[B, 28]`.
 
-    The four channels are those of the dataset, in its order; which of them the network sees, their resizing to
-    the run's size (by area, rounded to nearest, as the dataset was made) and normalisation are inside.
+    The channels are those of the dataset, in its order. The model selects those that the network sees, resizes them
+    to the run's size as the pipeline does (by area, rounded to nearest) and normalises them.
 
     Raises:
         InputError: `side` is not a multiple of the run's size.
@@ -45,6 +45,19 @@ def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> k
     return keras.Model(images, scoring.load_model(run, views)(x), name="hpa_stacked")
 
 
+def export(run: runs.Run, folder: Path, views: str = "one", side: int | None = None) -> tuple[list[Path], float]:
+    """Writes the run's model, and returns the files and their largest difference from the run on random images.
+
+    Raises:
+        MissingError: the run has no checkpoint.
+        InputError: `side` does not fit, or a file gives other probabilities.
+    """
+    model = whole_model(run, views, side)
+    written = write(model, folder, card(run, views, side or run.settings.size))
+    images = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), dtype=np.uint8)
+    return written, check(model, written, images)
+
+
 def write(model: keras.Model, folder: Path, card: str) -> list[Path]:
     """Writes the model as a Keras file and, with TensorFlow or JAX, as a SavedModel; returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +71,7 @@ def write(model: keras.Model, folder: Path, card: str) -> list[Path]:
 
 
 def check(model: keras.Model, written: Sequence[Path], images: np.ndarray) -> float:
-    """Returns the largest difference between what `model` says and what the written ones say of `images`.
+    """Returns the largest difference between the probabilities of `model` and of the written files for `images`.
 
     Raises:
         InputError: it is more than `TOLERANCE`.
@@ -66,24 +79,23 @@ def check(model: keras.Model, written: Sequence[Path], images: np.ndarray) -> fl
     expected = np.asarray(model.predict_on_batch(images))
     worst = 0.0
     for path in written:
-        found = _answers(path, images)
-        worst = max(worst, float(np.abs(found - expected).max()))
+        worst = max(worst, float(np.abs(_probabilities(path, images) - expected).max()))
         if not worst <= TOLERANCE:
-            raise InputError(f"{path}: its answers differ by {worst:.2g} from those of the run")
+            raise InputError(f"{path}: its probabilities differ by {worst:.2g} from those of the run")
     return worst
 
 
-def _answers(path: Path, images: np.ndarray) -> Any:
+def _probabilities(path: Path, images: np.ndarray) -> Any:
     if path.name == KERAS_FILE:
         return np.asarray(keras.models.load_model(path, compile=False).predict_on_batch(images))
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(path))  # it owns the variables: let go of, they are gone
+    loaded = tf.saved_model.load(str(path))  # keeps the variables alive
     return loaded.serve(images).numpy()
 
 
 def card(run: runs.Run, views: str, side: int) -> str:
-    """Returns what the files are and how to load them, as plain text."""
+    """Returns the README of the files: what they are and how to load them."""
     names = "\n".join(f"  {index:2}  {name}" for index, name in enumerate(run.dataset["class_names"]))
     origin = "drawn, not photographed, images (SYNTHETIC)" if run.dataset["synthetic"] else "published images"
     return f"""\

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,12 +21,13 @@ from pipeline.threads import map_ahead, num_cores
 LOOK_AHEAD = 64
 """Images decoded ahead: 16 MiB at 256 x 256."""
 
-BadImage = tuple[str, str, str, str]  # id, filter, reason code, detail
+BadImage = tuple[str, str, str, str]
+"""Id, filter, code of the reason, detail."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RawImages:
-    """The examples in a folder or zip; `bad` is filled while batches are read."""
+    """Examples in a folder or zip; `bad` is filled while batches are read."""
 
     path: Path
     images: Images
@@ -43,6 +44,8 @@ class RawImages:
             yield [example_id for example_id, _ in batch], np.stack([image[..., channels] for _, image in batch])
 
     def _good(self, size: int, on_progress: Callable[[int, int], None]) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields ids and images of the good examples, decoded ahead in threads; the others go to `bad`."""
+
         def load(example_id: str) -> np.ndarray | BadExample:
             try:
                 return stack_example(self.images, example_id, size).image
@@ -53,24 +56,10 @@ class RawImages:
             loaded = map_ahead(pool, load, self.ids, LOOK_AHEAD)
             for done, (example_id, image) in enumerate(zip(self.ids, loaded, strict=True), 1):
                 if isinstance(image, BadExample):
-                    self.bad.extend((example_id, one.filter, one.code, one.detail) for one in image.images)
+                    self.bad.extend((example_id, bad.filter, bad.code, bad.detail) for bad in image.images)
                 else:
                     yield example_id, image
                 on_progress(done, len(self.ids))
-
-    def report_bad(self, table: Path, say: Callable[[str], None]) -> int:
-        """Lists the bad images, ten on the terminal and all of them in `table`; returns how many examples are bad."""
-        table.unlink(missing_ok=True)
-        if not self.bad:
-            return 0
-        for example_id, filter_name, code, detail in self.bad[:10]:
-            say(f"left out {example_id}: filter '{filter_name}': {code}: {detail}")
-        if len(self.bad) > 10:
-            say(f"and {len(self.bad) - 10:,} more")
-        with files.staged(table) as temporary, open(temporary, "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([("id", "filter", "code", "detail"), *self.bad])
-        say(f"all bad images: {table}")
-        return len({example_id for example_id, *_ in self.bad})
 
 
 def open_raw(path: Path) -> RawImages:
@@ -89,3 +78,21 @@ def open_raw(path: Path) -> RawImages:
     if not ids:
         raise InputError(f"{path}: no images <Id>_<filter>.png with the filters {', '.join(FILTERS)}")
     return RawImages(path, images, ids)
+
+
+def report_bad(bad: Sequence[BadImage], table: Path, say: Callable[[str], None]) -> int:
+    """Prints the first ten bad images, writes all of them to `table`, and returns how many examples are bad.
+
+    A table of an earlier prediction is removed.
+    """
+    table.unlink(missing_ok=True)
+    if not bad:
+        return 0
+    for example_id, filter_name, code, detail in bad[:10]:
+        say(f"left out {example_id}: filter '{filter_name}': {code}: {detail}")
+    if len(bad) > 10:
+        say(f"and {len(bad) - 10:,} more")
+    with files.staged(table) as temporary, open(temporary, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("id", "filter", "code", "detail"), *bad])
+    say(f"all bad images: {table}")
+    return len({example_id for example_id, *_ in bad})

@@ -1,10 +1,7 @@
-"""A run on the examples of a split, in one pass over its shards."""
+"""Probabilities from a trained run."""
 
-import csv
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,104 +9,19 @@ from keras import ops
 
 from model import runs
 from model.data.batches import Batch, eval_batches
-from model.data.dataset import Dataset, check_same, find, num_limited, open_version
+from model.data.dataset import Dataset, check_present, check_same, find, num_limited, open_version
 from model.network import classifier
-from model.network.classifier import Predictions, predict_batch
-from model.serving.candidates import Candidates
+from model.serving.predictions import Predictions
 from pipeline.errors import InputError, MissingError
 
 VIEWS = {"one": 1, "flips": 4, "d4": 8}
-"""Views of an image that the mean is taken over: itself; its mirror images too; those and their transposes."""
+"""Number of views that probabilities are averaged over: the image; its mirror images too; and all their transposes."""
 
 BATCH_SIZE = 32
 
 
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """What one pass over a split gives.
-
-    `blanked` are the probabilities, float32 `[N, 28]`, with those channels blanked; `candidates` keeps the pictures
-    that the gallery may choose, or is `None`.
-    """
-
-    predictions: Predictions
-    blanked: dict[tuple[str, ...], np.ndarray]
-    candidates: Candidates | None
-
-
-def score_split(
-    model: keras.Model,
-    run: runs.Run,
-    dataset: Dataset,
-    split: str,
-    *,
-    limit: int | None = None,
-    blanks: Sequence[tuple[str, ...]] = (),
-    candidates: Candidates | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Scored:
-    """Predicts the split, or its first `limit` examples, and again with each of `blanks` blanked.
-
-    Every record is read once, whatever is computed from it.
-    """
-    total = num_limited(dataset, split, limit)
-    chosen = [dataset.channels.index(channel) for channel in run.settings.channels]
-    blanked: dict[tuple[str, ...], list[np.ndarray]] = {channels: [] for channels in blanks}
-    batches = eval_batches(dataset, split, channels=dataset.channels, batch_size=BATCH_SIZE, limit=limit)
-    seen: list[Batch] = []
-    for batch in batches.as_numpy_iterator():
-        images = batch.images[..., chosen]
-        probabilities = predict_batch(model, images, BATCH_SIZE)
-        for channels, parts in blanked.items():
-            parts.append(predict_batch(model, blank(images, run, channels), BATCH_SIZE))
-        if candidates:
-            candidates.add(batch.images, batch.label_vectors, probabilities)
-        seen.append(Batch(batch.ids, probabilities, batch.label_vectors))  # the images are not kept
-        on_progress(sum(len(done.ids) for done in seen), total)
-    predictions = Predictions.concatenate(seen, len(dataset.class_names))
-    return Scored(predictions, {channels: np.concatenate(parts) for channels, parts in blanked.items()}, candidates)
-
-
-def blank(images: np.ndarray, run: runs.Run, channels: Sequence[str]) -> np.ndarray:
-    """Returns the images, float32 `[B, S, S, C]`, with `channels` set to their mean over train.
-
-    That is 0 after normalisation: the most ordinary value everywhere, and nothing of the image.
-    """
-    images = np.array(images, np.float32)
-    for channel in channels:
-        index = run.settings.channels.index(channel)
-        images[..., index] = 255 * run.mean[index]
-    return images
-
-
-def predicted_batches(model: keras.Model, run: runs.Run, dataset: Dataset, split: str) -> Iterator[Batch]:
-    """Yields batches of the split with probabilities, float32 `[B, 28]`, in the place of images."""
-    for batch in eval_batches(dataset, split, channels=run.settings.channels, batch_size=BATCH_SIZE):
-        yield Batch(batch.ids, predict_batch(model, batch.images.numpy(), BATCH_SIZE), batch.label_vectors)
-
-
-def open_dataset(run: runs.Run, data_dir: Path | None = None, *, other: bool = False) -> Dataset:
-    """Returns the dataset of the run, from where it was or from `data_dir`; with `other`, of other contents too.
-
-    Raises:
-        MissingError: it does not exist.
-        InputError: it is not the run's.
-    """
-    path = find(data_dir, run.settings.size) if data_dir else Path(run.dataset["path"])
-    if not (path / "dataset_info.json").exists():
-        raise MissingError(f"the dataset of run {run.path} is no longer at {path}: --data-dir says where it is")
-    dataset = open_version(path, run.settings.size)
-    expected = {**run.dataset, "fingerprint": dataset.fingerprint} if other else run.dataset
-    try:
-        check_same(dataset, expected, run.path)
-    except InputError as error:
-        hint = "; --other-dataset allows it" if "fingerprint" in str(error) else ""
-        raise InputError(f"{error}{hint}") from None
-    return dataset
-
-
 def choose_views(run: runs.Run, views: str | None) -> str:
-    """Returns the requested views, or those of the run's settings."""
+    """Returns `views`, or the run's own if it is `None`."""
     return views or ("flips" if run.settings.test_time_flips else "one")
 
 
@@ -128,11 +40,61 @@ def load_model(run: runs.Run, views: str = "one") -> keras.Model:
     return keras.Model(images, (model(images) + transposed) / 2, name="probabilities")
 
 
-def read_groups(dataset: Dataset) -> dict[str, str]:
-    """Returns `{id: group}` of the dataset's near-duplicates; empty if it was built without groups."""
-    path = dataset.path / "groups.csv"
-    if not path.exists():
-        return {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows: list[list[Any]] = [row for row in csv.reader(file) if len(row) == 2]
-    return {example_id: group.strip() for example_id, group in rows[1:]}
+def predict_batch(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Returns probabilities, float32 `[B, 28]`, for at most `BATCH_SIZE` images.
+
+    Smaller batches are padded: one shape is compiled once, and an example's probabilities do not depend on the size
+    of its batch.
+    """
+    missing = BATCH_SIZE - len(images)
+    padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing else images
+    return np.asarray(model.predict_on_batch(padded), np.float32)[: len(images)]
+
+
+def predict_split(
+    model: keras.Model,
+    run: runs.Run,
+    dataset: Dataset,
+    split: str,
+    *,
+    limit: int | None = None,
+    observers: Sequence[Callable[[Batch, np.ndarray], None]] = (),
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predictions:
+    """Returns the predictions for a split, or for its first `limit` examples, from one pass over its shards.
+
+    Each observer (`Ablation.add`, `Candidates.add`) is called with every batch, as NumPy arrays with all channels of the
+    dataset, and with its probabilities.
+    """
+    total, done, parts = num_limited(dataset, split, limit), 0, []
+    channels = [dataset.channels.index(channel) for channel in run.settings.channels]
+    batches = eval_batches(dataset, split, channels=dataset.channels, batch_size=BATCH_SIZE, limit=limit)
+    for batch in batches.as_numpy_iterator():
+        probabilities = predict_batch(model, batch.images[..., channels])
+        for observe in observers:
+            observe(batch, probabilities)
+        parts.append(Predictions([key.decode() for key in batch.ids.tolist()], batch.label_vectors, probabilities))
+        done += len(probabilities)
+        on_progress(done, total)
+    return Predictions.concatenate(parts)
+
+
+def open_dataset(run: runs.Run, splits: Sequence[str], data_dir: Path | None = None, *, other: bool = False) -> Dataset:
+    """Returns the run's dataset, from its recorded path or from `data_dir`; with `other`, its contents may differ.
+
+    Raises:
+        MissingError: it does not exist.
+        InputError: it is not the run's, or has no examples in one of `splits`.
+    """
+    path = find(data_dir, run.settings.size) if data_dir else Path(run.dataset["path"])
+    if not (path / "dataset_info.json").exists():
+        raise MissingError(f"the dataset of run {run.path} is no longer at {path}: --data-dir says where it is")
+    dataset = open_version(path, run.settings.size)
+    expected = {**run.dataset, "fingerprint": dataset.fingerprint} if other else run.dataset
+    try:
+        check_same(dataset, expected, run.path)
+    except InputError as error:
+        hint = "; --other-dataset allows it" if "fingerprint" in str(error) else ""
+        raise InputError(f"{error}{hint}") from None
+    check_present(dataset, splits)
+    return dataset

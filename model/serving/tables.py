@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.serving.decisions import Decide
 from pipeline.errors import InputError
 from pipeline.store import files
 
@@ -14,20 +15,40 @@ Write = Callable[[Sequence[str], np.ndarray], None]
 
 
 def check_name(path: Path) -> None:
-    """Refuses a table that is neither CSV nor Parquet.
+    """Checks that a table's name says CSV or Parquet.
 
     Raises:
-        InputError: by its ending.
+        InputError: another ending.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: expected a name that ends in .csv or .parquet")
 
 
 @contextlib.contextmanager
+def writing(
+    path: Path, class_names: Sequence[str], submission_path: Path | None = None, decide: Decide | None = None
+) -> Iterator[Write]:
+    """Yields `write(ids, probabilities)`, which adds rows to the table of probabilities and to the submission, if any.
+
+    `decide` gives the classes of the submission.
+    """
+    with contextlib.ExitStack() as stack:
+        write_probabilities = stack.enter_context(probabilities(path, class_names))
+        write_classes = stack.enter_context(submission(submission_path)) if submission_path else None
+
+        def write(ids: Sequence[str], rows: np.ndarray) -> None:
+            write_probabilities(ids, rows)
+            if write_classes and decide:
+                write_classes(ids, decide(rows))
+
+        yield write
+
+
+@contextlib.contextmanager
 def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
     """Yields `write(ids, probabilities)`, which adds rows: `Id` and one column for each class.
 
-    The file appears when all is written.
+    The file appears when the block ends well.
     """
     check_name(path)
     table = _parquet if path.suffix == ".parquet" else _csv
@@ -39,7 +60,7 @@ def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
 def submission(path: Path) -> Iterator[Write]:
     """Yields `write(ids, predicted)`, bool `[N, 28]`, which adds rows in Kaggle's form: `Id,Predicted`.
 
-    `Predicted` are class ids with spaces between; nothing, where no class is predicted.
+    `Predicted` is the class ids with spaces between them; empty where no class is predicted.
     """
     with files.staged(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -60,7 +81,7 @@ def _csv(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
 
         def write(ids: Sequence[str], rows: np.ndarray) -> None:
             # The shortest text that reads back as the same float32.
-            writer.writerows([one, *map(str, row)] for one, row in zip(ids, rows.astype(np.float32), strict=True))
+            writer.writerows([key, *map(str, row)] for key, row in zip(ids, rows.astype(np.float32), strict=True))
 
         yield write
 

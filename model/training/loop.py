@@ -16,8 +16,7 @@ from model.training import checkpoints, recorder
 from model.training.checkpoints import Position
 from model.training.recorder import Clock, Events, Recorder
 from pipeline.errors import InputError
-
-SPLITS = ("train", "dev", "test")
+from pipeline.schema import SPLITS
 
 
 @dataclasses.dataclass
@@ -79,7 +78,7 @@ def prepare(run: runs.Run, dataset: Dataset, num_devices: int, say: Callable[[st
 
 
 def make_order(run: runs.Run, dataset: Dataset) -> Order:
-    """Returns the order of the run's examples; counting the classes for repeat factors reads train once."""
+    """Returns the order of the run's examples; repeat factors need the labels, so that train is read once more."""
     settings = run.settings
     factors = None
     if settings.oversample:
@@ -165,14 +164,12 @@ def score_dev(session: Session) -> tuple[float, metrics.Counts]:
     """
     run, at = session.run, session.position
     with checkpoints.averaged(session.trainee):
-        dev = classifier.predict(session.trainee.classifier, eval_batches(session, "dev"))
-        loss = classifier.loss_value(run.settings.loss, dev.label_vectors, dev.probabilities)
+        labels, logits = classifier.predict(session.trainee.classifier, eval_batches(session, "dev"))
+        loss = classifier.loss_value(run.settings.loss, labels, logits)
         if loss < at.best_loss:
             at.best_loss, at.best_epoch = loss, at.epoch
             checkpoints.save_best(run.best, session.trainee.classifier)
-    return loss, metrics.at_threshold(
-        dev.label_vectors, dev.probabilities, threshold=0.0
-    )  # a logit of 0 is a probability of 0.5
+    return loss, metrics.at_threshold(labels, logits, threshold=0.0)  # a logit of 0 is a probability of 0.5
 
 
 def score_splits(session: Session, say: Callable[[str], None]) -> dict:
@@ -189,9 +186,9 @@ def score_splits(session: Session, say: Callable[[str], None]) -> dict:
         "splits": {},
     }
     for split in SPLITS:
-        found = classifier.predict(model, eval_batches(session, split))
-        counts = metrics.at_threshold(found.label_vectors, found.probabilities)
-        result["splits"][split] = {"num_examples": len(found.ids), **counts.to_json(run.dataset["class_names"])}
+        labels, probabilities = classifier.predict(model, eval_batches(session, split))
+        counts = metrics.at_threshold(labels, probabilities)
+        result["splits"][split] = {"num_examples": len(labels), **counts.to_json(run.dataset["class_names"])}
         absent = f" ({len(counts.absent(run.dataset['class_names']))} classes absent, counted as 0)"
         say(f"{split:5} macro F1 {counts.macro_f1:.4f}{absent if not counts.support.all() else ''}")
     runs.write_json(run.metrics_json, result)
@@ -199,7 +196,7 @@ def score_splits(session: Session, say: Callable[[str], None]) -> dict:
 
 
 def eval_batches(session: Session, split: str) -> Any:
-    """Returns the image batches of the split that the run looks at."""
+    """Returns the batches of the split, as far as the run's settings limit it."""
     settings = session.run.settings
     return data_batches.eval_batches(
         session.dataset,

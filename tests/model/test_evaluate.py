@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from model.evaluate import blanked_sets, main
+from model.evaluate import main
 from model.page import gallery
 from model.scores import evaluation
 from tests.support.datasets import write_dataset
@@ -98,60 +98,11 @@ def test_an_evaluation_reads_each_split_once(run_copy, monkeypatch):
     assert len(opened) == len(set(opened)) == 9  # three shards of each split, with ablation and gallery
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 60])
-def test_pictures_kept_on_the_way_are_those_that_the_gallery_chooses(batch_size):
-    from model.serving.candidates import Candidates
-
-    rng = np.random.default_rng(batch_size)
-    images = rng.integers(0, 256, (60, 8, 8, 4), dtype=np.uint8)
-    labels = (rng.random((60, 28)) < 0.2).astype(np.uint8)
-    probabilities = rng.random((60, 28)).astype(np.float32).round(1)  # many ties
-    candidates = Candidates(["red", "green", "blue", "yellow"])
-    for start in range(0, 60, batch_size):
-        part = slice(start, start + batch_size)
-        candidates.add(images[part], labels[part], probabilities[part])
-    brightness = images[..., 1].mean(axis=(1, 2), dtype=np.float64)
-    assert (candidates.brightness == brightness).all()
-    indices = [choice.index for choice in gallery.choose(labels, probabilities, brightness)]
-    assert len(indices) == 3 * gallery.PER_KIND
-    assert (candidates.pictures(indices) == images[indices]).all()
-
-
 def test_the_ablation_blanks_each_reference_all_of_them_and_the_protein(evaluated):
     found = evaluation.load(evaluated)["ablation"]
     assert found["split"] == "test"
     expected = [[], ["red"], ["blue"], ["yellow"], ["red", "blue", "yellow"], ["green"]]
     assert [row["blanked"] for row in found["rows"]] == expected
-    assert blanked_sets(("green",)) == [("green",)]
-    assert blanked_sets(("green", "blue", "red")) == [("blue",), ("red",), ("blue", "red"), ("green",)]
-
-
-def test_a_blanked_channel_is_its_mean_over_train(evaluated):
-    from model import runs
-    from model.serving import scoring
-
-    run = runs.open_run(evaluated)
-    image = np.full((2, 4, 4, 4), 200, np.uint8)
-    blanked = scoring.blank(image, run, ["blue"])
-    np.testing.assert_allclose((blanked[..., 2] / 255 - run.mean[2]) / run.std[2], 0, atol=1e-6)
-    assert np.all(blanked[..., [0, 1, 3]] == 200)
-
-
-def test_views_of_a_symmetric_set_agree(evaluated):
-    from model import runs
-    from model.network.classifier import predict_batch
-    from model.serving import scoring
-
-    run = runs.open_run(evaluated)
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 4), dtype=np.uint8)
-    one, flips, d4 = (scoring.load_model(run, views) for views in scoring.VIEWS)
-    turned = [np.rot90(images, k, (1, 2)) for k in range(4)]
-    every = [view for k in turned for view in (k, k[:, ::-1])]
-    expected = np.mean([predict_batch(one, view, 32) for view in every], axis=0)
-    np.testing.assert_allclose(predict_batch(d4, images, 32), expected, atol=1e-6)
-    mirrored = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
-    expected = np.mean([predict_batch(one, view, 32) for view in mirrored], axis=0)
-    np.testing.assert_allclose(predict_batch(flips, images, 32), expected, atol=1e-6)
 
 
 def test_groups_of_the_dataset_are_redrawn_whole(tmp_path, tiny_data_dir, run_copy):

@@ -224,8 +224,7 @@ def test_final_metrics_follow_from_the_best_weights(learned, tiny_dataset):
     run, _ = learned
     model = classifier.with_probabilities(runs.load_classifier(run))
     batches = eval_batches(tiny_dataset, "test", channels=run.settings.channels, batch_size=7)
-    found = classifier.predict(model, batches)
-    counts = metrics.at_threshold(found.label_vectors, found.probabilities)
+    counts = metrics.at_threshold(*classifier.predict(model, batches))
     saved = json.loads(run.metrics_json.read_text())["splits"]["test"]
     assert [one["true_positives"] for one in saved["classes"]] == counts.true_positives.tolist()
     assert saved["macro_f1"] == counts.macro_f1

@@ -78,9 +78,9 @@ def test_with_test_time_flips_a_turned_image_has_the_same_probabilities():
     settings = tiny_settings()
     model = classifier.with_probabilities(classifier.build(settings, [0.1] * 4, [0.1] * 4), flips=True)
     images = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 4), dtype=np.uint8)
-    found = classifier.predict_batch(model, images, 3)
+    found = model.predict_on_batch(images)
     assert ((found >= 0) & (found <= 1)).all()
-    np.testing.assert_allclose(classifier.predict_batch(model, images[:, ::-1, ::-1].copy(), 3), found, atol=1e-6)
+    np.testing.assert_allclose(model.predict_on_batch(images[:, ::-1, ::-1].copy()), found, atol=1e-6)
 
 
 def test_asymmetric_loss_is_that_of_the_paper():

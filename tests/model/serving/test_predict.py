@@ -167,7 +167,7 @@ def test_the_exported_model_without_this_repository_equals_predict(tmp_path, raw
 
     result = run_command(raw_run, "--export", tmp_path / "exported", "--input-size", 64)
     assert result.exit_code == 0, result.output
-    assert "same answers as the run" in result.output
+    assert "same probabilities as the run" in result.output
     source, ids = open_images(raw_source.images), sorted(raw_source.labels)[:5]
     np.save(tmp_path / "images.npy", np.stack([stack_example(source, one, 64).image for one in ids]))
     code = FRESH.format(site=str(Path(np.__file__).parents[1]))
