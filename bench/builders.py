@@ -80,7 +80,7 @@ def _opencv() -> Decoder:
     import cv2
 
     cv2.setNumThreads(0)
-    return lambda path: cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return lambda path: np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
 
 
 def _pillow() -> Decoder:

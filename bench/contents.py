@@ -24,7 +24,10 @@ def read(kind: str, path: Path) -> Content:
     for example_id, image, labels in {"tfds": tfds, "webdataset": webdataset, "mds": mds}[kind](path):
         if example_id in content:
             raise RuntimeError(f"{path}: id {example_id} occurs twice, expected once")
-        content[example_id] = hashlib.sha256(np.ascontiguousarray(image)).hexdigest(), tuple(sorted(map(int, labels)))
+        content[example_id] = (
+            hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest(),
+            tuple(sorted(map(int, labels))),
+        )
     return content
 
 
@@ -43,7 +46,7 @@ def webdataset(path: Path) -> Iterator[tuple[str, np.ndarray, list[int]]]:
     """Yields every example of WebDataset's tar files."""
     for name in sorted(path.glob("*.tar")):
         with tarfile.open(name) as tar:
-            parts = {member.name: tar.extractfile(member).read() for member in tar}
+            parts = {member.name: file.read() for member in tar if (file := tar.extractfile(member))}
         for example_id in {part.partition(".")[0] for part in parts}:
             image = np.load(io.BytesIO(parts[f"{example_id}.npy"]))
             yield example_id, image, json.loads(parts[f"{example_id}.json"])

@@ -6,6 +6,7 @@ python -m bench.forms SOURCE DATASET_DIR OUT --reader NAME ...
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -20,7 +21,7 @@ Example = tuple[str, np.ndarray, np.ndarray]
 """Id, image uint8 `[256, 256, 4]`, label vector uint8 `[28]`."""
 
 
-def label_vector(labels: object) -> np.ndarray:
+def label_vector(labels: Any) -> np.ndarray:
     """Returns uint8 `[28]` of 0 and 1."""
     vector = np.zeros(NUM_CLASSES, np.uint8)
     vector[labels] = 1

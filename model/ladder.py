@@ -41,7 +41,7 @@ def main(data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...],
         backend.start()
         runs_seen = [climb(name, data_dir, out, **choices) for name in only or presets.NAMES]
         click.echo()
-        page = report.report(tuple(path for path, _ in runs_seen), out / "report.html", "The ladder of models")
+        page = report.write_page(tuple(path for path, _ in runs_seen), out / "report.html", "The ladder of models")
         rows = [figures(path, shown) for path, shown in runs_seen]
     click.echo(table(rows))
     click.echo(f"report: {page}")

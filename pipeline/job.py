@@ -1,7 +1,6 @@
 """The job: from a label table and a set of images to a published dataset."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -98,8 +97,7 @@ def write_shards(
     options = options or runners.parse_options(())
     runner = runners.choose_runner(options)
     runners.check_reach(runner, {"images": config.images, "data directory": workspace.directory})
-    # Workers may run in another folder.
-    workspace = dataclasses.replace(workspace, target=workspace.target.absolute())
+    workspace = workspace.absolute()  # workers may run in another folder
     path, ranges = tasks.write(workspace, todo)
     write = WriteConfig(workspace, source.images, config.size, config.threads, config.write)
     with runners.pipeline_on(runner, options) as pipeline:

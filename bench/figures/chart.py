@@ -55,8 +55,8 @@ def _curve(axis: Any, sizes: dict[str, Any]) -> None:
         rates = {int(num): contenders[name]["examples_per_second"] for num, contenders in sizes.items()}
         medians = [statistics.median(values) for values in rates.values()]
         axis.plot(list(rates), medians, "o-", color=colour, label=_plain(show.NAMES[name]))
-        for num, values in rates.items():
-            axis.plot([num] * len(values), values, "k.", markersize=3)
+        for size, values in rates.items():
+            axis.plot([size] * len(values), values, "k.", markersize=3)
     for num, contenders in sizes.items():
         place = (int(num), statistics.median(contenders["ours"]["examples_per_second"]))
         text = f"{statistics.median(contenders['ours']['peak_mb']):,.0f} MB"

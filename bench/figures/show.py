@@ -43,7 +43,8 @@ BEGIN, END = "<!-- results -->", "<!-- end -->"
 
 def tables(sections: dict[str, Any]) -> str:
     """Returns all sections as Markdown."""
-    parts, versions = [], {}
+    parts: list[str] = []
+    versions: dict[str, str] = {}
     for name, table in TABLES.items():
         if name in sections:
             section = sections[name]

@@ -33,7 +33,7 @@ def _speed(section: dict[str, Any], label: str, tfds: str) -> list[list[str]]:
     memory = {key: f"{statistics.median(values['peak_mb']):,.0f}" for key, values in finished.items()}
     limits = [key for key in rate if key.startswith("limit")]
     peers = [key for key in rate if key not in ("ours", "before", tfds, *limits)]
-    peer, limit = max(peers, key=rate.get, default=""), max(limits, key=rate.get, default="")
+    peer, limit = max(peers, key=rate.__getitem__, default=""), max(limits, key=rate.__getitem__, default="")
     rate_texts = {key: f"{value:,.0f}" for key, value in rate.items()}
     if peer:
         rate_texts[peer] += _named(show.name_of(peer, section), finished[peer])
@@ -65,7 +65,7 @@ def _plan(num: int, contenders: dict[str, Any]) -> list[list[str]]:
     """Returns the row of splitting a table."""
     finished = {key: values for key, values in contenders.items() if "failed" not in values}
     seconds = {key: statistics.median(values["seconds"]) for key, values in finished.items()}
-    peer = min((key for key in seconds if key != "ours"), key=seconds.get, default="")
+    peer = min((key for key in seconds if key != "ours"), key=seconds.__getitem__, default="")
     texts = {
         key: f"{seconds[key]:,.{2 if seconds[key] < 10 else 0}f}, {_sizes(values)}" for key, values in finished.items()
     }

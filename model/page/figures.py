@@ -7,6 +7,7 @@ import dataclasses
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,7 +52,12 @@ def estimates(
     axes = figure.add_subplot()
     y = 0.0
     for lines, (_, row) in zip(names, groups, strict=True):
-        place = {"x": 0, "y": y + len(lines) / 2 - 0.5, "transform": axes.get_yaxis_transform(), "va": "center"}
+        place: dict[str, Any] = {
+            "x": 0,
+            "y": y + len(lines) / 2 - 0.5,
+            "transform": axes.get_yaxis_transform(),
+            "va": "center",
+        }
         axes.text(s="\n".join(lines), bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, **place)
         y += len(lines)
         for index, estimate in enumerate(row):

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Generic, TypeVar
+from typing import BinaryIO, Generic, Self, TypeVar
 
 from pipeline.store import files, locks
 from pipeline.store.files import Place, Stored
@@ -65,6 +65,10 @@ class _Workspace(abc.ABC, Generic[P]):
     @property
     def _lock(self) -> P:
         return self.target.with_name(f".{self.target.name}.lock")
+
+    def absolute(self) -> Self:
+        """Returns the same workspace independent of the current folder."""
+        return dataclasses.replace(self, target=self.target.absolute())
 
     def finished(self) -> dict[str, Stored]:
         """Returns the listing of the folder of shards."""
