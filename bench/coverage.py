@@ -9,6 +9,7 @@ and precision for each class, so the true scores are known. Splits are drawn fro
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -188,19 +189,33 @@ def measure_many(case: Case, size: int, grouped: bool, seeds: Sequence[int]) -> 
 
 def run(sizes: Sequence[int], trials: int, workers: int) -> Iterator[tuple[int, bool, np.ndarray]]:
     """Yields size, grouped, and the mean over trials in each case: float64 `[cases, methods, len(SCORES), 2]`."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # of the workers, which each keep one core busy
     parts = np.array_split(np.arange(trials), min(trials, 4))
-    with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as executor:
+    with (
+        _one_thread(),
+        concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as executor,
+    ):
         for size, grouped in itertools.product(sizes, (False, True)):
             futures = [
                 [executor.submit(measure_many, case, size, grouped, part.tolist()) for part in parts]
                 for case in CASES.values()
             ]
-            yield (
-                size,
-                grouped,
-                np.stack([np.concatenate([part.result() for part in case]).mean(axis=0) for case in futures]),
-            )
+            means = [np.concatenate([part.result() for part in case]).mean(axis=0) for case in futures]
+            yield size, grouped, np.stack(means)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Makes processes that start meanwhile use one thread for matrix products: each worker keeps one core busy."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def table(size: int, grouped: bool, means: np.ndarray) -> str:

@@ -12,22 +12,14 @@ from tests.support.predictions import draw
 
 @pytest.fixture(scope="module")
 def simulated() -> np.ndarray:
-    """Coverage and width of 160 splits of 300 examples, float64 `[methods, scores, 2]`; some seconds."""
-    labels = coverage.population()
-    cases = ("weak, trained twice", "weak, rare classes never found", "good", "excellent")
-    measured = [
-        coverage.measure(labels, coverage.CASES[case], 300, grouped=grouped, seed=seed, others=not grouped)
-        for case in cases
-        for grouped in (False, True)
-        for seed in range(20)
-    ]
-    return np.nanmean(measured, axis=0)
+    """Coverage and width over 140 splits of 300 examples, float64 `[methods, scores, 2]`; some seconds."""
+    return np.mean([means for _, _, means in coverage.run((300,), trials=10, workers=2)], axis=(0, 1))
 
 
 @pytest.mark.parametrize("score", coverage.SCORES)
 def test_intervals_hold_the_true_score_as_often_as_they_state(simulated, score):
-    # The level less two points, less the standard error of 160 splits.
-    assert simulated[0, coverage.SCORES.index(score), 0] >= intervals.LEVEL - 0.02 - 0.017
+    # The level less two points, less the standard error of 140 splits.
+    assert simulated[0, coverage.SCORES.index(score), 0] >= intervals.LEVEL - 0.02 - 0.018
 
 
 def test_intervals_over_frequent_classes_are_no_wider_than_they_must_be(simulated):
@@ -45,7 +37,7 @@ def test_percentile_intervals_miss_the_macro_f1_of_splits_with_unseen_classes(si
 def test_intervals_of_one_class_hold_its_f1(f1):
     rng, share = np.random.default_rng(3), f1 / (2 - f1)
     held = []
-    for seed in range(150):
+    for seed in range(60):
         labels = np.zeros((12, 28), np.uint8)
         labels[:] = 1
         low, high = intervals.resample_f1(labels, rng.random((12, 28)) < share, seed=seed).per_class()
@@ -82,7 +74,8 @@ def test_an_interval_holds_its_estimate(num, copied):
     resampled = intervals.resample_f1(labels, predicted)
     macro, (low, high) = resampled.macro(), resampled.per_class()
     assert macro.estimate == pytest.approx(metrics.count(labels, predicted).macro_f1, abs=1e-12)
-    assert macro.low < macro.estimate < macro.high
+    assert macro.low <= macro.estimate < macro.high
+    assert macro.low < macro.estimate or macro.estimate == 0
     assert np.all((low >= 0) & (low <= resampled.f1) & (resampled.f1 <= high) & (high <= 1))
 
 
