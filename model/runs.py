@@ -1,12 +1,12 @@
-"""What does a run leave behind, and how is it found again?
+"""The folder of a training run.
 
-config.json                     settings, dataset, versions, git commit, command: all that repeats the run
+config.json                     settings, dataset, versions, git commit, command: what it takes to repeat the run
 steps.csv                       loss every few steps; the same rows whether or not the run was killed
 metrics.csv                     one row per epoch: train and dev loss, dev macro F1, speed
 events/                         the same for TensorBoard
-checkpoints/last.npz            everything needed to go on: weights, optimiser, random state, position
-checkpoints/best.weights.h5     the classifier's weights with the lowest dev loss (averaged ones, if averaged)
-metrics.json                    train, dev and test by those weights, counts per class; written at the end
+checkpoints/last.npz            state to resume from: weights, optimiser, random state, position
+checkpoints/best.weights.h5     weights of the classifier at the lowest dev loss (averaged ones with `ema`)
+metrics.json                    scores of these weights on train, dev and test; written at the end
 """
 
 import csv
@@ -31,7 +31,7 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run folder and what its config says."""
+    """A run folder with its settings and dataset, as recorded in `config`."""
 
     path: Path
     settings: Settings
@@ -60,12 +60,12 @@ class Run:
 
     @property
     def mean(self) -> list[float]:
-        """Per channel that the network sees, on the scale 0..1."""
+        """Mean over train of each channel that the network sees, on the scale 0..1."""
         return self._chosen("mean")
 
     @property
     def std(self) -> list[float]:
-        """Per channel that the network sees, on the scale 0..1."""
+        """Standard deviation over train of each channel that the network sees, on the scale 0..1."""
         return self._chosen("std")
 
     def _chosen(self, name: str) -> list[float]:
@@ -74,10 +74,10 @@ class Run:
 
 
 def create(path: Path, settings: Settings, dataset: Dataset, versions: Mapping[str, str]) -> Run:
-    """Makes the run folder with its config, and returns the run.
+    """Creates the run folder with its config, and returns the run.
 
     Raises:
-        InputError: there is a run already.
+        InputError: it exists already.
     """
     if (path / "config.json").exists():
         raise InputError(f"{path} holds a run already: --resume continues it, --out DIR puts this one elsewhere")
@@ -101,7 +101,7 @@ def open_run(path: Path) -> Run:
 
     Raises:
         MissingError: there is none.
-        InputError: its config is not one of ours.
+        InputError: its config cannot be read.
     """
     file = path / "config.json"
     if not file.exists():
@@ -117,7 +117,7 @@ def load_classifier(run: Run) -> Any:
     """Returns the run's classifier (see `classifier.build`) with the weights of its best checkpoint.
 
     Raises:
-        MissingError: the run has not finished an epoch.
+        MissingError: the run has finished no epoch.
     """
     from model.network import classifier
 
@@ -129,10 +129,10 @@ def load_classifier(run: Run) -> Any:
 
 
 def default_path(settings: Settings, *, smoke: bool, resume: bool, root: Path = Path("runs")) -> Path:
-    """Returns `runs/<preset>-<number>`: the next free number, or the highest one there is if to be resumed.
+    """Returns `runs/<preset>-<number>` with the next free number, or with the highest existing one to resume.
 
     Raises:
-        MissingError: nothing to resume.
+        MissingError: there is no run to resume.
     """
     stem = f"{settings.preset}-smoke" if smoke else settings.preset
     taken = [int(path.name[len(stem) + 1 :]) for path in root.glob(f"{stem}-*") if path.name[len(stem) + 1 :].isdigit()]
@@ -173,7 +173,7 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a CSV file; none if there is no file."""
+    """Returns the rows of a CSV file; empty if it does not exist."""
     if not path.exists():
         return []
     with open(path, newline="") as file:
@@ -181,7 +181,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def drop_rows_after(path: Path, step: int) -> None:
-    """Deletes the rows of steps after `step`: a run that was killed there will write them again."""
+    """Deletes the rows of steps after `step`, which a resumed run writes again."""
     rows = read_rows(path)
     kept: Sequence[dict[str, str]] = [row for row in rows if _is_complete(row) and int(row["step"]) <= step]
     if len(kept) < len(rows):

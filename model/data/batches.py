@@ -15,16 +15,16 @@ from model.data.order import Order, count_steps
 from pipeline.schema import NUM_CLASSES
 from pipeline.threads import num_cores
 
-# Sixteen shards in turn, sixteen records each: records lie in random order in their shard already, and runs
-# of them keep the readers from being woken for every single one.
+# Sixteen shards at a time, sixteen records of each: the records of a shard are in random order already, and reading
+# several in a row wakes the reader threads less often.
 CYCLE_LENGTH = 16
 BLOCK_LENGTH = 16
 
-# Records go straight from the page cache to where they stay; a buffer between would be one copy more of each.
+# No buffer: records are copied from the page cache to their final place.
 BUFFER_BYTES = 0
 
-# As many as suit the machine, said once. TensorFlow would tune them while it reads, and its tuner may take two
-# seconds to stop, at the end of every epoch.
+# Set once. TensorFlow would tune the number while it reads, and its tuner can take two seconds to stop at the end of
+# every epoch.
 THREADS = num_cores()
 PREFETCH_BATCHES = 4
 
@@ -46,11 +46,11 @@ def train_batches(
     import tensorflow as tf
 
     steps = count_steps(dataset, order, epoch, batch_size)
-    # Shuffled before they are parsed: a serialised record is one string to pass on, and 256 KiB, not 1 MiB.
+    # Shuffled before they are parsed: a serialised record is one string of 256 KiB, a parsed example takes 1 MiB.
     records = _in_order(dataset, order, epoch).shuffle(
         order.buffer, seed=order.shuffle_seed(epoch), reshuffle_each_iteration=False
     )
-    # Skipped before they are parsed: what a killed run has seen costs reading only.
+    # Skipped before they are parsed: for batches that a killed run has seen, only reading costs time.
     batches = records.batch(batch_size, drop_remainder=True).take(steps).skip(skip)
     parse = _parser(dataset, channels)
 
@@ -120,7 +120,7 @@ def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.nd
 
 
 def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
-    """Returns the serialised records of the split in storage order: shard by shard."""
+    """Returns the serialised records of the split in storage order."""
     import tensorflow as tf
 
     records = tf.data.TFRecordDataset(list(dataset.shards[split]), buffer_size=BUFFER_BYTES)
@@ -128,7 +128,7 @@ def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
 
 
 def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
-    """Returns the serialised records of train, several shards in turn, each as often as it is to be shown."""
+    """Returns the serialised records of train, interleaved from several shards, each as often as the order repeats it."""
     import tensorflow as tf
 
     chosen = order.shards(epoch, len(dataset.shards["train"]))
@@ -184,7 +184,7 @@ def _label_vectors(labels: Any, dtype: Any) -> Any:
 
 
 def _tail(num_batches: int) -> Any:
-    """Returns the last steps of every pipeline: its length made known, and a few batches ready ahead."""
+    """Returns the last steps of every pipeline: set its length, prefetch a few batches."""
     import tensorflow as tf
 
     def finish(batches: Any) -> Any:
@@ -195,11 +195,11 @@ def _tail(num_batches: int) -> Any:
 
 
 def options() -> Any:
-    """Returns the `tf.data.Options` of every pipeline here: nothing is tuned, files are not shared out to devices."""
+    """Returns the `tf.data.Options` of every pipeline here: no tuning, no sharding of files over devices."""
     import tensorflow as tf
 
     chosen = tf.data.Options()
     chosen.autotune.enabled = False
-    # Every device reads the same files; `fit` cuts the batches up between them.
+    # All devices read the same files; `fit` divides each batch among them.
     chosen.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return chosen

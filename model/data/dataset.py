@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.settings import CHANNELS
 from pipeline.errors import InputError, MissingError
-from pipeline.schema import NAME, NUM_CLASSES
+from pipeline.schema import FILTERS, NAME, NUM_CLASSES, SPLITS
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A published dataset, checked: what its metadata says, and where its shards lie.
+    """The metadata of a published dataset and the paths of its shards.
 
-    `mean` and `std` are per channel over train on the scale 0..1, in the order of `channels`. Storage order is
-    shard by shard.
+    `mean` and `std` are per channel over train on the scale 0..1, in the order of `channels`. `shards` and
+    `shard_lengths` are by split, in storage order.
     """
 
     path: Path
@@ -31,14 +30,14 @@ class Dataset:
     num_examples: dict[str, int]
 
     def describe(self) -> str:
-        """Returns one line: where it is, how many examples, which fingerprint."""
+        """Returns one line with path, number of examples in each split, and fingerprint."""
         counts = ", ".join(f"{split} {num:,}" for split, num in self.num_examples.items())
         kind = "SYNTHETIC " if self.synthetic else ""
         return f"{self.path} ({kind}{counts}; fingerprint {self.fingerprint[:12]})"
 
 
 def default_data_dir(size: int) -> Path:
-    """Returns `build/synthetic` if `make shards` built this size there, else TFDS's default data directory."""
+    """Returns `build/synthetic` if `make shards` built this size there, else TFDS's own default."""
     from tensorflow_datasets.core import constants
 
     built = Path("build/synthetic")
@@ -49,7 +48,7 @@ def find(data_dir: Path, size: int) -> Path:
     """Returns the folder of the newest version of `hpa_stacked/<size>` in `data_dir`.
 
     Raises:
-        MissingError: there is none; the message says which sizes there are and how to build one.
+        MissingError: there is none; the message lists the sizes that exist and the command that builds one.
     """
     import tensorflow_datasets as tfds
 
@@ -62,9 +61,9 @@ def find(data_dir: Path, size: int) -> Path:
         return max(versions, key=lambda path: tfds.core.Version(path.name))
     build = "make shards" if size == 256 else f"make shards SIZE={size}"
     others = sorted(path.name for path in (data_dir / NAME).glob("*") if path.name.isdigit())
-    found = f" (size {', '.join(others)} is there)" if others else ""
+    existing = f" (only size {', '.join(others)})" if others else ""
     raise MissingError(
-        f"no dataset {NAME}/{size} in {data_dir}{found}: '{build}' builds one, --data-dir says where another is"
+        f"no dataset {NAME}/{size} in {data_dir}{existing}: '{build}' builds one, --data-dir says where another is"
     )
 
 
@@ -73,13 +72,17 @@ def open_dataset(data_dir: Path, size: int) -> Dataset:
 
     Raises:
         MissingError: there is none.
-        InputError: it does not say of itself what this trainer needs: channels, classes, size, moments.
+        InputError: its metadata lacks channels, classes, mean or standard deviation, or does not fit the trainer.
     """
     return open_version(find(data_dir, size), size)
 
 
 def open_version(path: Path, size: int | None = None) -> Dataset:
-    """Returns the dataset in the folder `path` of one version, checked; its size too if `size` is given."""
+    """Returns the dataset in the version folder `path`, checked; with `size`, its images must have that size.
+
+    Raises:
+        InputError: its metadata lacks channels, classes, mean or standard deviation, or does not fit the trainer.
+    """
     import tensorflow_datasets as tfds
 
     info = tfds.builder_from_directory(path).info
@@ -105,51 +108,53 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
 
 def _check_features(path: Path, info: Any, metadata: dict[str, Any], size: int | None) -> None:
     channels, shape = tuple(metadata["channels"]), info.features["image"].shape
-    if channels != CHANNELS:
-        raise InputError(f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(CHANNELS)}")
-    expected = (size or shape[0], size or shape[0], len(CHANNELS))
+    if channels != FILTERS:
+        raise InputError(f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(FILTERS)}")
+    expected = (size or shape[0], size or shape[0], len(FILTERS))
     if shape != expected:
         raise InputError(f"dataset {path}: images of shape {shape}, expected {expected}")
     named, listed = info.features["labels"].feature.names, list(metadata["class_names"])
     if len(named) != NUM_CLASSES or len(listed) != NUM_CLASSES:
         raise InputError(f"dataset {path}: {len(named)} classes, expected {NUM_CLASSES}")
-    for index, (one, other) in enumerate(zip(named, listed, strict=True)):
-        if one != other:
-            raise InputError(f"dataset {path}: class {index} is {one!r} in its features, {other!r} in its metadata")
+    for index, (in_features, in_metadata) in enumerate(zip(named, listed, strict=True)):
+        if in_features != in_metadata:
+            raise InputError(
+                f"dataset {path}: class {index} is {in_features!r} in its features, {in_metadata!r} in its metadata"
+            )
 
 
 def check_same(dataset: Dataset, saved: dict[str, Any], run: Path) -> None:
-    """Refuses a dataset that is not the one of the run in folder `run`, whose config says `saved`.
+    """Checks that the dataset is the one that the run in folder `run` was trained on, according to its config `saved`.
 
     Raises:
-        InputError: other size, channels, classes or contents.
+        InputError: another size, other channels, classes or contents.
     """
-    for index, (here, there) in enumerate(zip(dataset.class_names, saved["class_names"], strict=False)):
-        if here != there:
-            raise InputError(f"dataset {dataset.path}: class {index} is {here!r}, but {there!r} in run {run}")
+    for index, (actual, expected) in enumerate(zip(dataset.class_names, saved["class_names"], strict=False)):
+        if actual != expected:
+            raise InputError(f"dataset {dataset.path}: class {index} is {actual!r}, but {expected!r} in run {run}")
     for name in ("size", "channels", "class_names", "fingerprint"):
-        here, there = getattr(dataset, name), saved[name]
-        here = list(here) if isinstance(here, tuple) else here
-        if here != there:
-            raise InputError(f"dataset {dataset.path}: {name} {here}, but {there} in run {run}")
+        actual, expected = getattr(dataset, name), saved[name]
+        actual = list(actual) if isinstance(actual, tuple) else actual
+        if actual != expected:
+            raise InputError(f"dataset {dataset.path}: {name} {actual}, but {expected} in run {run}")
 
 
 def check_splits(dataset: Dataset) -> None:
-    """Refuses a dataset too small to have something in every split.
+    """Checks that the dataset can be trained on: it has examples in every split.
 
     Raises:
-        InputError: no train, dev or test.
+        InputError: a split is empty, because the dataset is too small.
     """
-    empty = [split for split in ("train", "dev", "test") if not dataset.num_examples.get(split)]
+    empty = [split for split in SPLITS if not dataset.num_examples.get(split)]
     if empty:
-        raise InputError(f"dataset {dataset.path}: nothing in {', '.join(empty)}; build it from more examples")
+        raise InputError(f"dataset {dataset.path}: no examples in {', '.join(empty)}; build it from more examples")
 
 
 def check_batch_size(dataset: Dataset, batch_size: int, limit: int | None = None) -> None:
-    """Refuses a batch that train cannot fill.
+    """Checks that train, or its first `limit` examples, fills a batch.
 
     Raises:
-        InputError: batch larger than the split.
+        InputError: the batch is larger.
     """
     num = num_limited(dataset, "train", limit)
     if batch_size > num:

@@ -1,4 +1,4 @@
-"""Which examples an epoch of training shows, and in which order."""
+"""Order and repetition of the training examples in an epoch."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from model.data.dataset import Dataset
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """Which examples an epoch shows, in which order: the same seed and epoch, the same batches.
+    """The order of examples in an epoch, a function of seed and epoch.
 
-    `factors` are repeat factors, one per example of train in storage order, or `None`. Of these, only the first
-    `limit` are shown, if there is one.
+    `buffer` is the size of the shuffle buffer, `factors` are repeat factors, one per example of train in storage
+    order, or `None`. With `limit`, only the first `limit` examples are shown.
     """
 
     seed: int
@@ -21,7 +21,7 @@ class Order:
     limit: int | None = None
 
     def repeats(self, epoch: int, num_examples: int) -> np.ndarray:
-        """Returns how often each example is shown in the epoch: int64 `[N]`, on average over epochs `factors`."""
+        """Returns how often each example is shown in the epoch: int64 `[N]`, whose mean over epochs is `factors`."""
         repeats = np.ones(num_examples, np.int64)
         if self.factors is not None:
             repeats[: len(self.factors)] = rounded_repeats(self.factors, self._rng(epoch, 0))
@@ -42,10 +42,10 @@ class Order:
 
 
 def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
-    """Returns how often each example is to be shown: float64 `[N]`, 1 or more.
+    """Returns the mean number of times that each example is shown in an epoch: float64 `[N]`, 1 or more.
 
-    A class that a share f of the examples carry has the factor max(1, sqrt(threshold / f)); an example has the
-    largest of its classes' factors (Gupta et al. 2019, LVIS, appendix on repeat factor sampling).
+    A class that a share f of the examples has gets the factor max(1, sqrt(threshold / f)); an example gets the
+    largest factor of its classes (Gupta et al. 2019, LVIS, appendix on repeat factor sampling).
     """
     share = label_vectors.mean(axis=0)
     per_class = np.sqrt(threshold / np.maximum(share, 1 / len(label_vectors)))
@@ -53,12 +53,12 @@ def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def rounded_repeats(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns whole numbers, int64 `[N]`, rounded up with the probability of the fractional part."""
+    """Returns `factors` as whole numbers, int64 `[N]`, rounded up with the probability of the fractional part."""
     whole = np.floor(factors)
     draws = rng.random(len(factors))
     return (whole + (draws < factors - whole)).astype(np.int64)
 
 
 def count_steps(dataset: Dataset, order: Order, epoch: int, batch_size: int) -> int:
-    """Returns the number of full batches in the epoch; a rest smaller than a batch is left for other epochs."""
+    """Returns the number of full batches in the epoch; examples that do not fill a batch are dropped."""
     return int(order.repeats(epoch, dataset.num_examples["train"]).sum()) // batch_size

@@ -1,5 +1,6 @@
 """Small published datasets and finished runs on them."""
 
+import collections
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,27 @@ def evaluated(tmp_path_factory, trained) -> Path:
     shutil.copytree(trained, path)
     evaluate(path)
     return path
+
+
+@pytest.fixture
+def records_read(monkeypatch) -> collections.Counter[str]:
+    """Counts the records that are read in storage order, by split."""
+    import tensorflow as tf
+
+    from model.data import batches
+
+    counts: collections.Counter[str] = collections.Counter()
+    stored = batches._stored
+
+    def counting(dataset, split, limit):
+        def count(record):
+            tf.numpy_function(lambda: counts.update([split]), [], [])
+            return record
+
+        return stored(dataset, split, limit).map(count)
+
+    monkeypatch.setattr(batches, "_stored", counting)
+    return counts
 
 
 @pytest.fixture

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-CHANNELS = ["red", "green", "blue", "yellow"]
-CLASS_NAMES = [f"class {index}" for index in range(28)]
+from pipeline.schema import FILTERS, NUM_CLASSES, SPLITS
+
+CHANNELS = list(FILTERS)
+CLASS_NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
 LEARNABLE = 4
-"""Only the first so many classes occur: enough to be wrong about, few enough to learn in seconds."""
+"""Only the first so many classes occur, so that a model learns them in seconds."""
 
 
 @dataclasses.dataclass
 class Shape:
-    """How large the dataset is."""
+    """Size of images, number of examples in each split, and number of shards of each."""
 
     size: int = 32
     train: int = 192
@@ -54,35 +56,25 @@ def write_dataset(
 
     Keywords replace entries of its metadata. With `shuffle_labels`, labels say nothing about images.
     """
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import dataset_info, naming, splits
-
-    shape = shape or Shape()
+    shape, names = shape or Shape(), class_names or CLASS_NAMES
     path = data_dir / "hpa_stacked" / str(shape.size) / "1.0.0"
     path.mkdir(parents=True)
-    template = naming.ShardedFileTemplate(data_dir=path, dataset_name="hpa_stacked", filetype_suffix="tfrecord")
-    infos, pixels = [], []
-    for offset, split in enumerate(("train", "dev", "test")):
-        examples = draw_examples(getattr(shape, split), shape.size, 10 * seed + offset, f"synthetic-{split}")
-        if shuffle_labels:
-            order = np.random.default_rng(99 + seed).permutation(len(examples))
-            examples = [(i, image, examples[k][2]) for k, (i, image, _) in zip(order, examples, strict=True)]
-        parts = [examples[k :: shape.num_shards] for k in range(shape.num_shards)]
+    examples = {
+        split: draw_examples(getattr(shape, split), shape.size, 10 * seed + offset, f"synthetic-{split}")
+        for offset, split in enumerate(SPLITS)
+    }
+    if shuffle_labels:
+        examples = {split: _with_shuffled_labels(drawn, seed) for split, drawn in examples.items()}
+    shards = {
+        split: [drawn[k :: shape.num_shards] for k in range(shape.num_shards)] for split, drawn in examples.items()
+    }
+    for split, parts in shards.items():
         for index, part in enumerate(parts):
             _write_shard(path / f"hpa_stacked-{split}.tfrecord-{index:05d}-of-{shape.num_shards:05d}", part)
-        infos.append(
-            splits.SplitInfo(
-                name=split,
-                shard_lengths=[len(part) for part in parts],
-                num_bytes=1,
-                filename_template=template.replace(split=split),
-            )
-        )
-        if split == "train":
-            pixels = np.stack([image for _, image, _ in examples]) / 255
+    pixels = np.stack([image for _, image, _ in examples["train"]]) / 255
     described = {
         "channels": CHANNELS,
-        "class_names": class_names or CLASS_NAMES,
+        "class_names": names,
         "size": shape.size,
         "mean": pixels.mean((0, 1, 2)).tolist(),
         "std": pixels.std((0, 1, 2)).tolist(),
@@ -92,13 +84,31 @@ def write_dataset(
         "num_quarantined": 0,
         **metadata,
     }
+    lengths = {split: [len(part) for part in parts] for split, parts in shards.items()}
+    _write_metadata(path, shape.size, lengths, names, described)
+    return path
+
+
+def _with_shuffled_labels(
+    examples: list[tuple[str, np.ndarray, list[int]]], seed: int
+) -> list[tuple[str, np.ndarray, list[int]]]:
+    order = np.random.default_rng(99 + seed).permutation(len(examples))
+    return [(i, image, examples[k][2]) for k, (i, image, _) in zip(order, examples, strict=True)]
+
+
+def _write_metadata(
+    path: Path, size: int, shard_lengths: dict[str, list[int]], class_names: list[str], metadata: dict[str, object]
+) -> None:
+    """Writes the files that TFDS reads: features, splits and the dataset's own metadata."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import dataset_info, naming, splits
+
+    template = naming.ShardedFileTemplate(data_dir=path, dataset_name="hpa_stacked", filetype_suffix="tfrecord")
     features = tfds.features.FeaturesDict(
         {
             "id": tfds.features.Text(),
-            "image": tfds.features.Tensor(
-                shape=(shape.size, shape.size, 4), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
-            ),
-            "labels": tfds.features.Sequence(tfds.features.ClassLabel(names=class_names or CLASS_NAMES)),
+            "image": tfds.features.Tensor(shape=(size, size, 4), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES),
+            "labels": tfds.features.Sequence(tfds.features.ClassLabel(names=class_names)),
         }
     )
     identity = dataset_info.DatasetIdentity(
@@ -106,12 +116,17 @@ def write_dataset(
         version=tfds.core.Version("1.0.0"),
         data_dir=str(path),
         module_name="tests",
-        config_name=str(shape.size),
+        config_name=str(size),
     )
-    info = tfds.core.DatasetInfo(builder=identity, features=features, metadata=tfds.core.MetadataDict(described))
+    info = tfds.core.DatasetInfo(builder=identity, features=features, metadata=tfds.core.MetadataDict(metadata))
+    infos = [
+        splits.SplitInfo(
+            name=split, shard_lengths=lengths, num_bytes=1, filename_template=template.replace(split=split)
+        )
+        for split, lengths in shard_lengths.items()
+    ]
     info.set_splits(splits.SplitDict(infos))
     info.write_to_directory(str(path))
-    return path
 
 
 def _write_shard(path: Path, examples: list[tuple[str, np.ndarray, list[int]]]) -> None:

@@ -5,10 +5,10 @@ import collections
 import numpy as np
 import pytest
 
-from model.data.batches import eval_batches, read_labels, train_batches
+from model.data.batches import eval_batches, read_labels, set_labels_aside, train_batches
 from model.data.dataset import open_version
 from model.data.order import Order, count_steps
-from tests.support.datasets import CHANNELS, Shape, draw_examples, write_dataset
+from tests.support.datasets import CHANNELS, Shape, draw_examples, train_tiny, write_dataset
 
 SMALL = Shape(size=8, train=4, dev=2, test=2, num_shards=1)
 
@@ -102,6 +102,21 @@ def test_evaluation_batches_are_the_whole_split_with_ids_images_and_label_vector
         assert (image == expected).all()
         assert np.flatnonzero(vector).tolist() == labels
     assert (read_labels(tiny_dataset, "dev") == np.stack([vector for _, _, vector in rows])).all()
+
+
+def test_label_vectors_are_set_aside_while_images_are_read(tiny_dataset):
+    stored = eval_batches(tiny_dataset, "dev", channels=CHANNELS, batch_size=20)
+    images, label_vectors = set_labels_aside(stored)
+    assert (len(images), label_vectors) == (3, [])
+    expected = list(stored.as_numpy_iterator())
+    for read, batch in zip(images.as_numpy_iterator(), expected, strict=True):
+        np.testing.assert_array_equal(read, batch.images)
+    np.testing.assert_array_equal(np.concatenate(label_vectors), read_labels(tiny_dataset, "dev"))
+
+
+def test_training_scores_dev_in_one_pass_and_each_split_once_at_the_end(tiny_data_dir, tmp_path, records_read):
+    train_tiny(tiny_data_dir, tmp_path / "run", blocks=(1,), epochs=1)
+    assert records_read == {"train": 192, "dev": 48 + 48, "test": 48}
 
 
 def test_tensorflow_does_not_tune_what_is_set(tiny_dataset):

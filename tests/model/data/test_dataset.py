@@ -2,7 +2,14 @@
 
 import pytest
 
-from model.data.dataset import check_batch_size, check_same, check_splits, open_dataset, open_version
+from model.data.dataset import (
+    check_batch_size,
+    check_present,
+    check_same,
+    check_splits,
+    open_dataset,
+    open_version,
+)
 from pipeline.errors import InputError, MissingError
 from tests.support.datasets import Shape, write_dataset
 
@@ -21,9 +28,7 @@ def test_a_missing_dataset_is_refused_with_how_to_build_one(tmp_path, tiny_data_
     with pytest.raises(MissingError) as caught:
         open_dataset(tmp_path, 256)
     assert str(caught.value) == message
-    with pytest.raises(
-        MissingError, match=r"hpa_stacked/128 in .* \(size 32 is there\): 'make shards SIZE=128' builds"
-    ):
+    with pytest.raises(MissingError, match=r"hpa_stacked/128 in .* \(only size 32\): 'make shards SIZE=128' builds"):
         open_dataset(tiny_data_dir, 128)
 
 
@@ -84,5 +89,7 @@ def test_another_dataset_than_the_runs_is_refused(tmp_path, tiny_dataset):
 
 def test_a_dataset_without_dev_is_refused(tmp_path):
     path = write_dataset(tmp_path, Shape(size=8, train=4, dev=0, test=2, num_shards=1))
-    with pytest.raises(InputError, match=rf"^dataset {path}: nothing in dev; build it from more examples$"):
+    with pytest.raises(InputError, match=rf"^dataset {path}: no examples in dev; it has train,test$"):
+        check_present(open_version(path), ["dev", "test"])
+    with pytest.raises(InputError, match=rf"^dataset {path}: no examples in dev; build it from more examples$"):
         check_splits(open_version(path))

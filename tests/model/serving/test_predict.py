@@ -49,6 +49,11 @@ def test_raw_images_and_shards_of_the_same_examples_give_the_same(tmp_path, raw_
     assert worst <= 1e-6
 
 
+def test_predicting_a_split_reads_each_record_once(tmp_path, run_copy, records_read):
+    assert run_command(run_copy, "--split", "test", "--out", tmp_path / "test.csv").exit_code == 0
+    assert records_read == {"test": 48}
+
+
 def test_a_zip_gives_what_its_folder_gives(tmp_path, raw_run, raw_source, raw_table):
     archive = tmp_path / "test.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -243,6 +248,26 @@ def test_thresholds_for_other_views_are_refused(tmp_path, evaluated):
         f"Error: run {evaluated}: thresholds were chosen for another checkpoint or other views: "
         f"'python -m model.evaluate {evaluated} --views d4' chooses them again\n"
     )
+
+
+def test_thresholds_chosen_without_dev_are_refused(tmp_path, evaluated_copy):
+    path = evaluated_copy / "evaluation" / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    evaluation["thresholds"] = {"fixed": evaluation["thresholds"]["fixed"]}
+    path.write_text(json.dumps(evaluation))
+    arguments = ("--split", "dev", "--submission", tmp_path / "s.csv", "--rule", "flat")
+    result = run_command(evaluated_copy, *arguments)
+    assert result.exit_code == 1
+    assert result.output == f"Error: run {evaluated_copy}: no flat thresholds, because it was evaluated without dev\n"
+
+
+def test_an_exported_file_with_other_probabilities_is_refused(tmp_path, run_copy, monkeypatch):
+    from model.serving import export
+
+    monkeypatch.setattr(export, "_probabilities", lambda path, images: np.full((len(images), 28), 2.0))
+    result = run_command(run_copy, "--export", tmp_path / "exported")
+    assert result.exit_code == 1
+    assert f"Error: {tmp_path / 'exported' / 'model.keras'}: its probabilities differ by " in result.output
 
 
 def test_an_input_size_that_does_not_divide_is_refused(tmp_path, run_copy):
