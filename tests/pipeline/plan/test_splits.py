@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobError
 from pipeline.plan import splits
 from pipeline.plan.manifest import Example, read_labels
 from pipeline.schema import SPLITS
@@ -82,3 +82,19 @@ def test_groups_never_cross_a_split_and_sizes_stay_near():
         assert len({assigned.of[i] for i, g in groups.items() if g == group}) == 1
     assert np.abs(np.array(assigned.sizes) - splits.proportional_sizes(400)).max() <= 2
     assert assigned.worst()[0] < 3
+
+
+def test_sizes_that_do_not_add_up_are_named_with_what_was_expected():
+    with pytest.raises(
+        InputError,
+        match=r"^split sizes 40,5,4 add up to 49, expected three whole numbers \(train above 0\) that add up to the 50 examples of the label table$",
+    ):
+        splits.assign(draw_examples(50), (40, 5, 4))
+
+
+def test_a_solver_without_a_solution_is_an_error(monkeypatch):
+    import highspy
+
+    monkeypatch.setattr(highspy.Highs, "run", lambda solver: None)
+    with pytest.raises(JobError, match=r"no split found for \d+ kinds into \(.*\): Not Set"):
+        splits.assign(draw_examples(50))
