@@ -25,6 +25,8 @@ LADDER_NUM ?= 1120
 LADDER_SAMPLE ?= --balanced
 LADDER_ARGS ?= --budget 4000 --downsample 4
 ARGS     ?=
+JOBS     ?= 2
+TEST_ARGS ?=
 
 # On a cluster (docs/dataflow.md): RUNNER, and for Dataflow these.
 RUNNER   ?=
@@ -88,8 +90,8 @@ ladder: $(STAMP) ## the five models with equal budgets on a synthetic atlas: sma
 ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU
 	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SAMPLE= LADDER_ARGS='--budget 200000 --batch-size 256'
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests in JOBS=2 processes (JOBS=0: in one)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
 # Torch's compiler and TensorFlow each bring an LLVM, and some pairs of versions abort when both are loaded;
 # the trainer does not use that compiler.
@@ -156,9 +158,10 @@ $(CLUSTER)/.driver: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,gcp]'
 	@mkdir -p $(CLUSTER) && touch $@
 
-lint: $(STAMP) ## check style (ruff) and types (mypy)
+lint: $(STAMP) ## check style and layout (ruff) and types (mypy)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean: ## remove what was built here, and the environment
-	rm -rf build $(CLUSTER) $(VENV) $(VENV)-torch $(VENV)-bench *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build $(CLUSTER) $(VENV) $(VENV)-torch $(VENV)-bench *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sources import SHARED, Source, draw_source
+from tests.support.sources import REAL_SAMPLE, SHARED, Source, draw_source, why_not_real
 
-# As `model.backend.start` does; some tests import TensorFlow before it, and on some processors its numbers would
-# then be others than those of the processes that the tests start.
+# As in `model.backend.start`, for tests that import TensorFlow before it: on some processors oneDNN changes the last
+# digits, and the results would differ from those of the processes that tests start.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
@@ -20,16 +20,15 @@ def source(tmp_path) -> Source:
 
 @pytest.fixture(scope="session")
 def real_sample() -> Path:
-    """The folder of real examples, where it is there."""
-    folder = SHARED / "data/hpa_sample"
-    if not (folder / "train.csv").exists():
-        pytest.skip(f"the real examples are not at {folder}")
-    return folder
+    """The folder of real examples; skips the test where there are none."""
+    if reason := why_not_real():
+        pytest.skip(reason)
+    return REAL_SAMPLE
 
 
 @pytest.fixture(scope="session")
 def real_labels() -> Path:
-    """The whole real label table, where it is there."""
+    """The real label table of 31,072 rows; skips the test where it does not exist."""
     table = SHARED / "data/hpa_train_labels.csv"
     if not table.exists():
         pytest.skip(f"the real label table is not at {table}")

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from model import runs
 from model.evaluate import main
 from model.page import gallery
 from model.scores import evaluation
+from pipeline.errors import InputError
 from tests.support.datasets import write_dataset
 
 NAMES = [f"class {index}" for index in range(28)]
@@ -193,3 +195,12 @@ def test_an_evaluation_that_is_missing_or_damaged_is_refused(run_copy):
         match=r"evaluation.json: expected format 2, found None: run 'python -m model.evaluate .*' again",
     ):
         evaluation.load(run_copy)
+
+
+def test_thresholds_of_a_run_that_was_evaluated_without_dev_are_refused(evaluated_copy):
+    path = evaluated_copy / "evaluation/evaluation.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "thresholds": {}}))
+    message = f"^run {evaluated_copy}: no shrunk thresholds, because it was evaluated without dev$"
+    with pytest.raises(InputError, match=message):
+        evaluation.thresholds_of(runs.open_run(evaluated_copy), "shrunk", result["views"])

@@ -1,6 +1,9 @@
 """The rungs of the ladder see the same number of images, and its table says what was measured."""
 
+import subprocess
+
 import pytest
+from click.testing import CliRunner
 
 from model import ladder, presets
 from tests.support.datasets import Shape, write_dataset
@@ -47,3 +50,12 @@ def test_the_table_has_a_line_for_each_model_and_one_for_none():
         "best        green                     32   6,272   0.500   0.250   0.125   0.200",
         "without a model                                                    0.100   0.060",
     ]
+
+
+def test_a_training_that_failed_stops_the_command(data_dir, tmp_path, monkeypatch):
+    failed = subprocess.CompletedProcess((), 1)
+    monkeypatch.setattr(ladder.subprocess, "run", lambda *args, **settings: failed)
+    arguments = ["--data-dir", data_dir, "--out", tmp_path, "--only", "green-128", "--budget", 100, "--downsample", 4]
+    done = CliRunner().invoke(ladder.main, [str(argument) for argument in arguments])
+    assert done.exit_code == 1
+    assert "Error: green-128: training failed; the same command goes on from its last checkpoint\n" in done.output

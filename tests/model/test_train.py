@@ -244,3 +244,18 @@ def test_tensorboard_events_hold_the_losses(learned):
                 found[event.step] = np.frombuffer(value.tensor.tensor_content, np.float32)[0]
     expected = {int(row["step"]): float(row["loss"]) for row in runs.read_rows(run.steps_csv)}
     assert found == pytest.approx(expected)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(tmp_path, tiny_dataset):
+    from model.training import loop
+
+    run = runs.create(tmp_path / "run", tiny_settings(batch_size=9), tiny_dataset, {})
+    with pytest.raises(InputError, match=r"^a batch of 9 cannot be shared by 2 devices$"):
+        loop.prepare(run, tiny_dataset, 2, print)
+
+
+def test_a_checkpoint_that_does_not_exist_is_named(tmp_path):
+    from model.training import checkpoints
+
+    with pytest.raises(MissingError, match=f"^no checkpoint {tmp_path}/last.npz: nothing to resume$"):
+        checkpoints.restore(tmp_path / "last.npz", None)

@@ -378,3 +378,11 @@ def test_synthetic_is_never_built_where_tfds_looks_by_default(source, tmp_path, 
 def test_settings_are_checked(source, tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         config_for(source, tmp_path / "data", **settings)
+
+
+def test_a_build_of_bad_examples_alone_is_refused(source, tmp_path):
+    for path in source.images.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(BadExamples, match="every example is bad; nothing is left to publish"):
+        build(config_for(source, tmp_path / "data", on_error="quarantine", max_bad=1))
+    assert nothing_published(tmp_path / "data")

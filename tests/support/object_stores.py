@@ -1,4 +1,4 @@
-"""Object stores on loopback to test against, told to be slow or to fail where a test wants it."""
+"""Object stores on loopback that tests can make slow or faulty."""
 
 import contextlib
 import json
@@ -49,6 +49,7 @@ class ObjectStore:
 def running(scheme: str, *arguments: str) -> Iterator[ObjectStore]:
     """Yields a store that runs in a process of its own, known to `fsspec` in this one."""
     import fsspec.config
+    from fsspec.registry import _registry as loaded_classes
 
     script = {"gs": "gcs_stub.py", "s3": "s3_stub.py"}[scheme]
     process = subprocess.Popen(
@@ -62,5 +63,7 @@ def running(scheme: str, *arguments: str) -> Iterator[ObjectStore]:
         yield store
     finally:
         fsspec.config.conf.pop(scheme, None)
+        # Otherwise a later test that hides the library would still find it here.
+        loaded_classes.pop(scheme, None)
         process.kill()
         process.communicate()

@@ -9,9 +9,21 @@ import imageio.v3 as iio
 import numpy as np
 
 from pipeline.config import BuildConfig
-from pipeline.schema import FILTERS
+from pipeline.schema import FILTERS, SYNTHETIC_PREFIX
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
+REAL_SAMPLE = SHARED / "data/hpa_sample"
+"""Real examples in Kaggle's layout, beside the repository where they exist."""
+
+
+def why_not_real(folder: Path = REAL_SAMPLE) -> str | None:
+    """Returns why a folder holds no real examples, or `None` if it does."""
+    table = folder / "train.csv"
+    if not table.exists():
+        return f"the real examples are not at {folder}"
+    if SYNTHETIC_PREFIX in table.read_text():
+        return f"the examples at {folder} are synthetic"
+    return None
 
 
 @dataclasses.dataclass

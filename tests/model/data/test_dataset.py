@@ -2,14 +2,7 @@
 
 import pytest
 
-from model.data.dataset import (
-    check_batch_size,
-    check_present,
-    check_same,
-    check_splits,
-    open_dataset,
-    open_version,
-)
+from model.data.dataset import check_batch_size, check_present, check_same, check_splits, open_dataset, open_version
 from pipeline.errors import InputError, MissingError
 from tests.support.datasets import Shape, write_dataset
 
@@ -93,3 +86,9 @@ def test_a_dataset_without_dev_is_refused(tmp_path):
         check_present(open_version(path), ["dev", "test"])
     with pytest.raises(InputError, match=rf"^dataset {path}: no examples in dev; build it from more examples$"):
         check_splits(open_version(path))
+
+
+def test_a_split_without_examples_is_named_with_those_that_have_some(tmp_path):
+    path = write_dataset(tmp_path, Shape(size=8, train=4, dev=0, test=2, num_shards=1))
+    with pytest.raises(InputError, match=rf"^dataset {path}: no examples in dev, extra; it has train,test$"):
+        check_present(open_version(path), ("train", "dev", "extra"))

@@ -128,3 +128,9 @@ def test_outputs_start_from_the_prior():
     body = resnet.network((32, 32, 4), 28, blocks=(1,), width=4, prior=0.05)
     bias = body.get_layer("logits").get_weights()[1]
     np.testing.assert_allclose(1 / (1 + np.exp(-bias)), 0.05, rtol=1e-5)
+
+
+def test_a_first_kernel_of_other_than_three_channels_is_refused():
+    message = r"^pretrained weights do not fit: conv1_conv is \(7, 7, 4, 64\), expected 3 input channels$"
+    with pytest.raises(InputError, match=message):
+        pretrained.adapted_kernel(np.zeros((7, 7, 4, 64), np.float32), CHANNELS)

@@ -269,3 +269,12 @@ def test_drawn_examples_are_within_the_ranges_of_real_ones(tmp_path):
         drawn = np.array([one[name] for one in found])
         assert lower <= np.median(drawn) <= upper, f"{name}: median {np.median(drawn):.2f}"
         assert np.mean((drawn >= least) & (drawn <= greatest)) >= 0.85, f"{name}: {np.sort(drawn).round(2)}"
+
+
+def test_a_folder_with_another_sample_or_with_other_images_is_refused(tmp_path):
+    sample.write_sample(tmp_path, num=1, seed=0, workers=1)
+    with pytest.raises(InputError, match=r"found 'sample: seed 0.*name another folder, or delete this one"):
+        sample.write_sample(tmp_path, num=1, seed=1, workers=1)
+    (tmp_path / "train/stranger_red.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"found stranger_red.png, expected only images whose names start with"):
+        sample.write_sample(tmp_path, num=1, seed=0, workers=1)

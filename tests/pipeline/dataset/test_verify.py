@@ -1,8 +1,12 @@
+import hashlib
+import re
+
 import pytest
 
 from pipeline.dataset.verify import verify
 from pipeline.errors import InputError
 from pipeline.job import build
+from pipeline.write import records
 from tests.support.sources import config_for
 
 
@@ -52,8 +56,6 @@ def test_missing_and_foreign_files_are_named(dataset):
 
 
 def test_a_repeated_id_is_named_even_if_the_checksums_agree(dataset):
-    import hashlib
-
     first, second = sorted(dataset.glob("*train*"))[:2]
     old = hashlib.sha256(second.read_bytes()).hexdigest()
     second.write_bytes(first.read_bytes())
@@ -67,3 +69,43 @@ def test_a_folder_without_dataset_is_refused(tmp_path):
         InputError, match="no SHA256SUMS there; expected the folder of one version of the dataset, like"
     ):
         verify(tmp_path)
+
+
+def replace_shard(dataset, examples) -> str:
+    """Replaces the first shard of train, and its checksum; returns its name."""
+    path = next(dataset.glob("*train*-00000-*"))
+    old = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(b"".join(piece for e in examples for piece in records.frame(records.encode(*e))))
+    sums = dataset / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace(old, hashlib.sha256(path.read_bytes()).hexdigest()))
+    return path.name
+
+
+@pytest.mark.parametrize("labels", [(), (3, 2), (2, 2), (28,)])
+def test_labels_that_are_not_ascending_class_ids_are_named(dataset, labels):
+    name = replace_shard(dataset, [("ex-new", bytes(64), labels)])
+    assert f"{name}: record 0: id 'ex-new': labels {list(labels)}, expected ascending class ids 0..27" in verify(
+        dataset
+    )
+
+
+def test_another_image_size_or_number_of_records_is_named(dataset):
+    name = replace_shard(dataset, [(f"new-{k}", bytes(60), (0,)) for k in range(9)])
+    problems = verify(dataset)
+    assert f"{name}: record 8: id 'new-8': image of 60 bytes, expected 64" in problems
+    assert any(re.fullmatch(rf"{name}: 9 records, expected \d as dataset_info.json says", line) for line in problems)
+
+
+def test_metadata_that_cannot_be_read_is_named_and_the_shards_are_not_checked(dataset):
+    (dataset / "metadata.json").write_text("{}")
+    (changed, unread) = verify(dataset)
+    assert changed == "metadata.json: changed since it was published (its SHA-256 differs)"
+    assert unread == "dataset_info.json or metadata.json cannot be read (KeyError('size')): shards not checked"
+
+
+def test_a_damaged_list_of_checksums_is_named(dataset):
+    sums = dataset / "SHA256SUMS"
+    sums.write_text("digest of a file\n" + sums.read_text())
+    assert verify(dataset) == ["SHA256SUMS: line 1 is not 'digest  name'"]
+    sums.write_bytes(b"\xff")
+    assert verify(dataset)[0] == "SHA256SUMS: not text"

@@ -308,3 +308,8 @@ def test_data_beyond_what_the_header_says_takes_no_memory(tmp_path):
     done = run(PEAK, small, bomb)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 64 * 1024  # KiB
+
+
+def test_a_file_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr(png, "MAX_FILE_BYTES", 1000)
+    assert refused(bytes(1234)) == ("too_large", "the file has 1,234 bytes, expected at most 1,000")

@@ -117,3 +117,20 @@ def test_groups_name_known_ids_once(tmp_path):
         InputError, match="(?s)3 bad rows.*id 'a' already has a group.*id 'c' is not in the label.*'b,'"
     ):
         read_groups(path, examples)
+
+
+def test_a_folder_in_place_of_the_table_is_refused(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}: is a folder, expected a CSV with the header 'Id,Target'"):
+        read_labels(tmp_path)
+
+
+def test_a_table_that_is_not_csv_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"train\.csv: not a CSV \(field larger than field limit"):
+        read(tmp_path, f"Id,Target\n{'x' * 200_000},1\n")
+
+
+def test_a_row_of_the_groups_without_a_group_is_refused(tmp_path):
+    path = tmp_path / "groups.csv"
+    path.write_text("Id,Group\nb,\n")
+    with pytest.raises(InputError, match=r"groups\.csv: row 2: expected 'id,group', found 'b,'$"):
+        read_groups(path, [Example("b", (1,))])

@@ -95,3 +95,11 @@ def test_a_solver_without_a_solution_is_an_error(monkeypatch):
     monkeypatch.setitem(splits.SOLVER_OPTIONS, "mip_max_nodes", 0)
     with pytest.raises(JobError, match=r"no split found for \d+ kinds into \(232, 29, 39\): Solution limit reached"):
         splits.assign(draw_examples(300))
+
+
+def test_sizes_that_do_not_add_up_are_named_with_what_was_expected():
+    with pytest.raises(
+        InputError,
+        match=r"^split sizes 40,5,4 add up to 49, expected three whole numbers \(train above 0\) that add up to the 50 examples of the label table$",
+    ):
+        splits.assign(draw_examples(50), (40, 5, 4))

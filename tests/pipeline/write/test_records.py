@@ -129,3 +129,24 @@ def test_a_record_without_a_leading_id_is_refused(data, words):
 def test_images_of_every_size_read_back(num_bytes):
     image = bytes(num_bytes)
     assert records.decode(records.encode("a", image, (0,))) == ("a", image, (0,))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (lambda data: data[:5], "record 0 at byte 0: the file ends inside its header"),
+        (lambda data: b"\1" + data[1:], "record 0 at byte 0: the length does not match its checksum"),
+        (lambda data: data[:-1], "record 0 at byte 0: the file ends inside it"),
+    ],
+)
+def test_damaged_framing_is_named(data, words):
+    with pytest.raises(records.RecordError, match=f"^{words}$"):
+        list(records.read(io.BytesIO(data(write(("a", IMAGE, (1, 2)))))))
+
+
+def test_a_file_that_ends_elsewhere_than_its_last_record_is_named():
+    data = write(("a", IMAGE, (1, 2)))
+    with pytest.raises(
+        records.RecordError, match=rf"^record 0: ends at byte {len(data)}, but the file at {len(data) - 9}$"
+    ):
+        list(records.read_ids(io.BytesIO(data[:-9])))

@@ -39,14 +39,16 @@ def test_each_run_has_a_file_of_its_own(tmp_path):
 
 
 def test_a_million_examples_make_a_small_job(tmp_path):
-    examples = [Example(f"{k:08x}-bb99-11e8-b2b9-ac1f6b6435d0", (k % 28,)) for k in range(1_000_000)]
-    splits = dict.fromkeys((example.id for example in examples), "train")
-    plans = shards.plan(examples, splits, size=256)
-    assert len(plans) > 3900
+    per_shard = int(shards.DEFAULT_SHARD_MIB * 2**20 // shards.record_bytes(256))
+    examples = tuple(Example(f"{k:08x}-bb99-11e8-b2b9-ac1f6b6435d0", (k % 28,)) for k in range(per_shard))
+    num = -(-1_000_000 // per_shard)
+    assert num > 3900
     workspace = DiskWorkspace(tmp_path / "1.0.0")
-    path, ranges = tasks.write(workspace, (Task(plan, "0" * 64) for plan in plans))
+    every = (Task(shards.ShardPlan("train", k, num, examples), f"{k:064x}") for k in range(num))
+    path, ranges = tasks.write(workspace, every)
     pipeline = beam.Pipeline()
     job.make_graph(pipeline, path, ranges, WriteConfig(workspace, sources.Folder("images"), 256))
     proto = pipeline.to_runner_api()
-    print(f"{len(plans)} shards: a job of {proto.ByteSize():,} bytes, plans of {path.stat().st_size:,} bytes")
+    print(f"{num} shards: a job of {proto.ByteSize():,} bytes, tasks of {path.stat().st_size:,} bytes")
+    assert path.stat().st_size > 40_000_000
     assert proto.ByteSize() < 50_000  # Dataflow refuses more than 10 MB
