@@ -133,10 +133,10 @@ def check_same(dataset: Dataset, saved: dict[str, Any], run: Path) -> None:
         if actual != expected:
             raise InputError(f"dataset {dataset.path}: class {index} is {actual!r}, but {expected!r} in run {run}")
     for name in ("size", "channels", "class_names", "fingerprint"):
-        actual, expected = getattr(dataset, name), saved[name]
-        actual = list(actual) if isinstance(actual, tuple) else actual
-        if actual != expected:
-            raise InputError(f"dataset {dataset.path}: {name} {actual}, but {expected} in run {run}")
+        value = getattr(dataset, name)
+        value = list(value) if isinstance(value, tuple) else value
+        if value != saved[name]:
+            raise InputError(f"dataset {dataset.path}: {name} {value}, but {saved[name]} in run {run}")
 
 
 def check_splits(dataset: Dataset) -> None:

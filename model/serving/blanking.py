@@ -34,7 +34,7 @@ class Ablation:
 def blanked_sets(channels: Sequence[str]) -> list[tuple[str, ...]]:
     """Returns the sets of channels to blank: each reference, all references, and the protein as a control."""
     references = [channel for channel in channels if channel != PROTEIN]
-    sets = [(channel,) for channel in references]
+    sets: list[tuple[str, ...]] = [(channel,) for channel in references]
     if len(references) > 1:
         sets.append(tuple(references))
     return [*sets, (PROTEIN,)] if PROTEIN in channels else sets
