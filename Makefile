@@ -48,7 +48,7 @@ endif
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make shards SOURCE=DIR    train.csv beside train/ or the unopened train.zip; without it: a synthetic sample"
+	@echo "  make shards SOURCE=DIR    train.csv next to train/ or the unopened train.zip; without it: a synthetic sample"
 	@echo "       DATA_DIR=DIR         where the dataset goes          [$(DATA_DIR)]"
 	@echo "       SIZE=256             pixels a side                   [$(SIZE)]"
 	@echo "       NUM=400 SEED=0       examples of the synthetic sample, and its seed"

@@ -102,7 +102,9 @@ def predict(
         echo(f"{' and '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
         return
     decide = decisions.by_rule(run, rule, views, at_least_one=at_least_one) if submission else None
-    source = raw.open_raw(images) if images else published.open_published(run, str(split), data_dir, other=other_dataset)
+    source = (
+        raw.open_raw(images) if images else published.open_published(run, str(split), data_dir, other=other_dataset)
+    )
     with tables.writing(out, run.dataset["class_names"], submission, decide) as write:
         num, num_bad = _predict(run, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")

@@ -50,14 +50,20 @@ PLACE = PlaceType()
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say where the input is."""
+    """Adds the options for the input."""
     for option in (
-        click.option("--labels", type=PLACE, help="Label table (CSV: Id,Target), if apart."),
-        click.option("--images", type=PLACE, help="Folder or zip of the images, if apart."),
+        click.option(
+            "--labels",
+            type=PLACE,
+            help="Label table, a CSV with the columns Id,Target.  [default: train.csv in --source]",
+        ),
+        click.option(
+            "--images", type=PLACE, help="Folder or zip of the images.  [default: train/ or train.zip in --source]"
+        ),
         click.option(
             "--source",
             type=PLACE,
-            help="Folder (or gs://, s3://) in Kaggle's layout: train.csv beside train/ or the unopened train.zip.",
+            help="Folder (or gs://, s3://) in Kaggle's layout: train.csv next to train/ or the unopened train.zip.",
         ),
     ):
         command = option(command)
@@ -82,13 +88,13 @@ def _share(context: click.Context, parameter: click.Parameter, value: str) -> fl
 
 
 def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say how examples are split."""
+    """Adds the options for the split."""
     for option in (
-        click.option("--seed", default=0, show_default=True, help="Another seed, another split and order."),
+        click.option("--seed", default=0, show_default=True, help="Seed of the split and of the order of examples."),
         click.option(
             "--groups",
             type=PLACE,
-            help="CSV (Id,Group): examples of one group, near-duplicates say, never cross a split.",
+            help="CSV with the columns Id,Group. Examples of one group, such as near-duplicates, stay in one split.",
         ),
     ):
         command = option(command)
@@ -98,14 +104,14 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--num", default=1000, show_default=True, type=click.IntRange(1), help="Examples to draw.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, another set.")
-@click.option("--balanced", is_flag=True, help="Every class equally often, in place of the real frequencies.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the drawings.")
+@click.option("--balanced", is_flag=True, help="Draw every class equally often, not with its real frequency.")
 @click.option("--workers", type=click.IntRange(1), help="Processes to draw with.  [default: one per processor]")
 def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) -> None:
     """Draw a synthetic source in Kaggle's layout into the folder OUT.
 
-    Pictures of cells with the atlas's four stains and 28 localisations, for trying everything out without
-    the real images. The same seed gives the same files. Killed, it continues where it was.
+    Pictures of cells with the atlas's four stains and 28 localisations, to try everything without the real
+    images. The same seed gives the same files. If it is killed, the same command continues.
     """
     from pipeline.atlas.sample import write_sample
 
@@ -116,9 +122,14 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
 
 @main.command()
 @source_options
-@click.option("--deep", is_flag=True, help="Decode every image too: as slow as a build, and as thorough.")
-@click.option("--size", default=schema.DEFAULT_SIZE, show_default=True, help="With --deep: pixels a side wanted.")
-@click.option("--threads", type=click.IntRange(1), help="With --deep.  [default: one per processor]")
+@click.option("--deep", is_flag=True, help="Also decode every image, which takes as long as a build.")
+@click.option(
+    "--size",
+    default=schema.DEFAULT_SIZE,
+    show_default=True,
+    help="With --deep: size of the dataset to be built, in pixels a side.",
+)
+@click.option("--threads", type=click.IntRange(1), help="With --deep: decoding threads.  [default: one per processor]")
 def audit(
     source: "Place | None", images: "Place | None", labels: "Place | None", deep: bool, size: int, threads: int | None
 ) -> None:
@@ -141,12 +152,14 @@ def audit(
 
 
 @main.command()
-@click.option("--labels", required=True, type=PLACE, help="Label table (CSV: Id,Target).")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV to write (columns Id,Split).")
-@click.option("--sizes", callback=_sizes, help="Examples in train,dev,test.  [default: in proportion 24000,3000,4072]")
+@click.option("--labels", required=True, type=PLACE, help="Label table, a CSV with the columns Id,Target.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV to write, with the columns Id,Split.")
+@click.option(
+    "--sizes", callback=_sizes, help="Examples in train,dev,test.  [default: in the proportion 24000,3000,4072]"
+)
 @split_options
 def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Place | None", seed: int) -> None:
-    """Compute the stratified train/dev/test split alone: the plan as CSV, and its report."""
+    """Compute only the stratified train/dev/test split: writes a CSV and prints the counts of each class."""
     from pipeline.plan import manifest, splits
     from pipeline.store import files
 
@@ -165,36 +178,45 @@ def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Pl
 @click.option(
     "--data-dir",
     type=PLACE,
-    help="Where TFDS datasets lie.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
+    help="Folder of TFDS datasets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
 @click.option("--size", default=schema.DEFAULT_SIZE, show_default=True, help="Pixels a side of the stacked image.")
 @click.option(
-    "--sizes", "split_sizes", callback=_sizes, help="Examples in train,dev,test.  [default: as 24000,3000,4072]"
+    "--sizes",
+    "split_sizes",
+    callback=_sizes,
+    help="Examples in train,dev,test.  [default: in the proportion 24000,3000,4072]",
 )
 @split_options
 @click.option("--num-shards", type=int, help="Shards per split.  [default: by --shard-mib]")
 @click.option("--shard-mib", default=64.0, show_default=True, help="Largest size of a shard, in MiB.")
-@click.option("--max-examples-per-split", "max_examples", type=int, help="Build only so many, for a trial.")
+@click.option(
+    "--max-examples-per-split", "max_examples", type=int, help="Build only the first so many examples of each split."
+)
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads per worker.  [default: one per processor]")
 @click.option(
     "--on-error",
     type=click.Choice(["fail", "quarantine"]),
     default="fail",
     show_default=True,
-    help="Bad images: publish nothing, or leave their examples out and list them in quarantine.csv.",
+    help="With bad images: publish nothing, or leave their examples out and list them in quarantine.csv.",
 )
 @click.option(
-    "--max-bad", default="1%", show_default=True, callback=_share, help="With quarantine: the most to leave out."
+    "--max-bad",
+    default="1%",
+    show_default=True,
+    callback=_share,
+    help="With quarantine: largest share of examples to leave out.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a dataset of other input or parameters.")
 @click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
 def shards(
     source: "Place | None", images: "Place | None", labels: "Place | None", data_dir: "Place | None", **settings: Any
 ) -> None:
-    """Build the dataset: stack, resize, split, shard, prove and publish.
+    """Build and publish the dataset: split, stack, resize, write shards, check them.
 
-    Killed, the same command continues with the shards that are missing. Finished, it has nothing to do.
-    Options that are not listed here go to Apache Beam: --runner=DataflowRunner and so on.
+    If it is killed, the same command continues with the missing shards; once finished, it has nothing to do.
+    Options that are not listed here go to Apache Beam, such as --runner=FlinkRunner.
     """
     from pipeline import job, progress
     from pipeline.config import BuildConfig, default_data_dir
@@ -207,7 +229,7 @@ def shards(
         with progress.Bar("building") as update:
             result = job.build(config, update)
     click.echo(job.summary(config, result))
-    gc.freeze()  # or Python looks for garbage in all of Beam before it ends: a third of a second
+    gc.freeze()  # skips Python's last garbage collection over all of Beam, a third of a second
 
 
 @main.command()
@@ -215,7 +237,7 @@ def shards(
 def verify(dataset_dir: "Place") -> None:
     """Read every byte of a published dataset and check it: digests, checksums, counts, ids, labels.
 
-    DATASET_DIR is the folder of one version, like data/hpa_stacked/256/1.0.0. Exits with 1 if anything is off.
+    DATASET_DIR is the folder of one version, like data/hpa_stacked/256/1.0.0. Exits with 1 if there is any problem.
     """
     from pipeline import progress
     from pipeline.dataset.verify import verify as verify_dataset
@@ -237,6 +259,6 @@ def _find(source: "Place | None", images: "Place | None", labels: "Place | None"
     if source is None and images is not None and labels is not None:
         return labels, images
     raise click.UsageError(
-        "say where the input is: --source DIR (train.csv beside train/ or train.zip), or --images and --labels; "
+        "name the input: --source DIR (train.csv next to train/ or train.zip), or --images and --labels; "
         "'python -m pipeline sample DIR' draws one"
     )

@@ -66,7 +66,7 @@ def test_options_of_beam_reach_beam(source, tmp_path):
 def test_without_a_source_the_command_says_what_to_do():
     result = run("shards")
     assert result.exit_code == 2
-    assert "say where the input is: --source DIR" in result.output
+    assert "name the input: --source DIR" in result.output
 
 
 @pytest.mark.parametrize("bad", ["2", "-1%", "many"])
