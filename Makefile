@@ -57,7 +57,7 @@ help: ## show this list
 	@echo "  make train PRESET=best TRAIN_ARGS=   the whole of a preset: see 'python -m model.train --help'"
 	@echo "  make report RUN=runs/best-1          the run to show; by default the newest"
 
-install: $(STAMP) ## make the environment in .venv (the other targets do it by themselves)
+install: $(STAMP) ## make the environment in .venv (other targets do this when needed)
 
 $(STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -72,16 +72,16 @@ endif
 	$(BIN)/python -m pipeline shards --source '$(or $(strip $(SOURCE)),$(SAMPLE)-$(NUM)-$(SEED))' \
 	  --data-dir '$(DATA_DIR)' --size $(SIZE) $(RUNNER_ARGS) $(ARGS)
 
-train: $(STAMP) ## train on what `make shards` built: the small form by default
+train: $(STAMP) ## train on the dataset of `make shards`; by default a short run
 	$(BIN)/python -m model.train --preset $(PRESET) $(TRAIN_ARGS) --data-dir '$(DATA_DIR)'
 
-evaluate: $(STAMP) ## score RUN (by default the newest in runs/): error bars, thresholds, what each channel adds
+evaluate: $(STAMP) ## score RUN (by default the newest in runs/): intervals, thresholds, reliance on each channel
 	$(BIN)/python -m model.evaluate '$(or $(RUN),$(error no run in runs/: 'make train' makes one))' $(ARGS)
 
 report: $(STAMP) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
 	$(BIN)/python -m model.report $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
 
-ladder: $(STAMP) ## the five models with equal budgets on a synthetic atlas: small form, tens of minutes on a CPU
+ladder: $(STAMP) ## train the five models with equal budgets on a synthetic atlas: 20 minutes on two cores
 	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) $(LADDER_SAMPLE)
 	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM)
 	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) \
@@ -100,12 +100,12 @@ test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss (downlo
 	$(VENV)-torch/bin/pip uninstall --quiet --yes triton
 	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/model/training/test_backends.py
 
-bench: ## measure building, reading, planning, resuming beside the peers (minutes; downloads 3 GB)
+bench: ## measure building, reading, planning and resuming, compared with peers (20 minutes; downloads 3 GB)
 	$(MAKE) install VENV=$(VENV)-bench EXTRAS=dev,bench
 	$(VENV)-bench/bin/pip uninstall --quiet --yes triton
 	$(VENV)-bench/bin/python -m bench run --out build/bench.json $(ARGS)
 
-bench-full: ## the same with all 31,072 examples, the curve, and plans of up to 10 million rows (hours)
+bench-full: ## the same, with builds of up to 31,072 examples and plans of up to 10 million rows (an hour)
 	$(MAKE) bench ARGS='--full $(ARGS)'
 
 test-full: $(STAMP) ## build a full-size stand-in: time, memory, three kills (20 minutes, 20 GB of disk)
