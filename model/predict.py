@@ -52,7 +52,8 @@ def main(run: Path, **options: Any) -> None:
     a table beside the probabilities. Images are streamed, so that any number of them fits in memory.
 
     An image may have no class above its threshold; its row in the submission is then empty, as in the scores of
-    model.evaluate. In the atlas every image shows the protein somewhere: --at-least-one takes the likeliest class.
+    model.evaluate. In the atlas every image shows the protein somewhere: --at-least-one then
+    takes the class nearest to its threshold.
 
     \b
     python -m model.predict RUN --images test.zip --submission submission.csv

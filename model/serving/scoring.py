@@ -14,8 +14,8 @@ from model.network import classifier
 from model.serving.predictions import Predictions
 from pipeline.errors import InputError, MissingError
 
-VIEWS = {"one": 1, "flips": 4, "d4": 8}
-"""Number of views that probabilities are averaged over: the image; its mirror images too; and all their transposes."""
+VIEWS = ("one", "flips", "d4")
+"""Views that probabilities are averaged over: the image alone; with its mirror images; these 4 and their transposes."""
 
 BATCH_SIZE = 32
 

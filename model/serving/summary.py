@@ -1,62 +1,71 @@
-"""The outcome of an evaluation as text for the terminal."""
+"""Summary of an evaluation as text for the terminal."""
 
 from typing import Any
 
 
-def summary(found: dict[str, Any]) -> str:
-    """Returns the figures for the terminal."""
-    parts = [_score_lines(found), _threshold_lines(found), _baseline_lines(found), _absent_lines(found)]
-    if "ablation" in found:
-        parts.append(_ablation_lines(found["ablation"]))
+def summary(evaluation: dict[str, Any]) -> str:
+    """Returns scores, thresholds, baselines, absent classes and ablation of the content of `evaluation.json`."""
+    parts = [
+        _score_lines(evaluation),
+        _threshold_lines(evaluation),
+        _baseline_lines(evaluation),
+        _absent_lines(evaluation),
+    ]
+    if "ablation" in evaluation:
+        parts.append(_ablation_lines(evaluation["ablation"]))
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
-def _score_lines(found: dict[str, Any]) -> list[str]:
-    at_least = f">= {found['min_positives']} positives"
+def _score_lines(evaluation: dict[str, Any]) -> list[str]:
+    at_least = f">= {evaluation['min_positives']} positives"
     lines = [f"{'at 0.5':<6}{'macro F1 [95% interval]':>28}{at_least:>34}{'mAP':>8}{'ECE':>8}"]
-    for split, one in found["splits"].items():
-        rule = one["rules"]["fixed"]
-        frequent = f"{_interval(rule['macro_f1_frequent'])} ({one['num_frequent']:2})" if one["num_frequent"] else "-"
-        precision = one["mean_average_precision"]
+    for split, scores in evaluation["splits"].items():
+        rule = scores["rules"]["fixed"]
+        frequent = (
+            f"{_interval(rule['macro_f1_frequent'])} ({scores['num_frequent']:2})" if scores["num_frequent"] else "-"
+        )
+        precision = scores["mean_average_precision"]
         lines.append(
             f"{split:<6}{_interval(rule['interval']):>28}{frequent:>34}"
-            f"{'-' if precision is None else f'{precision:.4f}':>8}{one['calibration']['expected_error']:>8.4f}"
+            f"{'-' if precision is None else f'{precision:.4f}':>8}{scores['calibration']['expected_error']:>8.4f}"
         )
     return lines
 
 
-def _interval(one: dict[str, float]) -> str:
-    return f"{one['estimate']:.4f} [{one['low']:.4f}, {one['high']:.4f}]"
+def _interval(interval: dict[str, float]) -> str:
+    return f"{interval['estimate']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
 
 
-def _threshold_lines(found: dict[str, Any]) -> list[str]:
-    splits = found["splits"]
+def _threshold_lines(evaluation: dict[str, Any]) -> list[str]:
+    splits = evaluation["splits"]
     if "dev" not in splits or "test" not in splits:
         return []
     lines = [f"{'thresholds, chosen on dev':<28}{'dev':>8}{'test':>8}{'gap':>9}   macro F1"]
-    for rule in found["thresholds"]:
+    for rule in evaluation["thresholds"]:
         dev, test = (splits[split]["rules"][rule]["macro_f1"] for split in ("dev", "test"))
         lines.append(f"{rule:<28}{dev:>8.4f}{test:>8.4f}{dev - test:>+9.4f}")
     return lines
 
 
-def _baseline_lines(found: dict[str, Any]) -> list[str]:
+def _baseline_lines(evaluation: dict[str, Any]) -> list[str]:
     names = {
         "all_positive": "every class for every image",
         "drawn_by_frequency": "drawn by class frequency",
         "constant_frequencies": "class frequencies at 0.5",
     }
-    lines = [f"{'without a model':<28}" + "".join(f"{split:>8}" for split in found["splits"]) + "   macro F1"]
+    lines = [f"{'without a model':<28}" + "".join(f"{split:>8}" for split in evaluation["splits"]) + "   macro F1"]
     for key, name in names.items():
-        lines.append(f"{name:<28}" + "".join(f"{one['baselines'][key]:>8.4f}" for one in found["splits"].values()))
+        lines.append(
+            f"{name:<28}" + "".join(f"{scores['baselines'][key]:>8.4f}" for scores in evaluation["splits"].values())
+        )
     return lines
 
 
-def _absent_lines(found: dict[str, Any]) -> list[str]:
+def _absent_lines(evaluation: dict[str, Any]) -> list[str]:
     return [
-        f"{split}: no example of {', '.join(one['absent'])}: their F1 counts as 0, their average precision not at all"
-        for split, one in found["splits"].items()
-        if one["absent"]
+        f"{split}: no example of {', '.join(scores['absent'])}: their F1 counts as 0, their average precision not at all"
+        for split, scores in evaluation["splits"].items()
+        if scores["absent"]
     ]
 
 
