@@ -75,7 +75,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_preset(tmp_pa
         ('{"loss": "hinge"}', "loss is 'hinge', expected one of bce, focal, asymmetric"),
         ('{"epochs": 0}', "epochs is 0, expected 1 or more"),
         ('{"downsample": 3}', "downsample is 3, expected a divisor of the size 256"),
-        ("[1]", "{path}: a JSON list, expected an object of settings"),
+        ("[1]", "{path}: JSON list, expected an object of settings"),
         ('{"a"', "{path}: not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tiny_data_dir, tiny_datase
 def test_resuming_with_another_config_is_refused(tiny_data_dir, tiny_dataset, tmp_path):
     run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
     done = run_command("--data-dir", tiny_data_dir, "--out", run.path, "--resume", "--epochs", 9, "--seed", 4)
-    expected = f"cannot resume {run.path} with another config: epochs 9 (was 2); seed 4 (was 0)"
+    expected = f"cannot resume {run.path} with other settings: epochs 9 (was 2); seed 4 (was 0)"
     assert (done.exit_code, done.output) == (1, f"Error: {expected}\n")
 
 

@@ -160,7 +160,7 @@ def test_a_damaged_checkpoint_is_refused(tiny_data_dir, undisturbed, tmp_path):
     with pytest.raises(InputError, match=rf"^checkpoint {run.last} is damaged: "):
         train_tiny(tiny_data_dir, tmp_path / "run", resume=True)
     run.last.write_bytes(undisturbed.last.read_bytes())  # another optimiser
-    with pytest.raises(InputError, match=rf"^checkpoint {run.last} is of another network or optimiser$"):
+    with pytest.raises(InputError, match=rf"^checkpoint {run.last} belongs to another network or optimiser$"):
         train_tiny(tiny_data_dir, tmp_path / "run", resume=True)
 
 
