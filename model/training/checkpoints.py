@@ -57,8 +57,9 @@ def restore(path: Path, trainee: keras.Model) -> Position:
         raise MissingError(f"no checkpoint {path}: nothing to resume")
     state = _state(trainee)
     try:
-        with np.load(path) as file:
-            saved = {key: file[key] for key in file.files}
+        # Opened here because NumPy does not close a file that turns out to be damaged.
+        with open(path, "rb") as file, np.load(file) as arrays:
+            saved = {key: arrays[key] for key in arrays.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"checkpoint {path} is damaged: {error}") from error
     position = Position(**json.loads(str(saved.pop("position"))))
