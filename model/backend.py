@@ -1,7 +1,7 @@
-"""Which machinery computes, on what, and how is it told?
+"""The Keras backend: start, devices, precision, compilation.
 
-Keras reads `KERAS_BACKEND` when it is first imported; call `start` before that. TensorFlow always reads the
-data, so it is kept off the accelerator when another backend needs it.
+Keras reads `KERAS_BACKEND` when it is first imported: call `start` before that. TensorFlow always reads the data, and
+is kept off the GPU if another backend computes.
 """
 
 import contextlib
@@ -20,25 +20,25 @@ from pipeline.errors import InputError
 BACKENDS = ("tensorflow", "jax", "torch")
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-"""There where the driver of an NVIDIA GPU is loaded, under Linux."""
+"""Exists on Linux if the driver of an NVIDIA GPU is loaded."""
 
 
 def start() -> str:
-    """Imports TensorFlow and Keras without their chatter; returns the backend's name.
+    """Imports TensorFlow and Keras without their messages, and returns the name of the backend.
 
     Raises:
-        InputError: `KERAS_BACKEND` names none, or one that is not installed.
+        InputError: `KERAS_BACKEND` is unknown, or not installed.
     """
     name = os.environ.get("KERAS_BACKEND", "tensorflow")
     if name not in BACKENDS:
         raise InputError(f"KERAS_BACKEND is {name!r}, expected one of {', '.join(BACKENDS)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # oneDNN about doubles the speed of training on a CPU, but its sums may differ in the seventh digit from one
-    # process to the next, and a resumed run must equal an undisturbed one. Who prefers speed sets it to 1.
+    # oneDNN about doubles the speed of training on a CPU, but its sums may differ in the seventh digit between
+    # processes, and a resumed run must equal an uninterrupted one. To prefer speed, set it to 1.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     keep_freed_memory()
-    # Not with Torch: where its Triton and TensorFlow carry two LLVMs that do not bear each other, the process
-    # dies in this import, and its last words must be seen.
+    # Not with Torch: if the LLVM of its Triton conflicts with TensorFlow's, the process dies in this import, and its
+    # message must be visible.
     with _quiet() if name != "torch" else contextlib.nullcontext():
         try:
             import tensorflow as tf
@@ -47,7 +47,7 @@ def start() -> str:
             import keras
         except ImportError as error:
             raise InputError(f"KERAS_BACKEND is {name!r}, which is not installed ({error})") from error
-        for gpu in tf.config.list_physical_devices("GPU"):  # says at length that there is no driver
+        for gpu in tf.config.list_physical_devices("GPU"):  # without a driver, logs many lines
             if name == "tensorflow":
                 tf.config.experimental.set_memory_growth(gpu, True)
         if name != "tensorflow":
@@ -56,24 +56,24 @@ def start() -> str:
 
 
 def gpus() -> int:
-    """Returns how many GPUs the backend sees."""
+    """Returns the number of GPUs that the backend can use."""
     import keras
 
     return 0 if keras.backend.backend() == "torch" and not _torch_cuda() else len(_gpu_names())
 
 
 def policy(precision: str) -> str:
-    """Returns the Keras dtype policy for the setting `precision`: `auto` is bfloat16 where it is fast."""
+    """Returns the Keras dtype policy for the setting `precision`: `auto` is bfloat16 where it is fast, else float16 on GPUs."""
     if precision != "auto":
         return precision
     return "mixed_bfloat16" if gpus() and _has_fast_bfloat16() else "mixed_float16" if gpus() else "float32"
 
 
 def jit_compile() -> bool:
-    """Returns whether to compile the step by XLA: on GPUs, and always in JAX.
+    """Returns whether to compile the step with XLA: on GPUs, and always with JAX.
 
-    Not for TensorFlow on a CPU, where XLA's convolutions are slower than its own, nor for Torch, whose
-    compiler needs a C++ compiler at run time.
+    Not with TensorFlow on a CPU, where XLA's convolutions are slower, nor with Torch, which would need a C++ compiler
+    at run time.
     """
     import keras
 
@@ -83,7 +83,7 @@ def jit_compile() -> bool:
 
 @contextlib.contextmanager
 def all_devices() -> Iterator[int]:
-    """Inside, models are made for all devices, batches shared out between them; yields how many there are."""
+    """Makes models in the block use all devices, with batches split between them; yields the number of devices."""
     import keras
 
     name, devices = keras.backend.backend(), _devices()
@@ -103,7 +103,7 @@ def all_devices() -> Iterator[int]:
 
 
 def deterministic_on_cpu() -> None:
-    """Makes TensorFlow repeat itself to the bit where that costs little: without a GPU."""
+    """Makes TensorFlow deterministic to the bit if there is no GPU, where that costs little."""
     import tensorflow as tf
 
     if not gpus():
@@ -111,7 +111,7 @@ def deterministic_on_cpu() -> None:
 
 
 def prefetch_to_device(batches: Any) -> Any:
-    """Returns batches that wait in the memory of the one GPU that TensorFlow computes on, if there is one."""
+    """Returns `batches`, prefetched to GPU memory if TensorFlow computes on exactly one GPU."""
     import keras
     import tensorflow as tf
 
@@ -122,7 +122,7 @@ def prefetch_to_device(batches: Any) -> Any:
 
 
 def summary() -> str:
-    """Returns backend and devices in few words, and what to do about a GPU that the backend does not see."""
+    """Returns backend and devices as a phrase, with advice if the backend does not see the GPU."""
     import keras
 
     num, name = gpus(), keras.backend.backend()
@@ -132,15 +132,18 @@ def summary() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of everything that can change a result, and the devices."""
+    """Returns the versions of everything that can change results, and the devices."""
     import keras
 
     names = ["hpa-stacked", "keras", "tensorflow", "tensorflow-datasets", "numpy"]
     if keras.backend.backend() != "tensorflow":
         names.append(keras.backend.backend())
-    found = {name: _version(name) for name in names}
-    devices = ", ".join(map(str, _devices())) or "cpu"
-    return {"python": platform.python_version(), **found, "backend": keras.backend.backend(), "devices": devices}
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in names},
+        "backend": keras.backend.backend(),
+        "devices": ", ".join(map(str, _devices())) or "cpu",
+    }
 
 
 def _version(name: str) -> str:
@@ -151,7 +154,7 @@ def _version(name: str) -> str:
 
 
 def _devices() -> list[str]:
-    """Returns the GPUs; without one, virtual CPUs if there are several (which tests make)."""
+    """Returns the GPUs, or without any, the CPUs, of which tests make several virtual ones."""
     import keras
 
     return _gpu_names() or (keras.distribution.list_devices("cpu") if keras.backend.backend() != "torch" else [])
@@ -164,7 +167,7 @@ def _gpu_names() -> list[str]:
         return ["cuda:0"] if _torch_cuda() else []
     try:
         return list(keras.distribution.list_devices("gpu"))
-    except RuntimeError:  # JAX: no such platform
+    except RuntimeError:  # JAX, if no such platform exists
         return []
 
 
@@ -175,7 +178,7 @@ def _torch_cuda() -> bool:
 
 
 def _has_fast_bfloat16() -> bool:
-    """Returns whether the GPU computes in bfloat16 by itself: NVIDIA's do from compute capability 8.0."""
+    """Returns whether the GPU has bfloat16 in hardware: NVIDIA's have it from compute capability 8.0."""
     import keras
 
     if keras.backend.backend() == "torch":
@@ -193,10 +196,10 @@ def _has_fast_bfloat16() -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc to keep freed memory for the next batch, in one arena for all threads; elsewhere does nothing.
+    """Makes glibc keep freed memory for the next batch, in one arena for all threads; does nothing elsewhere.
 
-    By default every batch is given back and mapped anew, and the kernel zeroes its pages each time: a sixth of
-    the time of reading. The numbers are `M_TRIM_THRESHOLD`, `M_MMAP_THRESHOLD` and `M_ARENA_MAX` of `mallopt(3)`.
+    By default, every batch is unmapped and mapped again, and zeroing its pages takes a sixth of the time of reading.
+    The numbers are `M_TRIM_THRESHOLD`, `M_MMAP_THRESHOLD` and `M_ARENA_MAX` of `mallopt(3)`.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -207,13 +210,13 @@ def keep_freed_memory() -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Swallows what is written to standard error meanwhile: TensorFlow greets before its log level counts."""
+    """Discards standard error inside the block: TensorFlow writes to it before it reads its log level."""
     sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nothing, 2)
+        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)

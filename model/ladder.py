@@ -1,8 +1,8 @@
-"""The command `python -m model.ladder`: the paper's four models and `best`, one after the other, same budget.
+"""The command `python -m model.ladder`: trains the paper's four models and `best` with the same budget.
 
-The paper's claim is a ladder: green alone at 128, green at 256 with a deeper network, three filters, four
-filters. Here each rung sees the same number of training images of one dataset, so that what differs is the
-model and its input, not how long it was trained.
+The paper compares four models, each a step up: green alone at 128, green at 256 with a deeper network, three filters,
+four filters. Here all presets see the same number of training images of one dataset, so that only the model and its
+input differ.
 """
 
 import dataclasses
@@ -23,51 +23,55 @@ from pipeline.threads import num_cores
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--data-dir", type=click.Path(path_type=Path), required=True, help="Where the dataset (size 256) lies.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="TFDS data directory with the dataset of size 256.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the run folders.")
-@click.option("--results", type=click.Path(path_type=Path), help="JSON file to write the figures to.")
+@click.option("--results", type=click.Path(path_type=Path), help="JSON file for the results.")
 @click.option("--budget", default=200_000, show_default=True, help="Training images that each model sees.")
-@click.option("--downsample", default=1, show_default=True, help="Average images down by so much on the way in.")
-@click.option("--batch-size", type=int, help="For every model.  [default: each preset's own]")
-@click.option("--weights", help="Pretrained start of `best`: imagenet or a file.  [default: none]")
+@click.option("--downsample", default=1, show_default=True, help="Factor by which images are averaged down.")
+@click.option("--batch-size", type=int, help="Batch size of all models.  [default: the preset's]")
+@click.option("--weights", help="Pretrained weights of `best`: imagenet or a file.  [default: none]")
 @click.option("--only", multiple=True, type=click.Choice(presets.NAMES), help="Only these presets.")
 @click.option("--seed", default=0, show_default=True)
 def main(data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...], **choices: Any) -> None:
-    """Train the ladder of models with equal budgets and print macro F1 of each.
+    """Train all presets with the same budget and print the macro F1 of each.
 
-    A finished run is not trained again: the same command goes on where it was stopped.
+    A finished run is not trained again: the same command continues where it stopped.
     """
     with one_line_errors():
         backend.start()
-        runs_seen = [climb(name, data_dir, out, **choices) for name in only or presets.NAMES]
+        trained = [train_preset(name, data_dir, out, **choices) for name in only or presets.NAMES]
         click.echo()
-        page = report.write_page(tuple(path for path, _ in runs_seen), out / "report.html", "The ladder of models")
-        rows = [figures(path, shown) for path, shown in runs_seen]
+        page = report.write_page(tuple(path for path, _ in trained), out / "report.html", "The ladder of models")
+        rows = [result(path, num_images) for path, num_images in trained]
     click.echo(table(rows))
     click.echo(f"report: {page}")
     if results:
         results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(json.dumps({**circumstances(data_dir), "models": rows}, indent=1) + "\n")
-        click.echo(f"figures in {results}")
+        results.write_text(json.dumps({**environment(data_dir), "models": rows}, indent=1) + "\n")
+        click.echo(f"results: {results}")
 
 
-def climb(name: str, data_dir: Path, out: Path, **choices: Any) -> tuple[Path, int]:
-    """Trains one preset in a process of its own, and returns its folder and how many images it saw."""
-    settings, shown = rung(presets.load(name), data_dir, **choices)
-    path = out / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    config = path.parent / f"{name}.json"
+def train_preset(name: str, data_dir: Path, out: Path, **choices: Any) -> tuple[Path, int]:
+    """Trains a preset in a separate process, and returns the run folder and the number of images seen."""
+    settings, num_images = fit_to_budget(presets.load(name), data_dir, **choices)
+    path, config = out / name, out / f"{name}.json"
+    out.mkdir(parents=True, exist_ok=True)
     config.write_text(json.dumps(settings.to_json()))
     if not (path / "metrics.json").exists():
         command = [sys.executable, "-m", "model.train", "--data-dir", str(data_dir), "--out", str(path)]
         command += ["--resume"] if (path / "config.json").exists() else ["--preset", name, "--config", str(config)]
         click.echo(f"\n{name}: {' '.join(command[1:])}")
         if subprocess.run(command).returncode:
-            raise InputError(f"{name}: training failed; the same command goes on from its last checkpoint")
-    return path, shown
+            raise InputError(f"{name}: training failed; the same command continues from its last checkpoint")
+    return path, num_images
 
 
-def rung(
+def fit_to_budget(
     settings: Settings,
     data_dir: Path,
     *,
@@ -77,10 +81,10 @@ def rung(
     weights: str | None,
     seed: int,
 ) -> tuple[Settings, int]:
-    """Returns the preset fitted to the budget and to one dataset of 256 pixels, and how many images it will see.
+    """Returns the preset adapted to a budget of training images, and the number of images it will see.
 
-    `green-128` looks at 256 averaged down by two, which is what a dataset of 128 would hold. Epochs are as
-    many as come nearest the budget; oversampling makes an epoch longer, and so their number smaller.
+    All presets use the dataset of size 256; `green-128` averages it down by two, which gives the images of size 128.
+    The number of epochs is the one nearest to the budget; oversampling makes epochs longer.
     """
     from model.data.batches import read_labels
     from model.data.dataset import open_dataset
@@ -102,20 +106,20 @@ def rung(
         batch_size=batch_size,
         seed=seed,
         weights=weights if settings.weights else None,
-        # An average over more steps than a tenth of the run would still hold its random start.
+        # An average over more than a tenth of the steps would still hold the random initial weights.
         ema=min(settings.ema, 1 - 10 / max(num_steps, 20)) if settings.ema else 0.0,
     )
     return fitted, num_steps * batch_size
 
 
-def figures(path: Path, shown: int) -> dict[str, Any]:
-    """Returns what the ladder says of a run that was scored: macro F1 at 0.5, on test with its 95% interval, and mAP."""
+def result(path: Path, num_images: int) -> dict[str, Any]:
+    """Returns the results of an evaluated run: macro F1 at 0.5 (with a 95% interval on test), and mAP."""
     from model import runs
     from model.scores import evaluation
 
     run = runs.open_run(path)
     splits = evaluation.load(path)["splits"]
-    scores = {split: found["rules"]["fixed"] for split, found in splits.items()}
+    scores = {name: split["rules"]["fixed"] for name, split in splits.items()}
     epochs = runs.read_rows(run.metrics_csv)
     return {
         "preset": run.settings.preset,
@@ -123,11 +127,11 @@ def figures(path: Path, shown: int) -> dict[str, Any]:
         "pixels": run.settings.size // run.settings.downsample,
         "batch_size": run.settings.batch_size,
         "epochs": run.settings.epochs,
-        "images_seen": shown,
+        "images_seen": num_images,
         "train_seconds": round(sum(float(row["seconds"]) for row in epochs), 1),
-        "macro_f1": {split: round(one["macro_f1"], 4) for split, one in scores.items()},
+        "macro_f1": {name: round(score["macro_f1"], 4) for name, score in scores.items()},
         "test_interval": [round(scores["test"]["interval"][end], 4) for end in ("low", "high")],
-        "mean_average_precision": {split: round(one["mean_average_precision"], 4) for split, one in splits.items()},
+        "mean_average_precision": {name: round(split["mean_average_precision"], 4) for name, split in splits.items()},
         "without_model": {
             "macro_f1": round(splits["test"]["baselines"]["all_positive"], 4),
             "mean_average_precision": round(splits["test"]["baselines"]["mean_average_precision"], 4),
@@ -135,8 +139,8 @@ def figures(path: Path, shown: int) -> dict[str, Any]:
     }
 
 
-def circumstances(data_dir: Path) -> dict[str, Any]:
-    """Returns when, on what and from which code and data the figures came."""
+def environment(data_dir: Path) -> dict[str, Any]:
+    """Returns date, code, hardware, versions and dataset of the results."""
     from model import runs
     from model.data.dataset import open_dataset
 
@@ -154,7 +158,7 @@ def circumstances(data_dir: Path) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Returns the ladder as text, one line a model."""
+    """Returns the results as a text table with one line per model."""
     lines = [
         f"{'':<48}{'macro F1 at 0.5':>24}{'mAP':>8}",
         f"{'model':<12}{'channels':<22}{'pixels':>6}{'images':>8}{'train':>8}{'dev':>8}{'test':>8}{'test':>8}",

@@ -1,4 +1,4 @@
-"""What can be chosen about a training run, and which choices make sense?"""
+"""Settings of a training run: names, types, defaults, and checks."""
 
 import dataclasses
 import difflib
@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.errors import InputError
 
 CHANNELS = ("red", "green", "blue", "yellow")
-"""The channels of a published image, in their order."""
+"""Channels of a published image, in order."""
 
 CHOICES = {
     "optimizer": ("adam", "adamw"),
@@ -19,14 +19,15 @@ CHOICES = {
     "augment": ("none", "d4"),
     "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
 }
+AT_LEAST_ONE = ("size", "downsample", "width", "epochs", "batch_size", "shuffle_buffer", "log_every", "save_every")
+NOT_NEGATIVE = ("oversample", "brightness", "mixup", "weight_decay", "warmup_epochs", "ema", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything that decides what a run computes, except the dataset.
+    """Everything that determines what a run computes, except the dataset.
 
-    Two runs with equal settings on the same dataset and the same machine see the same batches and compute
-    the same losses.
+    Two runs with equal settings on the same dataset and machine see the same batches and compute the same losses.
     """
 
     preset: str
@@ -35,32 +36,32 @@ class Settings:
     size: int = 256
     channels: tuple[str, ...] = CHANNELS
     downsample: int = 1
-    """Images are averaged over boxes of so many pixels a side before the network."""
+    """Side, in pixels, of the boxes over which images are averaged before the network."""
     oversample: float = 0.0
-    """Threshold of the repeat factors: classes in fewer than this share of train are repeated; 0 is off."""
+    """Threshold of the repeat factors: classes in less than this share of train are repeated; 0 is off."""
     shuffle_buffer: int = 1024
-    """Serialised examples to draw the next one from: 256 KiB each at 256 x 256."""
+    """Number of serialised examples in the shuffle buffer; each takes 256 KiB at 256 x 256."""
     limit_examples: int | None = None
-    """Look at no more than the first so many examples of each split."""
+    """Use only the first examples of each split, at most this many."""
 
     # Augmentation, on the device
     augment: str = "none"
     brightness: float = 0.0
-    """Intensities are scaled by a factor within 1 +- this, drawn per example and channel."""
+    """Intensities are scaled by a random factor within 1 +- this, per example and channel."""
     mixup: float = 0.0
-    """Parameter of the beta distribution that mixing weights are drawn from; 0 is off."""
+    """Parameter of the beta distribution of the mixing weights; 0 is off."""
 
     # Network
     blocks: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
     extra_conv: bool = False
-    """One more 3 x 3 convolution in each identity block."""
+    """Whether identity blocks have one more 3 x 3 convolution."""
     norm_momentum: float = 0.9
-    """Of the moving statistics of batch normalisation."""
+    """Momentum of the moving statistics of batch normalisation."""
     weights: str | None = None
-    """`imagenet`, or a file of weights of `keras.applications.ResNet50`."""
+    """`imagenet`, or a file with the weights of `keras.applications.ResNet50`."""
     prior: float | None = None
-    """Probability that the untrained output layer answers; `None` is 0.5."""
+    """Initial probability of every output; `None` is 0.5."""
 
     # Optimisation
     epochs: int = 30
@@ -72,18 +73,18 @@ class Settings:
     warmup_epochs: float = 0.0
     loss: str = "bce"
     ema: float = 0.0
-    """Momentum of the moving average of the weights that is evaluated and kept; 0 is off."""
+    """Momentum of the moving average of the weights, which is what is evaluated and kept; 0 is off."""
     precision: str = "auto"
     seed: int = 0
 
     # Evaluation
     test_time_flips: bool = False
 
-    # Notes on the way
+    # Logging and checkpoints
     log_every: int = 20
-    """Steps that one row of `steps.csv` is the mean of."""
+    """Number of steps that a row of `steps.csv` averages."""
     save_every: int = 500
-    """Steps between checkpoints, beside the one at the end of each epoch."""
+    """Number of steps between checkpoints; there is also one at the end of each epoch."""
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -93,18 +94,9 @@ class Settings:
             raise InputError(
                 f"channels {','.join(self.channels)!r}: expected some of {', '.join(CHANNELS)}, each at most once"
             )
-        for name in (
-            "size",
-            "downsample",
-            "width",
-            "epochs",
-            "batch_size",
-            "shuffle_buffer",
-            "log_every",
-            "save_every",
-        ):
+        for name in AT_LEAST_ONE:
             _check(getattr(self, name) >= 1, self, name, "1 or more")
-        for name in ("oversample", "brightness", "mixup", "weight_decay", "warmup_epochs", "ema", "seed"):
+        for name in NOT_NEGATIVE:
             _check(getattr(self, name) >= 0, self, name, "0 or more")
         _check(self.learning_rate > 0, self, "learning_rate", "more than 0")
         _check(self.ema < 1, self, "ema", "less than 1")
@@ -130,10 +122,10 @@ FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
 
 def override(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
-    """Returns `settings` with `values` in place of its own.
+    """Returns `settings` with some fields replaced by `values`.
 
     Raises:
-        InputError: a key that is no setting, or a value of the wrong type, named with its `source`.
+        InputError: an unknown key, or a value of the wrong type or range; the message names the `source`.
     """
     unknown = sorted(set(values) - set(FIELDS))
     if unknown:
@@ -144,13 +136,17 @@ def override(settings: Settings, values: Mapping[str, Any], source: str) -> Sett
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Returns the settings in the JSON file `path`."""
+    """Returns the object in the JSON file `path`.
+
+    Raises:
+        InputError: the file is not JSON, or not an object.
+    """
     try:
         values = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: a JSON {type(values).__name__}, expected an object of settings")
+        raise InputError(f"{path}: JSON {type(values).__name__}, expected an object of settings")
     return values
 
 
@@ -160,16 +156,16 @@ def from_json(values: Mapping[str, Any], source: str) -> Settings:
 
 
 def differences(old: Settings, new: Settings) -> list[str]:
-    """Returns one phrase per setting that differs: what it is in `new`, and what it was in `old`."""
+    """Returns a phrase for each setting that differs, with the value in `new` and in `old`."""
     pairs = ((name, getattr(old, name), getattr(new, name)) for name in FIELDS)
-    return [f"{name} {_shown(now)} (was {_shown(was)})" for name, was, now in pairs if was != now]
+    return [f"{name} {_as_text(now)} (was {_as_text(was)})" for name, was, now in pairs if was != now]
 
 
 def smoke(settings: Settings) -> Settings:
-    """Returns the same run, small enough for about a minute on two cores: same network, loss and augmentation.
+    """Returns the settings of a short run, about a minute on two cores, with the same network, loss and augmentation.
 
-    Images are averaged down to 64 x 64 on the way into the network, and only the first 96 examples of each
-    split are seen, for two epochs. It shows that everything works, not how well.
+    It averages images down to 64 x 64 and sees 96 examples of each split for two epochs: enough to show that
+    everything works, not how well.
     """
     return dataclasses.replace(
         settings,
@@ -178,10 +174,10 @@ def smoke(settings: Settings) -> Settings:
         epochs=2,
         batch_size=16,
         warmup_epochs=min(settings.warmup_epochs, 0.5),
-        # Averages over many steps would still be the random start after a dozen.
+        # The run has a dozen steps; longer averages would still hold the random initial weights.
         ema=min(settings.ema, 0.5),
         norm_momentum=0.5,
-        # Nothing to download, and nothing that depends on the network.
+        # Nothing is downloaded.
         weights=None if settings.weights == "imagenet" else settings.weights,
         log_every=4,
         save_every=1000,
@@ -208,5 +204,5 @@ def _typed(name: str, value: Any, source: str) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

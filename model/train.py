@@ -1,4 +1,4 @@
-"""The command `python -m model.train`: what to train, on which dataset, into which folder."""
+"""The command `python -m model.train`."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from model import settings as settings_module
 from model.settings import Settings
 from pipeline.errors import InputError, one_line_errors
 
-# Everything else is imported when it is needed: `--help` answers at once.
+# The rest is imported where it is needed, so that `--help` is fast.
 
 DEFAULT_PRESET = "stacked-256"
 
@@ -20,26 +20,31 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--preset", type=click.Choice(presets.NAMES), help=f"Named experiment.  [default: {DEFAULT_PRESET}]")
-@click.option("--smoke", is_flag=True, help="The same, small enough for about a minute on two cores.")
+@click.option(
+    "--preset", type=click.Choice(presets.NAMES), help=f"Settings to start from.  [default: {DEFAULT_PRESET}]"
+)
+@click.option("--smoke", is_flag=True, help="A short version of the preset: about a minute on two cores.")
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    help="Where TFDS datasets lie.  [default: build/synthetic if it is there, else TFDS's own]",
+    help="TFDS data directory.  [default: build/synthetic if it exists, else TFDS's own]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/PRESET-NUMBER]")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the newest of this preset.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, or the newest run of the preset.")
 @click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="JSON file of settings; options given here win."
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="JSON file of settings; options on the command line win.",
 )
 @click.option("--epochs", type=int)
 @click.option("--batch-size", type=int)
 @click.option("--learning-rate", type=float)
 @click.option("--seed", type=int)
-@click.option("--channels", callback=_channels, help="Like green or green,blue,red.")
-@click.option("--weights", help="imagenet, or a file of weights of keras.applications.ResNet50.")
+@click.option("--channels", callback=_channels, help="For example green, or green,blue,red.")
+@click.option("--weights", help="imagenet, or a file with the weights of keras.applications.ResNet50.")
 @click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]))
-@click.option("--save-every", type=int, help="Steps between checkpoints, beside one per epoch.")
+@click.option("--save-every", type=int, help="Steps between checkpoints; there is also one per epoch.")
 def main(
     preset: str | None,
     smoke: bool,
@@ -49,18 +54,18 @@ def main(
     config_path: Path | None,
     **options: Any,
 ) -> None:
-    """Train a multi-label classifier from the published shards.
+    """Train a multi-label classifier on a published dataset.
 
-    Typed without options, it trains the paper's fourth model on the dataset that `make shards` built.
-    KERAS_BACKEND=tensorflow, jax or torch chooses what computes.
+    Without options, it trains the paper's fourth model on the dataset that `make shards` built.
+    The environment variable KERAS_BACKEND selects tensorflow, jax or torch.
 
     \b
-    python -m model.train --smoke                  does everything work?
-    python -m model.train --preset best            the strongest
-    python -m model.train --resume --out RUN       go on with a killed run
+    python -m model.train --smoke                  check that everything works
+    python -m model.train --preset best            the strongest preset
+    python -m model.train --resume --out RUN       continue an interrupted run
     """
     given = {name: value for name, value in options.items() if value is not None}
-    with one_line_errors("stopped; --resume goes on from the last checkpoint"):
+    with one_line_errors("stopped; --resume continues from the last checkpoint"):
         if resume:
             out, settings = _resumed(out, preset, smoke, config_path, given)
         else:
@@ -69,7 +74,7 @@ def main(
 
 
 def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]) -> Settings:
-    """Returns the settings: the preset's, made small for `smoke`, then those of the file, then those `given`."""
+    """Returns the preset (shortened by `smoke`), overridden by the config file, overridden by the options `given`."""
     values = settings_module.read_config(config_path) if config_path else {}
     settings = presets.load(preset or values.get("preset") or DEFAULT_PRESET)
     settings = settings_module.smoke(settings) if smoke else settings
@@ -80,19 +85,22 @@ def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, g
 def _resumed(
     out: Path | None, preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]
 ) -> tuple[Path, Settings]:
-    """Returns folder and settings of the run to go on with; refuses what was asked for if it differs."""
+    """Returns folder and settings of the run to resume.
+
+    Raises:
+        InputError: there is no run, or other settings are given than it was started with.
+    """
     from model import runs
 
-    name = presets.load(preset or DEFAULT_PRESET)
-    out = out or runs.default_path(name, smoke=smoke, resume=True)
+    out = out or runs.default_path(presets.load(preset or DEFAULT_PRESET), smoke=smoke, resume=True)
     saved = runs.open_run(out).settings
     if preset or smoke or config_path:
-        asked = chosen_settings(preset or saved.preset, smoke, config_path, given)
+        requested = chosen_settings(preset or saved.preset, smoke, config_path, given)
     else:
-        asked = settings_module.override(saved, given, "command line")
-    changed = settings_module.differences(saved, asked)
+        requested = settings_module.override(saved, given, "command line")
+    changed = settings_module.differences(saved, requested)
     if changed:
-        raise InputError(f"cannot resume {out} with another config: {'; '.join(changed)}")
+        raise InputError(f"cannot resume {out} with other settings: {'; '.join(changed)}")
     return out, saved
 
 
@@ -115,7 +123,7 @@ def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
         run = runs.create(path, settings, dataset, backend.versions())
     click.echo(f"run {run.path} ({settings.preset})")
-    loop.train(run, dataset, resume=resume, say=click.echo)
+    loop.train(run, dataset, resume=resume, log=click.echo)
 
 
 if __name__ == "__main__":

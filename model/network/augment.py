@@ -1,7 +1,7 @@
-"""What happens to a batch on the device, inside the compiled step, in training only?
+"""Augmentation: random changes to a batch, on the device, inside the compiled training step.
 
-Every draw comes from a `keras.random.SeedGenerator` whose state is one of the model's variables: checkpoints
-keep it, so a resumed run draws what the killed one would have drawn.
+Every draw comes from a `keras.random.SeedGenerator`, whose state is a variable of the model. Checkpoints save it,
+so a resumed run draws the same numbers as an uninterrupted one.
 """
 
 from typing import Any
@@ -11,14 +11,14 @@ from keras import ops
 
 
 class Turn(keras.layers.Layer):
-    """Turns and mirrors each image in one of the eight ways that map a square onto itself (the group D4)."""
+    """Rotates and mirrors each image by a random symmetry of the square (one of the eight of the group D4)."""
 
     def __init__(self, seed: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.seeds = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any) -> Any:
-        """Returns images of the same shape and type, each one of the eight with the same probability."""
+        """Returns images of the same shape and type; each symmetry has the same probability."""
         draws = keras.random.uniform((3, ops.shape(images)[0], 1, 1, 1), seed=self.seeds)
         images = ops.where(draws[0] < 0.5, ops.flip(images, 1), images)
         images = ops.where(draws[1] < 0.5, ops.flip(images, 2), images)
@@ -28,7 +28,7 @@ class Turn(keras.layers.Layer):
 class Brighten(keras.layers.Layer):
     """Scales intensities by a factor within 1 +- `range`, drawn for each example and channel.
 
-    Each stain is exposed on its own in the microscope, so each channel varies on its own.
+    The microscope exposes each stain separately, so channels vary independently.
     """
 
     def __init__(self, range: float, seed: int, **kwargs: Any) -> None:
@@ -37,14 +37,14 @@ class Brighten(keras.layers.Layer):
         self.seeds = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any) -> Any:
-        """Returns float32 images on the scale of those given, 0..255, cut off there as the camera does."""
+        """Returns float32 images on the scale 0..255, clipped to it as a camera does."""
         shape = (ops.shape(images)[0], 1, 1, images.shape[-1])
         factors = keras.random.uniform(shape, 1 - self.range, 1 + self.range, seed=self.seeds)
         return ops.clip(ops.cast(images, "float32") * factors, 0, 255)
 
 
 class MixingWeights(keras.layers.Layer):
-    """Draws how much of itself each example keeps in mixup: at least half, from a beta distribution."""
+    """Draws the weight of each example in mixup, at least one half, from a beta distribution."""
 
     def __init__(self, alpha: float, seed: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)

@@ -1,4 +1,4 @@
-"""The model: what is saved and used (uint8 images to logits), and what `fit` trains around it."""
+"""The classifier from images to logits, its predictions, and the model that trains it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,15 +14,15 @@ from model.training.clock import Clock, timed
 
 
 def build(settings: Settings, mean: Sequence[float], std: Sequence[float], *, num_classes: int = 28) -> keras.Model:
-    """Returns the classifier: images `[B, S, S, C]` on the scale 0..255, any type, to logits float32 `[B, 28]`.
+    """Returns the classifier: images `[B, S, S, C]` on the scale 0..255, any type, to logits float32 `[B, num_classes]`.
 
-    `mean` and `std` are those of the chosen channels on the scale 0..1. Normalisation is a layer of it, so the
-    device gets uint8 and whoever loads the model later needs to know neither.
+    `mean` and `std` are those of the chosen channels on the scale 0..1. Normalisation is a layer of the model, so the
+    device receives uint8 and a loaded model needs neither.
     """
     shape = (settings.size, settings.size, len(settings.channels))
-    # Not uint8: Keras casts inputs to this type, and brightness and mixup hand over fractions.
+    # Not uint8: Keras casts inputs to this type, and brightness and mixup produce fractions.
     images = keras.Input(shape, dtype="float32", name="image")
-    scale = [1 / (255 * one) for one in std]
+    scale = [1 / (255 * s) for s in std]
     offset = [-m / s for m, s in zip(mean, std, strict=True)]
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="normalise")(images)
     if settings.downsample > 1:
@@ -46,16 +46,16 @@ def body(classifier: keras.Model) -> keras.Model:
 
 
 def with_probabilities(classifier: keras.Model, flips: bool = False) -> keras.Model:
-    """Returns a model from the same images to probabilities, float32 `[B, 28]`; it shares the weights.
+    """Returns a model from the same images to probabilities, float32 `[B, 28]`, with shared weights.
 
-    With `flips`, the mean over the image, its two mirror images and both together.
+    With `flips`, they are the mean over the image, its two mirror images and its rotation by 180 degrees.
     """
     images = keras.Input(classifier.input_shape[1:], dtype="float32", name="image")
     views = [images]
     if flips:
         views = [images, ops.flip(images, 1), ops.flip(images, 2), ops.flip(images, (1, 2))]
-    answers = [ops.sigmoid(classifier(view)) for view in views]
-    mean = ops.mean(ops.stack(answers), axis=0) if flips else answers[0]
+    outputs = [ops.sigmoid(classifier(view)) for view in views]
+    mean = ops.mean(ops.stack(outputs), axis=0) if flips else outputs[0]
     return keras.Model(images, mean, name="probabilities")
 
 
@@ -67,7 +67,7 @@ def predict(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Trainee(keras.Model):
-    """The classifier in training: augmentation before it, the loss behind it."""
+    """The classifier in training, with augmentation before it and the loss after it."""
 
     def __init__(self, classifier: keras.Model, settings: Settings, clock: Clock | None = None) -> None:
         super().__init__(name="trainee")
@@ -80,37 +80,37 @@ class Trainee(keras.Model):
         self.loss_of_logits = losses.make(settings.loss)
 
     def build(self, input_shape: Any) -> None:
-        """Nothing is left to make: the classifier is built, and augmentation has no weights."""
+        """Does nothing: the classifier is built already, and augmentation has no weights."""
         self.built = True
 
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
-        """Returns `logits`, and in training with mixup the `kept` share of each example too."""
-        answer = {}
+        """Returns `logits`, and in training with mixup the weight of each example as `kept`."""
+        outputs = {}
         if training:
             images = self.turn(images) if self.turn else images
             images = self.brighten(images) if self.brighten else images
             if self.weigh:
-                answer["kept"] = self.weigh(images)
-                images = augment.mix(images, answer["kept"])
-        answer["logits"] = self.classifier(images, training=training)
-        return answer
+                outputs["kept"] = self.weigh(images)
+                images = augment.mix(images, outputs["kept"])
+        outputs["logits"] = self.classifier(images, training=training)
+        return outputs
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Returns the mean loss of the batch, of mixed labels where images were mixed."""
+        """Returns the mean loss of the batch; where images were mixed, labels are mixed the same way."""
         if "kept" in y_pred:
             y = augment.mix(y, y_pred["kept"])
         return self.loss_of_logits(y, y_pred["logits"])
 
     def make_train_function(self, force: bool = False) -> None:
-        """Makes the compiled step, and lets the clock see how long its batches take to come."""
-        made = force or self.train_function is None
+        """Makes the compiled step; the clock measures the wait for its batches."""
+        is_new = force or self.train_function is None
         super().make_train_function(force)
-        if made and self._clock and keras.backend.backend() != "torch":
+        if is_new and self._clock and keras.backend.backend() != "torch":
             self.train_function = timed(self.train_function, self._clock)
 
 
 def loss_value(name: str, label_vectors: np.ndarray, logits: np.ndarray) -> float:
-    """Returns the mean loss of all the logits at once: exact over a split, whatever the batches were."""
+    """Returns the mean loss over all logits at once, which is exact whatever the batch size was."""
     return float(losses.make(name)(label_vectors.astype(np.float32), logits))

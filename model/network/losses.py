@@ -1,4 +1,4 @@
-"""What is minimised? Losses of logits, `[B, 28]`, against label vectors, soft ones too."""
+"""Losses of logits `[B, 28]` against label vectors, whose values may lie between 0 and 1 (mixup)."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from keras import ops
 
 
 class Asymmetric(keras.losses.Loss):
-    """Asymmetric loss (Ridnik et al. 2021): easy negatives count little, very easy ones nothing.
+    """Asymmetric loss (Ridnik et al. 2021): easy negatives weigh little, very easy ones nothing.
 
-    On average 26.4 of 28 labels are negative: in plain cross-entropy they drown the positives. The defaults
-    are the paper's: focusing 4 for negatives and 1 for positives, probabilities shifted by 0.05.
+    On average 26.4 of 28 labels are negative and dominate plain cross-entropy. The defaults are the paper's:
+    focusing 4 for negatives and 1 for positives, probabilities shifted by 0.05.
     """
 
     def __init__(self, gamma_negative: float = 4.0, gamma_positive: float = 1.0, shift: float = 0.05) -> None:
@@ -23,7 +23,7 @@ class Asymmetric(keras.losses.Loss):
         """Returns the loss of each example, `[B]`, the mean over its labels as in `keras.losses`."""
         positive = ops.sigmoid(y_pred)
         negative = ops.maximum(positive - self.shift, 0.0)
-        # log(sigmoid(x)) by softplus: exact where the probability itself would round to 0.
+        # log(sigmoid(x)) as softplus: finite where the probability itself rounds to 0.
         gain = y_true * ops.power(1 - positive, self.gamma_positive) * -ops.softplus(-y_pred)
         cost = (1 - y_true) * ops.power(negative, self.gamma_negative) * ops.log1p(-ops.minimum(negative, 0.999999))
         return -ops.mean(gain + cost, axis=-1)

@@ -1,4 +1,4 @@
-"""Which optimiser takes the steps, and how does its rate change on the way?"""
+"""Optimisers and learning-rate schedules."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ from model.settings import Settings
 
 
 class _KeepsLiveWeights:
-    """Leaves the weights as they are when `fit` returns.
+    """Keeps the live weights when `fit` returns.
 
-    Keras would put the moving average in their place, and the next epoch would go on from there: averaged
-    weights are for looking at, see `checkpoints.averaged`.
+    Keras would replace them by their moving averages, and the next epoch would start from those. The averages are
+    for evaluation only, see `checkpoints.averaged`.
     """
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Does nothing."""
 
-    def put_averages(self, variables: Any) -> None:
-        """Puts the moving averages in the place of the weights."""
+    def assign_averages(self, variables: Any) -> None:
+        """Assigns their moving averages to the weights."""
         super().finalize_variable_values(variables)  # type: ignore[misc]
         for variable in variables:
-            # A copy: in JAX the two would share one buffer, which a step on the one gives away.
+            # A copy: in JAX, weight and average would share one buffer, which the next step donates.
             variable.assign(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
 
 
@@ -40,7 +40,7 @@ def make(settings: Settings, num_steps: list[int]) -> keras.optimizers.Optimizer
     if settings.optimizer == "adam":
         return Adam(rate, **average)
     optimizer = AdamW(rate, weight_decay=settings.weight_decay, **average)
-    # Decay is for what multiplies: shrinking offsets and normalisation scales only moves the function.
+    # Biases and normalisation scales are not decayed: shrinking them does not regularise.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 

@@ -1,7 +1,7 @@
-"""How do weights trained on ImageNet's three colours get into a network of any number of channels?
+"""ImageNet weights for a network with any number of input channels.
 
-Layer by layer, by name. Only `conv1_conv` is adapted and only the output layer is left out; every other
-mismatch is refused, because half a pretrained network trains worse than none and looks the same.
+Weights are copied by layer name. Only `conv1_conv` is adapted, and only the output layer is left out. Every other
+mismatch raises an error: a half-pretrained network trains worse than a random one, and nothing shows it.
 """
 
 import warnings
@@ -14,21 +14,21 @@ import numpy as np
 from pipeline.errors import InputError, MissingError
 
 SOURCE_CHANNELS = ("blue", "green", "red")
-"""Those of `keras.applications.ResNet50`: its weights come from Caffe, which reads colours backwards."""
+"""Channel order of `keras.applications.ResNet50`: its weights come from Caffe, which uses BGR."""
 
 SOURCE_SCALE = 57.6
-"""Standard deviation of the pixels it was trained on: centred, but on the scale 0..255 (0.229, 0.224 and 0.225
-of 255 for red, green and blue, in the mean). Ours have standard deviation 1."""
+"""Standard deviation of the pixels that it was trained on, which were centred on the scale 0..255: the mean of 0.229,
+0.224 and 0.225 of 255 for red, green and blue. Here, inputs have standard deviation 1."""
 
 HEADS = ("logits", "predictions")
 
 
 def source_model(weights: str) -> keras.Model:
-    """Returns `keras.applications.ResNet50` with ImageNet's weights, or with those of the file `weights`.
+    """Returns `keras.applications.ResNet50` with ImageNet weights, or with the weights in the file `weights`.
 
     Raises:
-        MissingError: no such file, or ImageNet's could not be fetched.
-        InputError: the file's weights are not those of a ResNet-50.
+        MissingError: the file does not exist, or ImageNet weights could not be downloaded.
+        InputError: the file does not hold the weights of a ResNet-50.
     """
     if weights == "imagenet":
         return _imagenet()
@@ -36,7 +36,7 @@ def source_model(weights: str) -> keras.Model:
         raise MissingError(f"no weights file {weights}")
     for include_top in (False, True):
         model = keras.applications.ResNet50(weights=None, include_top=include_top)
-        # A file that fits only in part makes Keras warn, and leaves random weights: no better than an error.
+        # Keras only warns about a file that fits in part, and leaves the rest random.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
@@ -44,23 +44,23 @@ def source_model(weights: str) -> keras.Model:
             except (ValueError, OSError, KeyError, UserWarning):
                 continue
         return model
-    raise InputError(f"weights file {weights}: not weights of keras.applications.ResNet50")
+    raise InputError(f"weights file {weights}: expected the weights of keras.applications.ResNet50")
 
 
 def _imagenet() -> keras.Model:
     try:
         return keras.applications.ResNet50(weights="imagenet", include_top=False)
-    except Exception as error:  # Keras wraps what the network says in a plain Exception
+    except Exception as error:  # Keras raises a plain Exception for network errors
         raise MissingError(
-            f"ImageNet weights could not be fetched ({str(error)[:80]}): --weights FILE takes the file itself"
+            f"ImageNet weights could not be downloaded ({str(error)[:80]}): download the file and pass --weights FILE"
         ) from error
 
 
 def copy_weights(source: keras.Model, target: keras.Model, channels: Sequence[str]) -> int:
-    """Copies every layer's weights from `source` (three channels) into `target`; returns how many layers.
+    """Copies the weights of `source` (three channels) into `target`, and returns the number of layers.
 
     Raises:
-        InputError: a layer that only one of them has, or of another shape.
+        InputError: a layer is in only one of the two networks, or differs in shape.
     """
     theirs, ours = _weighted(source), _weighted(target)
     if set(theirs) != set(ours):
@@ -80,11 +80,13 @@ def copy_weights(source: keras.Model, target: keras.Model, channels: Sequence[st
 
 
 def adapted_kernel(kernel: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-    """Returns a first kernel `[7, 7, C, 64]` for the `channels`, made from one for `SOURCE_CHANNELS`.
+    """Returns the first kernel `[7, 7, C, 64]` for `channels`, made from a kernel for `SOURCE_CHANNELS`.
 
-    Red, green and blue keep their own kernels; any other channel gets the mean of the three. All are scaled by
-    3 / C, so that C channels of the same content give the activation that three gave, and by `SOURCE_SCALE`,
-    because what comes in is normalised to standard deviation 1.
+    Red, green and blue keep their own weights; any other channel gets the mean of the three. All are scaled by 3 / C,
+    so that activations keep their size, and by `SOURCE_SCALE`, because inputs have standard deviation 1.
+
+    Raises:
+        InputError: the kernel does not have three input channels.
     """
     if kernel.ndim != 4 or kernel.shape[2] != len(SOURCE_CHANNELS):
         raise InputError(f"pretrained weights do not fit: conv1_conv is {kernel.shape}, expected 3 input channels")

@@ -1,7 +1,7 @@
-"""Block, stack, network: ResNet-50 for any number of channels, and the paper's variant of it.
+"""ResNet-50 (He et al. 2016) for any number of channels, and the paper's variant of it.
 
-Layers are named as in `keras.applications.ResNet50`, so that its weights fit by name. Version 1 of the
-network (He et al. 2016), with the stride in the first 1 x 1 convolution of a stack, as published.
+Layers are named as in `keras.applications.ResNet50`, so its weights can be copied by name. As published, the stride
+is in the first 1 x 1 convolution of a stack.
 """
 
 import math
@@ -12,18 +12,18 @@ import keras
 from keras import layers
 
 EPSILON = 1.001e-5
-"""Of batch normalisation, as in `keras.applications`."""
+"""Epsilon of batch normalisation, as in `keras.applications`."""
 
 MOMENTUM = 0.9
-"""Of the moving statistics: that of the published ResNet, where Keras's default of 0.99 follows too slowly
-for the short epochs of small sets."""
+"""Momentum of the moving statistics, as in the published ResNet. Keras's default, 0.99, adapts too slowly in the short
+epochs of small datasets."""
 
 
 def block(x: Any, filters: int, *, name: str, stride: int = 1, identity: bool = True, extra_conv: bool = False) -> Any:
-    """Returns a bottleneck block's output, `4 * filters` channels.
+    """Returns the output of a bottleneck block, with `4 * filters` channels.
 
-    An identity block adds its input as it is; the other kind passes it through a convolution first. The
-    paper's variant, `extra_conv`, has two 3 x 3 convolutions in an identity block.
+    An identity block adds its input unchanged; otherwise the input passes through a convolution first. With
+    `extra_conv`, the paper's variant, an identity block has two 3 x 3 convolutions.
     """
     shortcut = x
     if not identity:
@@ -57,7 +57,7 @@ def network(
 ) -> keras.Model:
     """Returns a network from images, float `[B, H, W, C]`, to logits, float32 `[B, num_outputs]`.
 
-    With the defaults it is ResNet-50. `prior` is the probability every output starts from (Lin et al. 2017).
+    The defaults give ResNet-50. `prior` is the initial probability of every output (Lin et al. 2017).
     """
     inputs = keras.Input(input_shape, name="normalised")
     x = layers.ZeroPadding2D(3, name="conv1_pad")(inputs)
@@ -70,7 +70,7 @@ def network(
         x = stack(x, width << index, num, name=f"conv{index + 2}", stride=stride, extra_conv=extra_conv)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     bias = 0.0 if prior is None else math.log(prior / (1 - prior))
-    # float32 whatever the policy: a loss of rounded logits is a noisy loss.
+    # float32 under every dtype policy: rounded logits make the loss noisy.
     logits = layers.Dense(
         num_outputs, bias_initializer=keras.initializers.Constant(bias), dtype="float32", name="logits"
     )(x)

@@ -1,4 +1,4 @@
-"""The experiments that have a name, one file each."""
+"""Named settings, one file each."""
 
 import importlib
 
@@ -12,7 +12,7 @@ def load(name: str) -> Settings:
     """Returns the settings of the preset called `name`.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: no preset has that name.
     """
     if name not in NAMES:
         raise InputError(f"no preset {name!r}, expected one of {', '.join(NAMES)}")

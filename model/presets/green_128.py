@@ -1,10 +1,10 @@
-"""The paper's first model: the protein alone, small; macro F1 about 0.1.
+"""The paper's first model: the green filter alone, at 128 x 128; macro F1 about 0.1.
 
     python -m model.train --preset green-128            30 epochs of 1,500 steps
     python -m model.train --preset green-128 --smoke    about a minute on two cores
 
-Needs the dataset at 128: `make shards SIZE=128`. The paper gives neither batch size nor optimiser here; the
-batch is that of its other models, Adam at Keras's default rate what "Keras implementation" suggests.
+It needs the dataset at 128: `make shards SIZE=128`. The paper gives neither batch size nor optimiser for this model.
+The batch size is that of its other models; Adam at Keras's default rate is assumed.
 """
 
 from model.settings import Settings

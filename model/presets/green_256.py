@@ -1,4 +1,4 @@
-"""The paper's second model: the protein alone, one more convolution in each identity block; macro F1 about 0.16.
+"""The paper's second model: the green filter, one more convolution in each identity block; macro F1 about 0.16.
 
 python -m model.train --preset green-256            30 epochs of 1,500 steps
 python -m model.train --preset green-256 --smoke    about a minute on two cores

@@ -3,8 +3,8 @@
     python -m model.train --preset rgb-256            30 epochs of about 2,000 steps
     python -m model.train --preset rgb-256 --smoke    about a minute on two cores
 
-The paper adds flipped, rotated and mirrored images of rare classes to train. Here they are repeated by the
-factors of LVIS, and every image is turned: a microscope has no up, so that costs the common ones nothing.
+The paper adds flipped, rotated and mirrored images of rare classes to train. Here, rare classes are repeated by the
+factors of LVIS, and all images are rotated and mirrored, because microscope images have no preferred orientation.
 """
 
 from model.settings import Settings
@@ -13,7 +13,7 @@ SETTINGS = Settings(
     preset="rgb-256",
     channels=("green", "blue", "red"),
     extra_conv=True,
-    # A class in fewer than 2% of train (480 images of 24,000) is repeated: half of the 28 are.
+    # Classes in less than 2% of train (480 of 24,000 images) are repeated: half of the 28.
     oversample=0.02,
     augment="d4",
 )

@@ -3,7 +3,7 @@
     python -m model.train --preset stacked-256            30 epochs of about 2,000 steps
     python -m model.train --preset stacked-256 --smoke    about a minute on two cores
 
-As `rgb-256`, with the endoplasmic reticulum (yellow) as the fourth channel.
+Like `rgb-256`, with yellow (the endoplasmic reticulum) as the fourth channel.
 """
 
 import dataclasses

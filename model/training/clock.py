@@ -1,4 +1,4 @@
-"""How long does the step wait for its data?"""
+"""Time that a training step spends waiting for its batch."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,13 +6,13 @@ from typing import Any
 
 
 class Clock:
-    """Counts the seconds in which the step had nothing to compute because the next batch was not there yet."""
+    """Adds up the seconds spent waiting for the next batch, in `waited`."""
 
     def __init__(self) -> None:
         self.waited = 0.0
 
     def next_of(self, batches: Iterator[Any]) -> Any:
-        """Returns the next batch, and counts how long that took."""
+        """Returns the next batch and adds the time that it took."""
         began = time.perf_counter()
         try:
             return next(batches)
@@ -20,16 +20,15 @@ class Clock:
             self.waited += time.perf_counter() - began
 
 
-def timed(fetching: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
-    """Returns a Keras step function that fetches its batch in the open, so that `clock` sees how long it takes.
+def timed(train_function: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
+    """Returns a Keras train function whose fetching of batches is measured by `clock`.
 
-    Keras fetches inside the compiled step of TensorFlow, and just before that of JAX; both also take any
-    other iterator.
+    Keras fetches inside the compiled step of TensorFlow, and just before that of JAX, where no callback sees it.
+    Both accept any other iterator: here one over a single batch that was fetched outside.
     """
 
     def step(*args: Any) -> Any:
         *state, batches = args
-        batch = clock.next_of(batches)
-        return fetching(*state, iter((batch,)))
+        return train_function(*state, iter((clock.next_of(batches),)))
 
     return step

@@ -1,4 +1,4 @@
-"""The training loop: build, go on from where a run stands, fit epoch by epoch, keep the best, score the splits."""
+"""The training loop: trains epoch by epoch, keeps the best weights, and scores the splits at the end."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,77 +8,72 @@ import keras
 
 from model import backend, runs
 from model.data import batches as data_batches
-from model.data.dataset import Dataset, check_batch_size, check_splits
+from model.data.dataset import Dataset
 from model.data.order import Order, count_steps, repeat_factors
 from model.network import classifier, optimizers, pretrained
 from model.scores import metrics
-from model.training import checkpoints, recorder
-from model.training.checkpoints import Position
-from model.training.recorder import Clock, Events, Recorder
+from model.training import checkpoints
+from model.training.clock import Clock
+from model.training.recorder import Events, Recorder, learning_rate
 from pipeline.errors import InputError
 from pipeline.schema import SPLITS
+from pipeline.store import files
+
+Log = Callable[[str], None]
 
 
 @dataclasses.dataclass
 class Session:
-    """What the loop works with: the run, its data in its order, the model, and where it stands."""
+    """A run in progress: its data and their order, the model in training, and the recorder, which has the position."""
 
     run: runs.Run
     dataset: Dataset
     order: Order
-    num_steps: list[int]
     trainee: classifier.Trainee
-    position: Position
     recorder: Recorder
-    events: Events
 
 
-def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, say: Callable[[str], None] = print) -> dict:
-    """Trains the run to its end, and returns what `metrics.json` then says.
+def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, log: Log = print) -> dict:
+    """Trains the run to its end, and returns the content of `metrics.json`. `log` gets lines about progress.
 
     Raises:
         InputError: the dataset, the weights or the checkpoint do not fit the run.
-        DivergedError: the loss became NaN; the last good checkpoint is kept.
-        StoppedError: a signal; the run can be resumed.
+        DivergedError: a loss or weight is not finite; the last good checkpoint is kept.
+        StoppedError: a signal stopped the run, which can be resumed.
     """
     backend.deterministic_on_cpu()
     keras.utils.set_random_seed(run.settings.seed)
     keras.config.set_dtype_policy(backend.policy(run.settings.precision))
     with backend.all_devices() as num_devices:
-        session = prepare(run, dataset, num_devices, say)
+        session = prepare(run, dataset, num_devices, log)
         if resume:
-            go_on(session, say)
-        with recorder.stopping_gently(session.recorder):
-            try:
-                for epoch in range(session.position.epoch, run.settings.epochs):
-                    train_epoch(session, epoch, say)
-            finally:
-                session.recorder.close()
-        return score_splits(session, say)
+            restore(session, log)
+        with session.recorder.stopping_on_signals():
+            for epoch in range(session.recorder.position.epoch, run.settings.epochs):
+                train_epoch(session, epoch, log)
+        return score_splits(session, log)
 
 
-def prepare(run: runs.Run, dataset: Dataset, num_devices: int, say: Callable[[str], None]) -> Session:
-    """Returns everything the loop needs, at the start of the run, with the first checkpoint written."""
+def prepare(run: runs.Run, dataset: Dataset, num_devices: int, log: Log) -> Session:
+    """Returns the session at the start of the run, and writes the first checkpoint if there is none."""
     settings = run.settings
-    check_splits(dataset)
-    check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if settings.batch_size % num_devices:
         raise InputError(f"a batch of {settings.batch_size} cannot be shared by {num_devices} devices")
     order = make_order(run, dataset)
     num_steps = [count_steps(dataset, order, epoch, settings.batch_size) for epoch in range(settings.epochs)]
-    position, clock, events = Position(), Clock(), Events(run.path / "events")
+    clock = Clock()
     trainee = make_trainee(run, num_steps, clock)
-    watcher = Recorder(run, position, events, clock, num_steps)
-    watcher.set_model(trainee)
+    recorder = Recorder(run, Events(run.path / "events"), clock, num_steps)
+    recorder.set_model(trainee)
     if not run.last.exists():
-        checkpoints.save(run.last, trainee, position)
+        checkpoints.save(run.last, trainee, recorder.position)
     policy = keras.config.dtype_policy().name
-    say(f"{trainee.count_params():,} parameters, {policy}, {backend.summary()}, {sum(num_steps):,} steps")
-    return Session(run, dataset, order, num_steps, trainee, position, watcher, events)
+    log(f"{trainee.count_params():,} parameters, {policy}, {backend.summary()}, {sum(num_steps):,} steps")
+    return Session(run, dataset, order, trainee, recorder)
 
 
 def make_order(run: runs.Run, dataset: Dataset) -> Order:
-    """Returns the order of the run's examples; repeat factors need the labels, so that train is read once more."""
+    """Returns the order of the training examples; with oversampling, it reads the labels of train."""
     settings = run.settings
     factors = None
     if settings.oversample:
@@ -88,10 +83,10 @@ def make_order(run: runs.Run, dataset: Dataset) -> Order:
 
 
 def make_trainee(run: runs.Run, num_steps: list[int], clock: Clock) -> classifier.Trainee:
-    """Returns the model with its optimiser, all variables made, pretrained weights copied in."""
+    """Returns the compiled model with all its variables, and pretrained weights if the settings ask for them."""
     settings = run.settings
     model = classifier.build(settings, run.mean, run.std, num_classes=len(run.dataset["class_names"]))
-    if settings.weights and not run.last.exists():  # else the checkpoint brings the weights
+    if settings.weights and not run.last.exists():  # otherwise the checkpoint has the weights
         source = pretrained.source_model(settings.weights)
         pretrained.copy_weights(source, classifier.body(model), settings.channels)
     trainee = classifier.Trainee(model, settings, clock)
@@ -101,28 +96,31 @@ def make_trainee(run: runs.Run, num_steps: list[int], clock: Clock) -> classifie
     return trainee
 
 
-def go_on(session: Session, say: Callable[[str], None]) -> None:
-    """Brings the run back to its last checkpoint, and drops what was written down after it."""
-    run, at = session.run, session.position
-    stored = checkpoints.restore(run.last, session.trainee)
-    for field in dataclasses.fields(stored):
-        setattr(at, field.name, getattr(stored, field.name))
-    session.recorder.keep_window()
+def restore(session: Session, log: Log) -> None:
+    """Restores the last checkpoint, and removes what a killed run recorded after it."""
+    run = session.run
+    session.recorder.restore()
+    position = session.recorder.position
+    for path in run.last.parent.glob(f"{files.TEMPORARY}*"):
+        path.unlink()
     for path in (run.steps_csv, run.metrics_csv):
-        runs.drop_rows_after(path, at.step)
-    say(f"resumed at step {at.step:,}: epoch {min(at.epoch + 1, run.settings.epochs)}, {at.step_in_epoch:,} steps in")
+        runs.drop_rows_after(path, position.step)
+    log(
+        f"resumed at step {position.step:,}: epoch {min(position.epoch + 1, run.settings.epochs)}, "
+        f"{position.step_in_epoch:,} steps in"
+    )
 
 
-def train_epoch(session: Session, epoch: int, say: Callable[[str], None]) -> None:
-    """Trains what is left of the epoch, scores dev, keeps the weights if they are the best, and saves."""
-    settings, at, watcher = session.run.settings, session.position, session.recorder
+def train_epoch(session: Session, epoch: int, log: Log) -> None:
+    """Trains the rest of the epoch, scores dev, records both, and saves."""
+    settings, position = session.run.settings, session.recorder.position
     batches = data_batches.train_batches(
         session.dataset,
         session.order,
         epoch,
         channels=settings.channels,
         batch_size=settings.batch_size,
-        skip=at.step_in_epoch,
+        skip=position.step_in_epoch,
     )
     session.trainee.fit(
         backend.prefetch_to_device(batches),
@@ -130,57 +128,63 @@ def train_epoch(session: Session, epoch: int, say: Callable[[str], None]) -> Non
         epochs=epoch + 1,
         shuffle=False,
         verbose=0,
-        callbacks=[watcher],
+        callbacks=[session.recorder],
     )
-    loss = at.loss_sum / max(at.loss_steps, 1)
+    loss = position.loss_sum / max(position.loss_steps, 1)
     dev_loss, counts = score_dev(session)
+    record_epoch(session, loss, dev_loss, counts, log)
+    position.epoch, position.step_in_epoch, position.loss_sum, position.loss_steps = epoch + 1, 0, 0.0, 0
+    session.recorder.save(dev_loss)
+
+
+def record_epoch(session: Session, loss: float, dev_loss: float, counts: metrics.Counts, log: Log) -> None:
+    """Adds the epoch to `metrics.csv` and the events, and logs a line about it."""
+    position = session.recorder.position
     row = {
-        "epoch": epoch + 1,
-        "step": at.step,
+        "epoch": position.epoch + 1,
+        "step": position.step,
         "loss": loss,
         "dev_loss": dev_loss,
         "dev_macro_f1": counts.macro_f1,
         "dev_macro_f1_present": counts.macro_f1_present,
-        "learning_rate": recorder.learning_rate(session.trainee),
-        "seconds": round(watcher.seconds, 3),
-        "examples_per_second": round(watcher.examples_per_second, 1),
-        "waiting": round(watcher.share_waited, 4),
+        "learning_rate": learning_rate(session.trainee),
+        **session.recorder.speed(),
     }
     runs.append_row(session.run.metrics_csv, row)
-    session.events.write(at.step, {f"epoch/{name}": value for name, value in row.items() if name != "step"})
-    say(
-        f"epoch {epoch + 1}/{settings.epochs}: loss {loss:.4f}, dev loss {dev_loss:.4f}, "
+    session.recorder.events.write(
+        position.step, {f"epoch/{name}": value for name, value in row.items() if name != "step"}
+    )
+    log(
+        f"epoch {row['epoch']}/{session.run.settings.epochs}: loss {loss:.4f}, dev loss {dev_loss:.4f}, "
         f"dev macro F1 {counts.macro_f1:.4f}; {row['examples_per_second']:,} ex/s, waiting {row['waiting']:.1%}"
     )
-    at.epoch, at.step_in_epoch, at.loss_sum, at.loss_steps = epoch + 1, 0, 0.0, 0
-    watcher.save(dev_loss if session.dataset.num_examples.get("dev") else loss)
 
 
 def score_dev(session: Session) -> tuple[float, metrics.Counts]:
-    """Returns loss and counts over the whole of dev, by the averaged weights if there are any.
+    """Returns loss and counts over dev, and keeps the weights if the loss is the lowest so far.
 
-    The best checkpoint is the one of the lowest loss: the best macro F1 of many is partly luck, and choosing
-    by it has cost competitors places.
+    They are the averaged weights if there are any. The loss chooses, because the best macro F1 of many is partly
+    luck: competitors who chose by it scored worse on the private leaderboard.
     """
-    run, at = session.run, session.position
+    run, position = session.run, session.recorder.position
     with checkpoints.averaged(session.trainee):
         labels, logits = classifier.predict(session.trainee.classifier, eval_batches(session, "dev"))
         loss = classifier.loss_value(run.settings.loss, labels, logits)
-        if loss < at.best_loss:
-            at.best_loss, at.best_epoch = loss, at.epoch
+        if loss < position.best_loss:
+            position.best_loss, position.best_epoch = loss, position.epoch
             checkpoints.save_best(run.best, session.trainee.classifier)
     return loss, metrics.at_threshold(labels, logits, threshold=0.0)  # a logit of 0 is a probability of 0.5
 
 
-def score_splits(session: Session, say: Callable[[str], None]) -> dict:
-    """Scores train, dev and test by the best weights, writes `metrics.json`, and returns what is in it."""
-    run = session.run
-    model = runs.load_classifier(run)
-    model = classifier.with_probabilities(model, flips=run.settings.test_time_flips)
+def score_splits(session: Session, log: Log) -> dict:
+    """Scores train, dev and test with the best weights, and returns what it writes to `metrics.json`."""
+    run, position = session.run, session.recorder.position
+    class_names, flips = run.dataset["class_names"], run.settings.test_time_flips
+    model = classifier.with_probabilities(runs.load_classifier(run), flips=flips)
     result: dict[str, Any] = {
-        "checkpoint": {"epoch": session.position.best_epoch + 1, "dev_loss": session.position.best_loss},
+        "checkpoint": {"epoch": position.best_epoch + 1, "dev_loss": position.best_loss},
         "threshold": 0.5,
-        "test_time_flips": run.settings.test_time_flips,
+        "test_time_flips": flips,
         "limit_examples": run.settings.limit_examples,
         "synthetic": session.dataset.synthetic,
         "splits": {},
@@ -188,15 +192,16 @@ def score_splits(session: Session, say: Callable[[str], None]) -> dict:
     for split in SPLITS:
         labels, probabilities = classifier.predict(model, eval_batches(session, split))
         counts = metrics.at_threshold(labels, probabilities)
-        result["splits"][split] = {"num_examples": len(labels), **counts.to_json(run.dataset["class_names"])}
-        absent = f" ({len(counts.absent(run.dataset['class_names']))} classes absent, counted as 0)"
-        say(f"{split:5} macro F1 {counts.macro_f1:.4f}{absent if not counts.support.all() else ''}")
+        result["splits"][split] = {"num_examples": len(labels), **counts.to_json(class_names)}
+        num_absent = len(counts.absent(class_names))
+        note = f" ({num_absent} classes absent, counted as 0)" if num_absent else ""
+        log(f"{split:5} macro F1 {counts.macro_f1:.4f}{note}")
     runs.write_json(run.metrics_json, result)
     return result
 
 
 def eval_batches(session: Session, split: str) -> Any:
-    """Returns the batches of the split, as far as the run's settings limit it."""
+    """Returns the batches of the split, in storage order."""
     settings = session.run.settings
     return data_batches.eval_batches(
         session.dataset,

@@ -1,8 +1,7 @@
-"""What is written down while `fit` runs, and what does a person see of it?"""
+"""What a run records while it trains: `steps.csv`, TensorBoard events, checkpoints, progress."""
 
 import math
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +16,11 @@ from model.training import checkpoints
 from model.training.checkpoints import Position
 from model.training.clock import Clock
 from pipeline.errors import DivergedError, StoppedError
+from pipeline.progress import Bar
 
 
 class Events:
-    """The same figures for TensorBoard, written without it: `tf.summary.scalar` wants it installed."""
+    """Scalars for TensorBoard, without TensorBoard: `tf.summary.scalar` needs it installed."""
 
     def __init__(self, path: Path) -> None:
         import tensorflow as tf
@@ -28,7 +28,7 @@ class Events:
         self._writer = tf.summary.create_file_writer(str(path))
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Writes scalars of one step."""
+        """Writes the scalars of one step."""
         import tensorflow as tf
 
         metadata = tf.compat.v1.SummaryMetadata(
@@ -41,158 +41,158 @@ class Events:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes `steps.csv`, events and the last checkpoint; shows progress; stops at a NaN or a signal.
+    """Writes `steps.csv`, events and checkpoints, shows progress, and stops at a NaN or a signal.
 
-    The loss is read from the device once in `log_every` steps only: every reading waits for the device.
+    Reading the loss waits for the device, so it is read once every `log_every` steps.
     """
 
-    def __init__(self, run: runs.Run, position: Position, events: Events, clock: Clock, num_steps: list[int]) -> None:
+    def __init__(self, run: runs.Run, events: Events, clock: Clock, num_steps: list[int]) -> None:
         super().__init__()
         self.run = run
-        self.position = position
+        self.position = Position()
         self.events = events
         self.clock = clock
         self.num_steps = num_steps
         self.seconds = 0.0
-        self.share_waited = 0.0
-        self.stop_signal: int | None = None
-        self._shown: Any = None
-        self._last_end: float | None = None
-        self._window: list[Any] | None = None
+        """Duration of the last epoch, or of the part of it that this process trained."""
+        self.stop_requested = False
+        self._bar: Bar | None = None
         self._steps_here = 0
+        self._last_end: float | None = None
+        self._restored_loss: list[Any] = []
 
-    def keep_window(self) -> None:
-        """Remembers the loss so far that a checkpoint brought back: `fit` resets it at the start of an epoch."""
-        self._window = [checkpoints.as_array(variable) for variable in self.model.metrics_variables]
+    def restore(self) -> None:
+        """Loads the last checkpoint into the model and the position."""
+        self.position = checkpoints.restore(self.run.last, self.model)
+        # `fit` resets the mean loss at the start of an epoch; `on_epoch_begin` sets it again.
+        self._restored_loss = [checkpoints.as_array(variable) for variable in self.model.metrics_variables]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        for variable, value in zip(self.model.metrics_variables, self._window or (), strict=False):
+        for variable, value in zip(self.model.metrics_variables, self._restored_loss, strict=False):
             variable.assign(value)
-        self._window, self._last_end = None, None
-        self._began, self.clock.waited, self._steps_here = time.perf_counter(), 0.0, 0
-        self._shown = _bar(epoch, self.run.settings, self.num_steps[epoch], self.position.step_in_epoch)
+        self._restored_loss, self._last_end, self._steps_here = [], None, 0
+        self._began, self.clock.waited = time.perf_counter(), 0.0
+        self._bar = Bar(
+            f"epoch {epoch + 1}/{self.run.settings.epochs}",
+            leave=False,  # the summary of the epoch takes its place
+            bar_format="{desc} {percentage:3.0f}% {rate_fmt}{postfix}",
+        )
+        self._show_progress()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._last_end is not None and keras.backend.backend() == "torch":
-            # Torch's `fit` fetches before it calls; the others fetch inside the step, where `clock` looks.
+            # With Torch, `fit` fetches the batch before this call; with the others, `clock` measures it.
             self.clock.waited += time.perf_counter() - self._last_end
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        at, settings = self.position, self.run.settings
-        at.step += 1
-        at.step_in_epoch += 1
+        position, settings = self.position, self.run.settings
+        position.step += 1
+        position.step_in_epoch += 1
         self._steps_here += 1
         if self._steps_here == 1:
             self._first_end = time.perf_counter()
-        is_last = at.step_in_epoch == self.num_steps[at.epoch]
-        ends_window = at.step_in_epoch % settings.log_every == 0 or is_last
-        if ends_window:
-            self._end_window(float(logs["loss"]))
-        if (at.step % settings.save_every == 0 and not is_last) or self.stop_signal:
+        is_last = position.step_in_epoch == self.num_steps[position.epoch]
+        note = ""
+        if position.step_in_epoch % settings.log_every == 0 or is_last:
+            note = self._record_loss(float(logs["loss"]))
+        if (position.step % settings.save_every == 0 and not is_last) or self.stop_requested:
             self.save(float(logs["loss"]))
-        self._shown.update(settings.batch_size)
-        if self.stop_signal:
-            raise StoppedError(f"stopped at step {at.step} (epoch {at.epoch + 1}); --resume continues there")
+        self._show_progress(note)
+        if self.stop_requested:
+            raise StoppedError(
+                f"stopped at step {position.step} (epoch {position.epoch + 1}); --resume continues there"
+            )
         self._last_end = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.seconds = time.perf_counter() - self._began
-        self.share_waited = self.clock.waited / self.seconds
-        self._shown.close()
+        self.close()
 
     def close(self) -> None:
-        """Leaves the terminal in order, whatever happened."""
-        if self._shown is not None:
-            self._shown.close()
+        """Removes the progress bar."""
+        if self._bar is not None:
+            self._bar.close()
 
     def save(self, loss: float) -> None:
-        """Writes the last checkpoint, unless the loss or a weight is not finite."""
-        self._check(loss)
+        """Writes the last checkpoint.
+
+        Raises:
+            DivergedError: the loss or a weight is not finite; the checkpoint stays as it was.
+        """
+        self._check_finite(loss)
         try:
             checkpoints.save(self.run.last, self.model, self.position)
         except FloatingPointError as error:
-            raise DivergedError(self._diverged(str(error))) from None
+            raise self._diverged(str(error)) from None
 
-    @property
-    def waiting(self) -> float:
-        """Share of the time of this epoch so far in which the step waited for data."""
-        return self.clock.waited / max(time.perf_counter() - self._began, 1e-9)
+    def speed(self) -> dict[str, float]:
+        """Returns the columns of `metrics.csv` about the time that the last epoch took."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "examples_per_second": round(self._steps_here * self.run.settings.batch_size / max(self.seconds, 1e-9), 1),
+            "waiting": round(self.clock.waited / self.seconds, 4),
+        }
 
-    @property
-    def examples_per_second(self) -> float:
-        """Over the epoch that has just ended."""
-        return self._steps_here * self.run.settings.batch_size / max(self.seconds, 1e-9)
+    @contextmanager
+    def stopping_on_signals(self) -> Iterator[None]:
+        """Lets the current step finish and be saved at Ctrl-C or SIGTERM; a second one stops at once."""
+        previous: dict[int, Callable | int | None] = {}
 
-    def _end_window(self, loss: float) -> None:
-        self._check(loss)
-        at = self.position
-        steps = (at.step_in_epoch - 1) % self.run.settings.log_every + 1
-        at.loss_sum += loss * steps
-        at.loss_steps += steps
-        rate = learning_rate(self.model)
-        runs.append_row(
-            self.run.steps_csv, {"step": at.step, "epoch": at.epoch + 1, "loss": loss, "learning_rate": rate}
-        )
-        self.events.write(at.step, {"loss": loss, "learning_rate": rate, "waiting": self.waiting})
+        def request_stop(number: int, frame: FrameType | None) -> None:
+            self.stop_requested = True
+            signal.signal(number, previous[number])
+
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                previous[number] = signal.signal(number, request_stop)
+        except ValueError:  # only the main thread may set handlers
+            pass
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self.close()
+
+    def _record_loss(self, loss: float) -> str:
+        """Writes the mean loss since the last row of `steps.csv`, and returns a note for the progress bar."""
+        self._check_finite(loss)
+        position = self.position
+        num_steps = (position.step_in_epoch - 1) % self.run.settings.log_every + 1
+        position.loss_sum += loss * num_steps
+        position.loss_steps += num_steps
+        row = {"loss": loss, "learning_rate": learning_rate(self.model)}
+        runs.append_row(self.run.steps_csv, {"step": position.step, "epoch": position.epoch + 1, **row})
+        waiting = self.clock.waited / max(time.perf_counter() - self._began, 1e-9)
+        self.events.write(position.step, {**row, "waiting": waiting})
         self.model.reset_metrics()
-        self._shown.set_postfix_str(f"loss {loss:.4f}, waiting {self.waiting:.0%}, {self._left()} left", refresh=False)
+        return f"loss {loss:.4f}, waiting {waiting:.0%}, {self._time_left()} left"
 
-    def _left(self) -> str:
-        # The first step of an epoch compiles or fills the shuffle buffer, and says nothing of the others.
-        to_do = sum(self.num_steps[self.position.epoch :]) - self.position.step_in_epoch
+    def _show_progress(self, note: str = "") -> None:
+        position, batch_size = self.position, self.run.settings.batch_size
+        self._bar(position.step_in_epoch * batch_size, self.num_steps[position.epoch] * batch_size, note)
+
+    def _time_left(self) -> str:
+        # Without the first step of the epoch, which compiles or fills the shuffle buffer.
+        steps_left = sum(self.num_steps[self.position.epoch :]) - self.position.step_in_epoch
         per_step = (time.perf_counter() - self._first_end) / max(self._steps_here - 1, 1)
-        return _duration(per_step * to_do)
+        return _duration(per_step * steps_left)
 
-    def _check(self, loss: float) -> None:
+    def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise DivergedError(self._diverged(f"loss is {loss}"))
+            raise self._diverged(f"loss is {loss}")
 
-    def _diverged(self, what: str) -> str:
-        at = self.position
-        return f"{what} at step {at.step} (epoch {at.epoch + 1}): stopped; the last good checkpoint is {self.run.last}"
+    def _diverged(self, problem: str) -> DivergedError:
+        position = self.position
+        return DivergedError(
+            f"{problem} at step {position.step} (epoch {position.epoch + 1}): stopped; "
+            f"the last good checkpoint is {self.run.last}"
+        )
 
 
 def learning_rate(trainee: keras.Model) -> float:
-    """Returns the rate of the next step."""
+    """Returns the learning rate of the next step."""
     return float(keras.ops.convert_to_numpy(trainee.optimizer.learning_rate))
-
-
-@contextmanager
-def stopping_gently(recorder: Recorder) -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM let the step finish and save; a second one stops at once."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        recorder.stop_signal = number
-        signal.signal(number, before[number])
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Callable | int | None] = {}
-    try:
-        for number in numbers:
-            before[number] = signal.signal(number, ask)
-    except ValueError:  # only the main thread may
-        pass
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _bar(epoch: int, settings: Any, num_steps: int, done: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        desc=f"epoch {epoch + 1}/{settings.epochs}",
-        total=num_steps * settings.batch_size,
-        initial=done * settings.batch_size,
-        unit="ex",
-        leave=False,  # the line about the whole epoch takes its place
-        file=sys.stderr,
-        bar_format="{desc} {percentage:3.0f}% {rate_fmt}{postfix}",
-        # Not a terminal: a line now and then instead of one redrawn ten times a second.
-        mininterval=0.1 if sys.stderr.isatty() else 10,
-    )
 
 
 def _duration(seconds: float) -> str:

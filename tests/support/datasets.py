@@ -170,5 +170,5 @@ def train_tiny(data_dir: Path, path: Path, *, resume: bool = False, **values: ob
 
     dataset = open_dataset(data_dir, 32)
     run = runs.open_run(path) if resume else runs.create(path, tiny_settings(**values), dataset, {})
-    loop.train(run, dataset, resume=resume, say=lambda line: None)
+    loop.train(run, dataset, resume=resume, log=lambda line: None)
     return run

@@ -110,7 +110,9 @@ def test_a_missing_or_foreign_weights_file_is_refused(tmp_path):
         pretrained.source_model(f"{tmp_path}/none.h5")
     path = tmp_path / "foreign.weights.h5"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(path)
-    with pytest.raises(InputError, match=rf"^weights file {path}: not weights of keras.applications.ResNet50$"):
+    with pytest.raises(
+        InputError, match=rf"^weights file {path}: expected the weights of keras.applications.ResNet50$"
+    ):
         pretrained.source_model(str(path))
 
 
@@ -119,7 +121,7 @@ def test_imagenet_weights_that_cannot_be_fetched_are_named_with_the_way_out(monk
         raise Exception("URL fetch failure on https://...: no route")
 
     monkeypatch.setattr(keras.applications, "ResNet50", unreachable)
-    message = r"^ImageNet weights could not be fetched \(URL fetch failure .*\): --weights FILE takes the file itself$"
+    message = r"^ImageNet weights could not be downloaded \(URL fetch failure .*\): download the file and pass --weights FILE$"
     with pytest.raises(MissingError, match=message):
         pretrained.source_model("imagenet")
 

@@ -1,4 +1,4 @@
-"""A killed and resumed run is the undisturbed run."""
+"""An interrupted and resumed run equals an uninterrupted run."""
 
 import json
 import os
@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from model import runs
+from model.train import main
 from pipeline.errors import DivergedError, InputError, MissingError, StoppedError
 from tests.support.datasets import tiny_settings, train_tiny
 
+SMALL = {"blocks": (1,), "width": 4}
+
 HARD = {
-    "blocks": (1,),
-    "width": 4,
+    **SMALL,
     "ema": 0.5,
     "mixup": 0.2,
     "brightness": 0.1,
@@ -29,15 +32,15 @@ HARD = {
     "log_every": 4,
     "save_every": 5,
 }
-"""Everything that has a state, depends on the step or is drawn at random."""
+"""Everything that has state, depends on the step, or is random."""
 
 
 class CrashError(Exception):
-    """Stands for a crash in the middle of an epoch."""
+    """A crash in the middle of an epoch."""
 
 
 def comparable(run: runs.Run) -> list:
-    """Everything a run writes down, except how fast it was."""
+    """Returns everything that a run records, except its speed."""
     rows = runs.read_rows(run.metrics_csv)
     timeless = [
         {k: v for k, v in row.items() if k not in ("seconds", "examples_per_second", "waiting")} for row in rows
@@ -46,13 +49,13 @@ def comparable(run: runs.Run) -> list:
 
 
 def after_step(monkeypatch, step, action):
-    """Calls `action(recorder)` when the run has finished that step."""
+    """Calls `action(recorder)` after that step."""
     from model.training import recorder
 
-    plain = recorder.Recorder.on_train_batch_end
+    original = recorder.Recorder.on_train_batch_end
 
     def patched(self, batch, logs=None):
-        plain(self, batch, logs)
+        original(self, batch, logs)
         if self.position.step == step:
             action(self)
 
@@ -60,69 +63,87 @@ def after_step(monkeypatch, step, action):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny_data_dir, tmp_path_factory):
+def uninterrupted(tiny_data_dir, tmp_path_factory):
     return train_tiny(tiny_data_dir, tmp_path_factory.mktemp("whole") / "run", **HARD)
 
 
-def test_a_run_repeats_itself_to_the_bit(tiny_data_dir, undisturbed, tmp_path):
-    assert comparable(train_tiny(tiny_data_dir, tmp_path / "run", **HARD)) == comparable(undisturbed)
+@pytest.fixture(scope="module")
+def interrupted(tiny_data_dir, tmp_path_factory):
+    """A run that crashes before its first periodic checkpoint, is stopped, and crashes in the second epoch.
 
+    Returns the run and the step at which the signal left it.
+    """
+    path = tmp_path_factory.mktemp("interrupted") / "run"
 
-@pytest.mark.parametrize("step", [3, 19])
-def test_a_crashed_run_goes_on_as_if_nothing_had_happened(tiny_data_dir, undisturbed, tmp_path, monkeypatch, step):
     def crash(recorder):
         raise CrashError
 
-    with monkeypatch.context() as patch:
-        after_step(patch, step, crash)
-        with pytest.raises(CrashError):
-            train_tiny(tiny_data_dir, tmp_path / "run", **HARD)
-    assert comparable(train_tiny(tiny_data_dir, tmp_path / "run", resume=True)) == comparable(undisturbed)
-
-
-def test_a_stopped_run_saves_where_it_is_and_goes_on_there(tiny_data_dir, undisturbed, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CrashError):
+        after_step(patch, 3, crash)
+        train_tiny(tiny_data_dir, path, **HARD)
+    with pytest.MonkeyPatch.context() as patch:
         after_step(patch, 6, lambda recorder: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(StoppedError, match=r"^stopped at step 7 \(epoch 1\); --resume continues there$"):
-            train_tiny(tiny_data_dir, tmp_path / "run", **HARD)
-    with np.load(tmp_path / "run" / "checkpoints" / "last.npz") as file:
-        assert json.loads(str(file["position"]))["step"] == 7
-    assert comparable(train_tiny(tiny_data_dir, tmp_path / "run", resume=True)) == comparable(undisturbed)
+            train_tiny(tiny_data_dir, path, resume=True)
+    stopped_at = position_in(path / "checkpoints" / "last.npz")["step"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CrashError):
+        after_step(patch, 19, crash)
+        train_tiny(tiny_data_dir, path, resume=True)
+    return train_tiny(tiny_data_dir, path, resume=True), stopped_at
 
 
-def test_a_killed_process_goes_on_as_if_nothing_had_happened(tiny_data_dir, undisturbed, tmp_path):
+def position_in(path):
+    with np.load(path) as file:
+        return json.loads(str(file["position"]))
+
+
+def test_crashed_and_stopped_run_equals_an_uninterrupted_run_to_the_bit(interrupted, uninterrupted):
+    assert comparable(interrupted[0]) == comparable(uninterrupted)
+
+
+def test_stopped_run_saves_the_step_that_the_signal_interrupted(interrupted):
+    assert interrupted[1] == 7
+
+
+def test_killed_and_resumed_process_equals_an_uninterrupted_run(tiny_data_dir, uninterrupted, tmp_path):
     path = tmp_path / "run"
     config = tmp_path / "config.json"
     config.write_text(json.dumps({k: v for k, v in tiny_settings(**HARD).to_json().items() if k != "preset"}))
-    command = [sys.executable, "-m", "model.train", "--data-dir", str(tiny_data_dir), "--out", str(path)]
+    options = ["--data-dir", str(tiny_data_dir), "--out", str(path)]
     process = subprocess.Popen(
-        [*command, "--config", str(config)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "model.train", *options, "--config", str(config)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     wait_for_rows(path / "steps.csv", 2, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (path / "metrics.json").exists()
-    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
+    leftover = path / "checkpoints" / ".tmp-1-last.npz"
+    leftover.write_bytes(b"half a checkpoint")
+    done = CliRunner().invoke(main, [*options, "--resume"])
+    assert done.exit_code == 0, done.output
     assert "resumed at step " in done.stdout
-    assert comparable(runs.open_run(path)) == comparable(undisturbed)
+    assert not leftover.exists()
+    assert comparable(runs.open_run(path)) == comparable(uninterrupted)
 
 
 def wait_for_rows(path: Path, num: int, process: subprocess.Popen) -> None:
     until = time.monotonic() + 120
     while len(runs.read_rows(path)) < num:
-        assert process.poll() is None, "the run ended by itself"
+        assert process.poll() is None, "the run ended before it was killed"
         assert time.monotonic() < until
         time.sleep(0.005)
 
 
-def test_half_a_row_of_a_killed_run_is_dropped(tmp_path):
+def test_incomplete_row_of_a_killed_run_is_removed(tmp_path):
     path = tmp_path / "steps.csv"
     path.write_text("step,epoch,loss,learning_rate\n4,1,0.5,0.001\n8,1,0.4,0.001\n12,1\n")
     runs.drop_rows_after(path, 4)
     assert path.read_text().replace("\r", "") == "step,epoch,loss,learning_rate\n4,1,0.5,0.001\n"
 
 
-def test_nan_stops_the_run_and_never_gets_into_a_checkpoint(tiny_data_dir, tmp_path, monkeypatch):
+def test_nan_stops_the_run_and_is_not_saved(tiny_data_dir, tmp_path, monkeypatch):
     def poison(recorder):
         kernel = recorder.model.trainable_variables[0]
         kernel.assign(np.full(kernel.shape, np.nan, np.float32))
@@ -133,14 +154,14 @@ def test_nan_stops_the_run_and_never_gets_into_a_checkpoint(tiny_data_dir, tmp_p
         after_step(patch, 6, poison)
         message = f"loss is nan at step 8 (epoch 1): stopped; the last good checkpoint is {last}"
         with pytest.raises(DivergedError) as caught:
-            train_tiny(tiny_data_dir, path, log_every=4, save_every=5)
+            train_tiny(tiny_data_dir, path, **SMALL, log_every=4, save_every=5)
     assert str(caught.value) == message
     with np.load(last) as file:
-        assert json.loads(str(file["position"]))["step"] == 5
+        assert position_in(last)["step"] == 5
         assert all(np.isfinite(file[key]).all() for key in file.files if key != "position")
 
 
-def test_weights_that_are_not_finite_are_not_saved(tiny_data_dir, tmp_path, monkeypatch):
+def test_infinite_weights_are_not_saved(tiny_data_dir, tmp_path, monkeypatch):
     def poison_and_save(recorder):
         kernel = recorder.model.trainable_variables[0]
         kernel.assign(np.full(kernel.shape, np.inf, np.float32))
@@ -148,23 +169,20 @@ def test_weights_that_are_not_finite_are_not_saved(tiny_data_dir, tmp_path, monk
 
     after_step(monkeypatch, 6, poison_and_save)
     with pytest.raises(DivergedError, match=r"^weights are not finite at step 6 \(epoch 1\): stopped; the last good"):
-        train_tiny(tiny_data_dir, tmp_path / "run", save_every=5)
+        train_tiny(tiny_data_dir, tmp_path / "run", **SMALL, save_every=5)
 
 
-def test_a_damaged_checkpoint_is_refused(tiny_data_dir, undisturbed, tmp_path):
-    from model.data.dataset import open_dataset
-
-    dataset = open_dataset(tiny_data_dir, 32)
-    run = runs.create(tmp_path / "run", tiny_settings(), dataset, {})
-    run.last.write_bytes(undisturbed.last.read_bytes()[:10_000])
+def test_damaged_checkpoint_is_rejected(tiny_data_dir, tiny_dataset, uninterrupted, tmp_path):
+    run = runs.create(tmp_path / "run", tiny_settings(**SMALL), tiny_dataset, {})
+    run.last.write_bytes(uninterrupted.last.read_bytes()[:10_000])
     with pytest.raises(InputError, match=rf"^checkpoint {run.last} is damaged: "):
         train_tiny(tiny_data_dir, tmp_path / "run", resume=True)
-    run.last.write_bytes(undisturbed.last.read_bytes())  # another optimiser
-    with pytest.raises(InputError, match=rf"^checkpoint {run.last} is of another network or optimiser$"):
+    run.last.write_bytes(uninterrupted.last.read_bytes())  # another optimiser
+    with pytest.raises(InputError, match=rf"^checkpoint {run.last} belongs to another network or optimiser$"):
         train_tiny(tiny_data_dir, tmp_path / "run", resume=True)
 
 
-def test_a_run_without_a_finished_epoch_has_no_classifier(tiny_dataset, tmp_path):
+def test_run_without_a_finished_epoch_has_no_classifier(tiny_dataset, tmp_path):
     run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
     with pytest.raises(MissingError, match=r"run has no checkpoint: no epoch of it was finished$"):
         runs.load_classifier(run)
