@@ -1,4 +1,4 @@
-"""The whole set: time, memory, three kills. Ten to twenty minutes: `make test-full`, not `make test`."""
+"""Time, memory and resumption of a build of 31,072 examples: `make test-full`, 10 to 20 minutes."""
 
 import os
 import signal
@@ -18,9 +18,9 @@ TREE = SHARED / "tools" / "fullscale_tree.py"
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
-    """Sources of 4,000 and of all 31,072 examples: real pixels, repeated."""
+    """Sources of 4,000 and 31,072 examples, made of repeated real images."""
     if not TREE.exists():
-        pytest.skip(f"the full-size stand-in is not at {TREE}")
+        pytest.skip(f"the script that makes full-size sources is not at {TREE}")
     root = tmp_path_factory.mktemp("trees")
     for num in (4_000, 31_072):
         subprocess.run([sys.executable, TREE, root / str(num), "--num", str(num)], check=True)
@@ -34,7 +34,7 @@ def start(source: Path, data_dir: Path) -> subprocess.Popen:
 
 
 def measure(source: Path, data_dir: Path) -> tuple[float, float]:
-    """Builds, and returns (seconds, peak resident MB of the process)."""
+    """Builds; returns (seconds, peak resident MB of the process)."""
     begin = time.monotonic()
     process = start(source, data_dir)
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,4 +1,4 @@
-"""The same job on other engines gives the same bytes: `make test-cluster`, not `make test`."""
+"""The same job on other engines gives the same bytes: `make test-cluster`."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ TREE = SHARED / "tools" / "fullscale_tree.py"
 @pytest.fixture(scope="module", autouse=True)
 def _ready():
     if not (cluster.ROOT / ".ready").exists():
-        pytest.skip("the engines are not there: make test-cluster brings them")
+        pytest.skip("the engines are not installed: run make test-cluster")
 
 
 @pytest.fixture(scope="module", params=["real", "2000"])
@@ -63,7 +63,7 @@ def test_flink_gives_the_same_bytes(sources, tmp_path):
     compare("Flink, two task managers", done, tmp_path / "data/hpa_stacked/256/1.0.0", expected)
 
 
-def test_a_task_manager_killed_in_the_middle_costs_nothing_that_was_finished(sources, tmp_path):
+def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
     source, options, expected = sources
     reports = tmp_path / "data/hpa_stacked/256/.1.0.0.building/reports"
     with cluster.flink(tmp_path / "logs") as flink:
@@ -94,7 +94,7 @@ def test_a_task_manager_killed_in_the_middle_costs_nothing_that_was_finished(sou
 
 @contextlib.contextmanager
 def fake_gcs_server(folder: Path, logs: Path):
-    """Another program's Google Cloud Storage; yields the environment that leads there."""
+    """Runs fake-gcs-server; yields the environment variables that point to it."""
     port = cluster.free_port()
     command = [cluster.ROOT / "bin/fake-gcs-server", "-scheme", "http", "-host", "127.0.0.1", "-port", port,
                "-public-host", f"127.0.0.1:{port}", "-backend", "memory", "-data", folder]  # fmt: skip
@@ -104,7 +104,7 @@ def fake_gcs_server(folder: Path, logs: Path):
 
 
 def test_prism_reads_and_writes_an_object_store(real_sample, tmp_path):
-    """Source and dataset in fake-gcs-server, workers that reach them only there."""
+    """Source and dataset are in fake-gcs-server, and workers reach them only there."""
     shutil.copytree(real_sample, tmp_path / "buckets/hpa")
     options = ("--num-shards", "8")
     assert cluster.build(real_sample, tmp_path / "direct", *options).returncode == 0

@@ -1,4 +1,4 @@
-"""What Dataflow would get, and what its workers would make of it, without the cloud: `make test-cluster`.
+"""The job as Dataflow receives and runs it, without the cloud: `make test-cluster`.
 
 The job is submitted to a stub of the service on loopback and staged in another program's Google Cloud Storage.
 The stub then does what the service does: it installs the staged package, alone, runs the staged graph with it,
@@ -25,7 +25,7 @@ from tests.support.sources import digests
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 REQUEST_LIMIT = 10 * 2**20
-"""Of Dataflow, for the JSON of a job (https://cloud.google.com/dataflow/quotas)."""
+"""Dataflow's limit on the JSON of a job, in bytes (https://cloud.google.com/dataflow/quotas)."""
 
 
 def download(environment, url, path):
@@ -36,7 +36,7 @@ def download(environment, url, path):
 
 
 class Service:
-    """A Dataflow of one job."""
+    """A stub of the Dataflow service that runs one job."""
 
     def __init__(self, folder, environment, run=True):
         self.folder, self.environment, self.run = folder, environment, run
@@ -125,7 +125,7 @@ def store(real_sample, tmp_path):
         yield environment
 
 
-def test_the_submitted_job_is_small_and_whole_and_its_workers_write_the_same_bytes(store, real_sample, tmp_path):
+def test_the_submitted_job_is_small_and_its_workers_write_the_same_bytes(store, real_sample, tmp_path):
     from apache_beam.portability.api import beam_runner_api_pb2
 
     assert cluster.build(real_sample, tmp_path / "direct", "--num-shards", "8").returncode == 0
@@ -134,9 +134,9 @@ def test_the_submitted_job_is_small_and_whole_and_its_workers_write_the_same_byt
     done = submit(service)
     assert done.returncode == 0, done.stdout + done.stderr + service.log
 
-    # What arrived: a request far below the limit, the package, nothing pickled from the main program.
+    # The request is far below the limit; it holds the package and nothing pickled from the main program.
     assert service.size < REQUEST_LIMIT / 100
-    # (Beam adds a list of what the driver has installed, where it has pip.)
+    # (Beam adds the list of the driver's installed packages, if the driver has pip.)
     assert set(service.packages()) - {"submission_environment_dependencies.txt"} == {"workflow.tar.gz"}
     pool = service.job["environment"]["workerPools"][0]
     assert pool["machineType"] == "n1-standard-4"
@@ -151,7 +151,7 @@ def test_the_submitted_job_is_small_and_whole_and_its_workers_write_the_same_byt
     (image,) = {pool["sdkHarnessContainerImages"][0]["containerImage"]}
     assert "beam_python3.11_sdk" in image
 
-    # What the workers made of it.
+    # The workers wrote the same bytes.
     assert f"DONE with {tmp_path / 'site'}/pipeline/write/transforms.py" in service.log
     sums = download(store, "gs://hpa/data/hpa_stacked/256/1.0.0/SHA256SUMS", tmp_path / "sums").read_text()
     del expected["SHA256SUMS"]
@@ -162,14 +162,14 @@ def test_the_submitted_job_is_small_and_whole_and_its_workers_write_the_same_byt
     )
 
 
-def test_a_job_that_is_done_without_its_shards_is_not_believed(store, tmp_path):
+def test_a_job_that_ends_without_its_shards_publishes_nothing(store, tmp_path):
     done = submit(Service(tmp_path, store, run=False))
     assert done.returncode == 1
     assert "was never written" in done.stderr
     assert "nothing was published" in done.stderr
 
 
-def test_a_disk_of_this_machine_is_refused(real_sample, tmp_path):
+def test_a_local_disk_is_refused(real_sample, tmp_path):
     done = cluster.build(
         real_sample,
         tmp_path / "data",
@@ -183,7 +183,7 @@ def test_a_disk_of_this_machine_is_refused(real_sample, tmp_path):
 
 
 def test_the_staged_package_imports_without_the_rest_of_the_project(tmp_path):
-    """The sdist that `--setup_file` makes, unpacked alone: the worker's module imports, TensorFlow stays out."""
+    """The worker's module imports from the sdist of `--setup_file` alone, and does not import TensorFlow."""
     build = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", str(tmp_path / "dist")]
     subprocess.run(build, check=True, capture_output=True, cwd=cluster.REPOSITORY)
     (package,) = (tmp_path / "dist").iterdir()

@@ -27,7 +27,7 @@ NUM = 480
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     if not TREE.exists():
-        pytest.skip(f"the stand-in is not at {TREE}")
+        pytest.skip(f"the script that makes large sources is not at {TREE}")
     out = tmp_path_factory.mktemp("tree")
     subprocess.run([sys.executable, TREE, out, "--num", str(NUM)], check=True, capture_output=True)
     return out

@@ -1,4 +1,4 @@
-"""Engines on loopback: Prism, Flink, and workers in an environment that knows nothing of the repository.
+"""Engines on loopback: Prism, Flink, and workers in an environment without the repository.
 
 `make test-cluster` puts what they need under `.cluster`.
 """
@@ -22,7 +22,7 @@ REPOSITORY = HERE.parents[1]
 ROOT = REPOSITORY / ".cluster"
 WORKER_PYTHON = ROOT / "worker/bin/python"
 
-# What Java must be told since version 16 before Flink 1.19 may look into it (as in Flink's own config.yaml).
+# Since version 16, Java opens these packages to Flink 1.19 only on request (as in Flink's own config.yaml).
 OPENS = [
     "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
     *(
@@ -85,7 +85,7 @@ def listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def process(log: Path, *command: object, **settings) -> Iterator[subprocess.Popen]:
-    """Runs a program with all that it starts, until the block ends."""
+    """Runs a program; kills it and its children when the block ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as file:
         started = subprocess.Popen(

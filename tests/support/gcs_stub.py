@@ -1,4 +1,4 @@
-"""A Google Cloud Storage of a few requests, on loopback, that can be slow and can fail on demand.
+"""A stub of Google Cloud Storage on loopback, for a few requests, that can be slow or fail on demand.
 
     python tests/gcs_stub.py [--folder PREFIX=DIR] [--latency-ms 30]
 

@@ -1,4 +1,4 @@
-"""What a Dataflow worker does with what was staged: `python run_staged.py PIPELINE.pb` runs its graph.
+"""Runs a staged graph as a Dataflow worker does: `python run_staged.py PIPELINE.pb`.
 
 Run in an environment in which the staged package is the only trace of this project.
 """

@@ -1,4 +1,4 @@
-"""moto's Amazon S3 on loopback, which can fail on demand: `python tests/s3_stub.py`, prints its port.
+"""moto's Amazon S3 on loopback, which can fail on demand: `python s3_stub.py` prints its port.
 
 `POST /_stub` and `GET /_stub` as in gcs_stub.py.
 """
@@ -14,7 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 
 class Faulty:
-    """Fails as told, before moto hears of the request."""
+    """Fails on demand, before the request reaches moto."""
 
     def __init__(self, app):
         self.app, self.state, self.log = app, {"faults": [], "only": ""}, []

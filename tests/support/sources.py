@@ -1,4 +1,4 @@
-"""Small sources in Kaggle's layout, drawn from a seed, and where the real examples lie."""
+"""Small sources in Kaggle's layout, drawn from a seed, and the path of the real examples."""
 
 import csv
 import dataclasses

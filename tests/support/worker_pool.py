@@ -1,4 +1,4 @@
-"""Starts a Beam worker process whenever a runner asks for one: `python worker_pool.py`, prints its port.
+"""Starts a Beam worker process whenever a runner asks for one: `python worker_pool.py` prints its port.
 
 Beam's own `worker_pool_main` does this too, but listens on every address of the machine.
 """
