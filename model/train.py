@@ -117,6 +117,7 @@ def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke
     check_splits(dataset)
     check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if resume:
+        assert out is not None
         run = runs.open_run(out)
         check_same(dataset, run.dataset, run.path)
     else:

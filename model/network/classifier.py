@@ -105,10 +105,10 @@ class Trainee(keras.Model):
 
     def make_train_function(self, force: bool = False) -> None:
         """Makes the compiled step; the clock measures the wait for its batches."""
-        is_new = force or self.train_function is None
+        is_new = force or self.train_function is None  # type: ignore[has-type]
         super().make_train_function(force)
         if is_new and self._clock and keras.backend.backend() != "torch":
-            self.train_function = timed(self.train_function, self._clock)
+            self.train_function = timed(self.train_function, self._clock)  # type: ignore[has-type]
 
 
 def loss_value(name: str, label_vectors: np.ndarray, logits: np.ndarray) -> float:

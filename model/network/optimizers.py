@@ -19,7 +19,7 @@ class _KeepsLiveWeights:
 
     def assign_averages(self, variables: Any) -> None:
         """Assigns their moving averages to the weights."""
-        super().finalize_variable_values(variables)  # type: ignore[misc]
+        super().finalize_variable_values(variables)
         for variable in variables:
             # A copy: in JAX, weight and average would share one buffer, which the next step donates.
             variable.assign(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))

@@ -41,7 +41,7 @@ def save(path: Path, trainee: keras.Model, position: Position) -> None:
     if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
         raise FloatingPointError("weights are not finite")
     with files.replacing(path) as file:
-        np.savez(file, position=np.array(json.dumps(dataclasses.asdict(position))), **arrays)
+        np.savez(file, **{"position": np.array(json.dumps(dataclasses.asdict(position))), **arrays})  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())  # before the rename: after a power failure, the name must not point to half a file
 

@@ -150,8 +150,8 @@ class Recorder(keras.callbacks.Callback):
         try:
             yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            for stopped, handler in previous.items():
+                signal.signal(stopped, handler)
             self.close()
 
     def _record_loss(self, loss: float) -> str:

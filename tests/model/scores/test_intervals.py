@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from bench import coverage, interval_methods
+from bench.coverage import __main__ as coverage
+from bench.coverage import methods
 from model.scores import intervals, metrics
 from tests.support.predictions import draw
 
@@ -24,13 +25,13 @@ def test_intervals_hold_the_true_score_as_often_as_they_state(simulated, score):
 
 def test_intervals_over_frequent_classes_are_no_wider_than_they_must_be(simulated):
     score = coverage.SCORES.index("macro F1, frequent")
-    percentile = 1 + interval_methods.NAMES.index("percentile")
+    percentile = 1 + methods.NAMES.index("percentile")
     assert simulated[0, score, 0] <= 0.99
     assert simulated[0, score, 1] < 1.4 * simulated[percentile, score, 1]
 
 
 def test_percentile_intervals_miss_the_macro_f1_of_splits_with_unseen_classes(simulated):
-    assert simulated[1 + interval_methods.NAMES.index("percentile"), 0, 0] < 0.6
+    assert simulated[1 + methods.NAMES.index("percentile"), 0, 0] < 0.6
 
 
 @pytest.mark.parametrize("f1", [0.0, 0.2, 0.5, 0.8])

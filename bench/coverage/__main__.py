@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import click
 import numpy as np
 
-from bench import interval_methods
+from bench.coverage import methods
 from model.scores import intervals
 from pipeline.atlas.label_sets import draw_labels
 from pipeline.schema import NUM_CLASSES
@@ -160,7 +160,7 @@ def measure(labels: np.ndarray, case: Case, size: int, *, grouped: bool, seed: i
         size: examples in the split.
         grouped: whether near-duplicates are grouped.
         seed: of models and split.
-        others: also compute the intervals of `interval_methods`; they are NaN otherwise.
+        others: also compute the intervals of `bench.coverage.methods`; they are NaN otherwise.
 
     Returns:
         Float64 `[methods, len(SCORES), 2]`: 1 or 0, and the width. The first method is the project's.
@@ -174,10 +174,10 @@ def measure(labels: np.ndarray, case: Case, size: int, *, grouped: bool, seed: i
     resampled = intervals.resample_f1(rows, second, codes)
     ours = [resampled.macro(chosen) for chosen in (every, frequent)]
     ours += [intervals.difference(rows, first, second, codes, classes=chosen) for chosen in (every, frequent)]
-    ends = np.full((1 + len(interval_methods.NAMES), len(SCORES), 2), np.nan)
+    ends = np.full((1 + len(methods.NAMES), len(SCORES), 2), np.nan)
     ends[0] = [(interval.low, interval.high) for interval in ours]
     if others:
-        ends[1:] = interval_methods.compute(rows, first, second, codes, (every, frequent))
+        ends[1:] = methods.compute(rows, first, second, codes, (every, frequent))
     low, high = ends[..., 0], ends[..., 1]
     return np.stack([np.where(np.isnan(low), np.nan, (low <= truths) & (truths <= high)), high - low], axis=-1)
 
@@ -220,7 +220,7 @@ def _one_thread() -> Iterator[None]:
 
 def table(size: int, grouped: bool, means: np.ndarray) -> str:
     """Returns the results for one size as a Markdown table: lowest and highest coverage over the cases, mean width."""
-    head = ["score", *("this project", *interval_methods.NAMES)]
+    head = ["score", *("this project", *methods.NAMES)]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for index, score in enumerate(SCORES):
         cells = [_cell(means[:, method, index]) for method in range(means.shape[1])]
