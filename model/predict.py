@@ -83,8 +83,7 @@ def predict(
     """Writes probabilities and, if asked for, a submission; or exports the model.
 
     Raises:
-        MissingError: no run, no checkpoint, no images or no dataset.
-        InputError: options that do not go together, or not one usable image.
+        InputError: no run, checkpoint, images or dataset, no usable image, or options that do not go together.
     """
     from model import backend, runs
     from model.serving import tables
@@ -95,7 +94,8 @@ def predict(
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
     tables.check_name(out)
     backend.start()
-    from model.serving import decisions, export, published, raw, scoring
+    from model.serving import decisions, export, raw, scoring
+    from model.serving.published import open_published
 
     views = scoring.choose_views(run, views)
     if export_dir:
@@ -103,9 +103,7 @@ def predict(
         echo(f"{' and '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
         return
     decide = decisions.by_rule(run, rule, views, at_least_one=at_least_one) if submission else None
-    source = (
-        raw.open_raw(images) if images else published.open_published(run, str(split), data_dir, other=other_dataset)
-    )
+    source = raw.open_raw(images) if images else open_published(run, str(split), data_dir, other=other_dataset)
     with tables.writing(out, run.dataset["class_names"], submission, decide) as write:
         num, num_bad = _predict(run, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")

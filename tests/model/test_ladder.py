@@ -58,4 +58,4 @@ def test_a_training_that_failed_stops_the_command(data_dir, tmp_path, monkeypatc
     arguments = ["--data-dir", data_dir, "--out", tmp_path, "--only", "green-128", "--budget", 100, "--downsample", 4]
     done = CliRunner().invoke(ladder.main, [str(argument) for argument in arguments])
     assert done.exit_code == 1
-    assert "Error: green-128: training failed; the same command goes on from its last checkpoint\n" in done.output
+    assert "Error: green-128: training failed; the same command continues from its last checkpoint\n" in done.output

@@ -287,7 +287,7 @@ def test_parquet_without_its_library_is_refused(tmp_path, monkeypatch):
         pass
 
 
-def test_an_export_whose_answers_differ_is_refused(tmp_path, monkeypatch):
+def test_an_export_with_other_probabilities_is_refused(tmp_path, monkeypatch):
     from model import backend
 
     backend.start()
@@ -298,6 +298,6 @@ def test_an_export_whose_answers_differ_is_refused(tmp_path, monkeypatch):
     image = keras.Input((2,))
     model = keras.Model(image, keras.layers.Identity()(image))
     path = tmp_path / export.KERAS_FILE
-    monkeypatch.setattr(export, "_answers", lambda path, images: images + 0.25)
-    with pytest.raises(InputError, match=f"^{path}: its answers differ by 0.25 from those of the run$"):
+    monkeypatch.setattr(export, "_probabilities", lambda path, images: images + 0.25)
+    with pytest.raises(InputError, match=f"^{path}: its probabilities differ by 0.25 from those of the run$"):
         export.check(model, [path], np.ones((1, 2), np.float32))
