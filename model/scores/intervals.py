@@ -29,11 +29,8 @@ import numpy as np
 
 LEVEL = 0.95
 
-LABEL = "95% interval"
-"""What tables and figures call these intervals."""
-
 EXPLANATION = (
-    "95% intervals are from the Bayesian bootstrap with pseudo-counts; near-duplicates are resampled together. "
+    "95% intervals come from the Bayesian bootstrap with pseudo-counts; near-duplicates are resampled together. "
     "A class that the split hardly holds may have any F1, so intervals over all classes of a small split are wide, "
     "and hold the true score in more than 95% of cases."
 )

@@ -1,12 +1,13 @@
 """Scores of whole runs: macro F1 with intervals, differences, learning curves, ablation, thresholds, calibration."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from model import runs
 from model.page import evaluated, figures, formats
 from model.page.evaluated import SPLITS, EvaluatedRun
+from model.scores import intervals
 
 PAPER = {"green-128": "about 0.1", "green-256": "about 0.16", "stacked-256": "about 0.33"}
 """Macro F1 on test that the paper reports for its models, by preset; on the atlas's own images."""
@@ -27,11 +28,12 @@ def scores(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
         "split": last.shown_split,
         "digits": digits,
         "macro_f1": macro["macro_f1"],
-        "interval": usable(macro["interval"]),
+        "interval": macro["interval"],
         "baseline": last.shown["baselines"]["all_positive"],
         "mean_average_precision": last.shown["mean_average_precision"],
         "calibration_error": last.shown["calibration"]["expected_error"],
         "num_classes": len(last.class_names),
+        "intervals": intervals.EXPLANATION,
         "min_positives": last.evaluation["min_positives"],
         "num_frequent": last.shown["num_frequent"],
         "splits": present_splits(loaded),
@@ -39,15 +41,6 @@ def scores(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
         "rows": [_score_row(run, split) for run in loaded for split in SPLITS if split in run.splits],
         "absent": _absent(loaded),
     }
-
-
-def usable(interval: Mapping[str, float]) -> Mapping[str, float] | None:
-    """Returns the interval of a macro F1, or `None` if the score is not inside it.
-
-    With few examples for each class, the bootstrap's pseudo-counts lift every redrawn score above the score
-    itself. Such an interval says nothing about the score.
-    """
-    return interval if interval["low"] < interval["estimate"] < interval["high"] else None
 
 
 def present_splits(loaded: Sequence[EvaluatedRun]) -> list[str]:
@@ -76,8 +69,8 @@ def _estimate(run: EvaluatedRun, split: str) -> figures.Estimate | None:
         return None
     scored = run.splits[split]
     rule = scored["rules"]["fixed"]
-    interval = usable(rule["interval"])
-    ends = (interval["low"], interval["high"]) if interval else None
+    interval = rule["interval"]
+    ends = (interval["low"], interval["high"])
     text = formats.fixed(rule["macro_f1"], formats.decimals(scored["num_examples"]))
     return figures.Estimate(rule["macro_f1"], ends, text)
 
@@ -91,7 +84,7 @@ def _score_row(run: EvaluatedRun, split: str) -> dict[str, Any]:
         "num_examples": scored["num_examples"],
         "digits": formats.decimals(scored["num_examples"]),
         "macro_f1": rule["macro_f1"],
-        "interval": usable(rule["interval"]),
+        "interval": rule["interval"],
         "num_frequent": scored["num_frequent"],
         "frequent": rule["macro_f1_frequent"] if scored["num_frequent"] else None,
         "precision": rule["macro_precision"],
@@ -189,7 +182,7 @@ def _threshold_row(run: EvaluatedRun, rule: str) -> dict[str, Any]:
         "digits": formats.decimals(min(scored["num_examples"] for scored in run.splits.values())),
         "dev": dev and dev["macro_f1"],
         "test": test and test["macro_f1"],
-        "interval": test and usable(test["interval"]),
+        "interval": test and test["interval"],
         "gap": dev["macro_f1"] - test["macro_f1"] if dev and test else None,
     }
 

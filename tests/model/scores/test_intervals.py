@@ -137,7 +137,5 @@ def test_an_id_without_a_group_is_a_group_of_its_own():
     assert intervals.group_codes(["a", "b", "c", "d"], {"a": "1", "c": "1", "d": "b"}).tolist() == [0, 1, 0, 2]
 
 
-def test_the_label_states_the_level():
-    assert intervals.LABEL == "95% interval"
-    assert intervals.LABEL.startswith(f"{intervals.LEVEL:.0%}")
-    assert intervals.EXPLANATION.startswith(intervals.LABEL)
+def test_the_explanation_states_the_level():
+    assert intervals.EXPLANATION.startswith(f"{intervals.LEVEL:.0%} intervals")
