@@ -18,7 +18,7 @@ NAMES = {
     "limit imagecodecs png": "limit: imagecodecs (libpng) decodes",
     "limit imagecodecs spng": "limit: imagecodecs (libspng) decodes",
     "limit kornia-rs": "limit: kornia-rs (Rust) decodes",
-    "limit ours": "limit: this project decodes (libdeflate, libpng)",
+    "limit ours": "limit: this project's decoder",
     "tfds.load": "`tfds.load().batch()`",
     "png_records": "PNG in TFRecords",
     "grain": "Grain on ArrayRecord",
