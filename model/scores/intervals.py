@@ -16,10 +16,11 @@ For one class this does not matter, but it adds up over 28 classes. The macro me
 
 *Groups.* A pseudo-count weighs as much as a typical group of its class.
 
-The intervals hold the true macro F1 of the population at least as often as `LEVEL`, within 2 percentage points,
-whatever the model. Over classes that all have ten positives they hold it in 93% to 98% of cases. Over all 28 classes
-of a small split they hold it more often (up to 100% with 300 examples): some classes were hardly seen, and the
-interval allows any F1 for them.
+Measured coverage of the 95% intervals, on simulated splits of 300 to 4,072 examples and with models from poor to
+excellent: over classes with ten positives or more 94.8% to 98.5% for macro F1 and 93.5% to 100% for the difference of
+two models; over all 28 classes 96% to 100% and 95% to 100%. It is above the level over all 28 classes because a split
+hardly shows the rare ones, and the interval allows any F1 for them. Compare models over frequent classes where there
+are enough: those intervals are two to four times narrower.
 """
 
 import dataclasses
@@ -31,8 +32,9 @@ LEVEL = 0.95
 
 EXPLANATION = (
     "95% intervals come from the Bayesian bootstrap with pseudo-counts; near-duplicates are resampled together. "
-    "A class that the split hardly holds may have any F1, so intervals over all classes of a small split are wide, "
-    "and hold the true score in more than 95% of cases."
+    "In simulations they cover the true score in 93% of splits or more. Over all classes of a small split they are "
+    "wide and cover it in nearly every split, because a class with hardly any examples may have any F1. "
+    "Intervals over frequent classes are narrower."
 )
 """The same for readers of a report; `docs/intervals.md` has the measurements."""
 
