@@ -167,7 +167,9 @@ def _describe(
     }
     if blanked:
         full = predictions[shown]
-        rows = describe.describe_ablation(full.label_vectors, full.probabilities, blanked, codes[shown])
+        rows = describe.describe_ablation(
+            full.label_vectors, full.probabilities, blanked, codes[shown], min_positives=min_positives
+        )
         result["ablation"] = {"split": shown, "rows": rows}
     return result
 

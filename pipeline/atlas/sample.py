@@ -33,8 +33,6 @@ files' 115 kB at level 6, zlib's default.
 
 _PNG_END = b"IEND\xaeB`\x82"
 
-_TEMPORARY = ".tmp-"  # how `store.files` names files that are not finished
-
 _CHUNK = 8  # examples per task: half a second, so that the bar moves and the overhead is small
 
 
@@ -141,7 +139,7 @@ def _claim(out_dir: Path, sample: Sample) -> None:
 
 def _names_in(folder: Path) -> list[str]:
     names = os.listdir(folder) if folder.exists() else []
-    return sorted(name for name in names if not name.startswith(_TEMPORARY))
+    return sorted(name for name in names if not name.startswith(files.TEMPORARY))
 
 
 def _last_line(text: str) -> str:

@@ -204,3 +204,11 @@ def test_thresholds_of_a_run_that_was_evaluated_without_dev_are_refused(evaluate
     message = f"^run {evaluated_copy}: no shrunk thresholds, because it was evaluated without dev$"
     with pytest.raises(InputError, match=message):
         evaluation.thresholds_of(runs.open_run(evaluated_copy), "shrunk", result["views"])
+
+
+def test_min_positives_decides_which_classes_are_frequent_in_the_ablation_too(evaluated, run_copy):
+    usual = [row["change_frequent"] for row in evaluation.load(evaluated)["ablation"]["rows"][1:]]
+    assert any(change["estimate"] for change in usual)
+    assert run_command(run_copy, "--splits", "test", "--min-positives", 1000).exit_code == 0
+    none = [row["change_frequent"] for row in evaluation.load(run_copy)["ablation"]["rows"][1:]]
+    assert not any(change["estimate"] for change in none)

@@ -15,18 +15,7 @@ from pipeline.store import layout, locks
 from pipeline.store.objects import ChangedError
 from pipeline.store.workspace import open_workspace
 from pipeline.write import writer
-from tests.support.object_stores import running
 from tests.support.sources import config_for
-
-pytest.importorskip("gcsfs")
-pytest.importorskip("s3fs")
-pytest.importorskip("moto")
-
-
-@pytest.fixture(scope="module", params=["gs", "s3"])
-def store(request):
-    with running(request.param) as store:
-        yield store
 
 
 @pytest.fixture

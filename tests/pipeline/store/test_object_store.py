@@ -23,16 +23,6 @@ from pipeline.write import writer
 from tests.support.object_stores import running
 from tests.support.sources import digests, draw_source
 
-pytest.importorskip("gcsfs")
-pytest.importorskip("s3fs")
-pytest.importorskip("moto")
-
-
-@pytest.fixture(scope="module", params=["gs", "s3"])
-def store(request):
-    with running(request.param) as store:
-        yield store
-
 
 @pytest.fixture(scope="module")
 def gcs():
