@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import schema
-from pipeline.errors import one_line_errors
+from pipeline.errors import echo, one_line_errors, shown
 
 if TYPE_CHECKING:
     from pipeline.store.files import Place
@@ -117,7 +117,7 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
 
     with one_line_errors(STOPPED):
         write_sample(out, num=num, seed=seed, balanced=balanced, workers=workers)
-    click.echo(f"{num} synthetic examples in {out}")
+    echo(f"{num} synthetic examples in {out}")
 
 
 @main.command()
@@ -146,7 +146,7 @@ def audit(
             found = audit_module.audit(
                 labels_path, images_path, deep=deep, size=size, threads=threads, on_progress=update
             )
-        click.echo(found.report())
+        echo(found.report())
     if found.problems:
         sys.exit(1)
 
@@ -170,7 +170,7 @@ def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Pl
         with files.replacing(out) as file:
             rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
             file.write("".join(["Id,Split\n", *rows]).encode())
-    click.echo(assigned.report())
+    echo(assigned.report())
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -208,7 +208,12 @@ def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Pl
     callback=_share,
     help="With quarantine: largest share of examples to leave out.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a dataset of other input or parameters.")
+@click.option("--overwrite", is_flag=True, help="Build also if a dataset is there, of whatever input, and replace it.")
+@click.option(
+    "--check-content",
+    is_flag=True,
+    help="Read every image again to find those that changed.  [default: those whose size or times changed]",
+)
 @click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
 def shards(
     source: "Place | None", images: "Place | None", labels: "Place | None", data_dir: "Place | None", **settings: Any
@@ -228,7 +233,7 @@ def shards(
         )
         with progress.Bar("building") as update:
             result = job.build(config, update)
-    click.echo(job.summary(config, result))
+    echo(job.summary(config, result))
     gc.freeze()  # skips Python's last garbage collection over all of Beam, a third of a second
 
 
@@ -245,10 +250,10 @@ def verify(dataset_dir: "Place") -> None:
     with one_line_errors(STOPPED), progress.Bar("verifying") as update:
         problems = verify_dataset(dataset_dir, update)
     for problem in problems:
-        click.echo(problem)
+        echo(problem)
     if problems:
-        raise click.ClickException(f"{dataset_dir}: {len(problems)} problems")
-    click.echo(f"{dataset_dir}: intact")
+        raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problems"))
+    echo(f"{dataset_dir}: intact")
 
 
 def _find(source: "Place | None", images: "Place | None", labels: "Place | None") -> "tuple[Place, Place]":

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline import schema
 from pipeline.config import BuildConfig, BuildResult
-from pipeline.dataset import conservation, publish, quarantine, resume
+from pipeline.dataset import conservation, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.errors import JobError
 from pipeline.images import sources
@@ -14,6 +14,7 @@ from pipeline.plan import manifest, shards, splits
 from pipeline.plan.manifest import Manifest
 from pipeline.store import layout
 from pipeline.store.files import Place
+from pipeline.store.locks import CheckHeld, NotWritableError
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners, tasks
@@ -24,6 +25,8 @@ OnProgress = Callable[[int, int], None]
 
 def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: None) -> BuildResult:
     """Builds and publishes the dataset; continues a killed build; does nothing if the dataset is there already.
+
+    With `overwrite`, it builds also if the dataset is there.
 
     Args:
       config: what to build, and how.
@@ -40,24 +43,46 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     parameters = config.parameters(len(source.examples))
     fingerprint = source.fingerprint(**parameters)
     workspace = open_workspace(layout.dataset_dir(config.data_dir, config.size))
-    with workspace.lock() as check_lock:
+    try:
+        with workspace.lock() as check_lock:
+            if same := publish.find_same(config, source, workspace, fingerprint):
+                publish.tidy(workspace, source)
+                return same
+            return _build(
+                config, source, workspace, {"fingerprint": fingerprint, **parameters}, on_progress, options, check_lock
+            )
+    except NotWritableError:
         if same := publish.find_same(config, source, workspace, fingerprint):
             return same
-        quarantine.check(config, workspace, quarantine.missing_images(source), len(source.examples))
-        with runners.importing_beam():
-            every = plan_tasks(config, source)
-        todo = resume.keep_finished(workspace, every)
-        workspace.check_space(shards.record_bytes(config.size) * sum(len(task.plan.examples) for task in todo))
-        with _showing_progress(workspace, every, on_progress):
-            metrics = write_shards(config, source, workspace, todo, options) if todo else []
-        planned = [example for task in every for example in task.plan.examples]
-        expected = planned if config.max_examples else source.examples
-        reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
-        bad = quarantine.collect(config, workspace, reports, len(planned))
-        described = tfds_metadata.describe(every, reports, size=config.size, synthetic=source.synthetic)
-        metadata = {**described, "fingerprint": fingerprint, **parameters}
-        check_lock()
-        publish.publish(config, workspace, every, reports, metadata)
+        raise
+
+
+def _build(
+    config: BuildConfig,
+    source: Manifest,
+    workspace: Workspace,
+    parameters: dict[str, Any],
+    on_progress: OnProgress,
+    options: Any,
+    check_lock: CheckHeld,
+) -> BuildResult:
+    """Builds and publishes the dataset while the lock is held; `parameters` become part of its metadata."""
+    quarantine.check(config, workspace, quarantine.missing_images(source), len(source.examples))
+    with runners.importing_beam():
+        every = plan_tasks(config, source)
+    todo = resume.keep_finished(workspace, every, source, check_content=config.check_content)
+    workspace.check_space(shards.record_bytes(config.size) * sum(len(task.plan.examples) for task in todo))
+    with _showing_progress(workspace, every, on_progress):
+        metrics = write_shards(config, source, workspace, todo, options) if todo else []
+    planned = [example for task in every for example in task.plan.examples]
+    expected = planned if config.max_examples else source.examples
+    reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
+    provenance.check_unchanged(source, every, reports)
+    bad = quarantine.collect(config, workspace, reports, len(planned))
+    described = tfds_metadata.describe(every, reports, size=config.size, synthetic=source.synthetic)
+    metadata = {**described, **parameters}
+    check_lock()
+    publish.publish(config, source, workspace, every, reports, metadata)
     return BuildResult(
         path=workspace.target,
         metadata=metadata,
@@ -82,7 +107,9 @@ def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
         shard_mib=config.shard_mib,
         max_examples=config.max_examples,
     )
-    return [Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in plans]
+    return [
+        Task(plan, plan.fingerprint(config.size, source.file_bytes), source.listed(plan.examples)) for plan in plans
+    ]
 
 
 def write_shards(

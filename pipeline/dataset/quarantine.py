@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.config import BuildConfig
 from pipeline.errors import InputError
+from pipeline.images import limits
 from pipeline.plan import manifest
 from pipeline.plan.manifest import Manifest
+from pipeline.schema import FILTERS
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
@@ -19,11 +21,19 @@ class BadExamples(InputError):
 
 
 def missing_images(source: Manifest) -> list[BadImageRow]:
-    """Returns a row for each image of the label table that does not exist."""
-    return [
+    """Returns a row for each image of the label table that does not exist, or is too large to be read."""
+    rows = [
         BadImageRow(example_id, name, "missing_filter", f"no file {example_id}_{name}.png")
         for example_id, name in source.missing()
     ]
+    for example_id, sizes in source.file_bytes.items():
+        if max(sizes) > limits.MAX_FILE_BYTES:
+            for name, num_bytes in zip(FILTERS, sizes, strict=True):
+                try:
+                    limits.check_bytes(num_bytes)
+                except limits.Unusable as error:
+                    rows.append(BadImageRow(example_id, name, error.code, error.detail))
+    return rows
 
 
 def collect(

@@ -41,7 +41,9 @@ def verify(directory: Place, on_progress: OnProgress = lambda done, total: None)
     try:
         size = int((publish.published_metadata(directory) or {})["size"])
         lengths = publish.shard_lengths(directory)
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except InputError as error:
+        return [*problems, f"{error}: shards not checked"]
+    except (KeyError, TypeError, ValueError, OSError, OverflowError) as error:
         return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
     return problems + list(_verify_shards(directory, present, digests, lengths, size, on_progress))
 

@@ -15,11 +15,7 @@ import imageio.v3 as iio
 import numpy as np
 from imageio.core.v3_plugin_api import PluginV3
 
-MAX_SIDE = 8192
-"""Largest width or height that is decoded, in pixels; the atlas's originals are 2048, 3072 or 4096."""
-
-MAX_FILE_BYTES = 2 * MAX_SIDE * MAX_SIDE
-"""Largest file that is decoded: an uncompressed 16-bit image of `MAX_SIDE`, in bytes."""
+from pipeline.images.limits import MAX_FILE_BYTES, MAX_SIDE
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_START = b"\0\0\0\rIHDR"  # length and type of the first chunk (11.2.1)

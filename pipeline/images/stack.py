@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.images import png
+from pipeline.errors import StorageError
+from pipeline.images import limits, png, sources
+from pipeline.images.limits import Unusable
 from pipeline.images.sources import Images
 from pipeline.schema import FILTERS
 
@@ -34,7 +36,7 @@ CODES = {
     "truncated": "the file ends before the image does",
     "wrong_mode": "the image is not 8-bit or 16-bit greyscale",
     "wrong_size": "the image is not square, not of the size of the other filters, or smaller than the output",
-    "too_large": f"the image has more than {png.MAX_SIDE} pixels a side, or the file is too large for such an image",
+    "too_large": f"the image has more than {limits.MAX_SIDE} pixels a side, or the file is too large for such an image",
 }
 
 
@@ -52,9 +54,10 @@ def stack_example(images: Images, example_id: str, size: int) -> Stacked:
 
     Raises:
       BadExample: naming every bad filter.
+      StorageError: a file could not be read, which says nothing about the image.
     """
     channels, bad = [], []
-    images = images.together([f"{example_id}_{name}.png" for name in FILTERS])
+    images = images.together(filenames(example_id))
     for name in FILTERS:
         try:
             channels.append(read_filter(images, example_id, name))
@@ -67,6 +70,11 @@ def stack_example(images: Images, example_id: str, size: int) -> Stacked:
     num_16bit = sum(channel.dtype == np.uint16 for channel in channels)
     resized = [resize(to_8bit(channel), size) for channel in channels]
     return Stacked(stack(resized), moments(resized), num_16bit)
+
+
+def filenames(example_id: str) -> list[str]:
+    """Returns the names of the files of one example."""
+    return [f"{example_id}_{name}.png" for name in FILTERS]
 
 
 def stack(channels: Sequence[np.ndarray]) -> np.ndarray:
@@ -93,17 +101,19 @@ def read_filter(images: Images, example_id: str, filter_name: str) -> np.ndarray
     """Returns one filter image, uint8 or uint16 `[height, width]`.
 
     Raises:
-      BadImage: the file is missing, cannot be read or cannot be used.
+      BadImage: the file is missing or cannot be used.
+      StorageError: it could not be read, or there is too little memory; that says nothing about the image.
     """
     bad = functools.partial(BadImage, filter_name)
     name = f"{example_id}_{filter_name}.png"
     try:
-        data = images.read(name)
+        return png.decode(sources.read_with_retries(images, name), bad)
     except FileNotFoundError:
         raise bad("missing_filter", f"no file {name}") from None
-    except OSError as error:
-        raise bad("unreadable", f"{name}: {error.strerror or error}") from None
-    return png.decode(data, bad)
+    except Unusable as error:
+        raise bad(error.code, f"{name}: {error.detail}") from None
+    except MemoryError:
+        raise StorageError(f"{name}: out of memory while it was decoded; try again with fewer --threads") from None
 
 
 def _mismatches(channels: Sequence[np.ndarray], size: int) -> Iterator[BadImage]:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, shortened
 from pipeline.images import sources
 from pipeline.schema import CLASS_NAMES, FILTERS, NUM_CLASSES, SYNTHETIC_PREFIX, VERSION
 from pipeline.store.files import Place
@@ -40,12 +40,14 @@ class Manifest:
       images: where the images are.
       file_bytes: `{id: sizes}`, the size in bytes of the file of each filter, in `FILTERS` order; -1 if it is missing.
       num_unlisted: image files whose id is not in the label table.
+      stamps: `{id: number}` that stands for sizes and stamps (`sources.Entry`) of the files of each example.
     """
 
     examples: tuple[Example, ...]
     images: sources.Images
     file_bytes: Mapping[str, tuple[int, ...]]
     num_unlisted: int
+    stamps: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -57,6 +59,15 @@ class Manifest:
             for name, num_bytes in zip(FILTERS, self.file_bytes[example.id], strict=True):
                 if num_bytes < 0:
                     yield example.id, name
+
+    def listed(self, examples: Iterable[Example]) -> str:
+        """Returns what stands for the listing of the files of these examples; it changes if a file is replaced."""
+        rows = "".join(f"{example.id} {self.stamps[example.id]:x}\n" for example in examples)
+        return hashlib.sha256(rows.encode()).hexdigest()
+
+    def relisted(self) -> "Manifest":
+        """Returns the same examples with their images listed again."""
+        return _listed(self.examples, self.images.fresh())
 
     def fingerprint(self, **parameters: object) -> str:
         """SHA-256 (hex) of everything that decides the published bytes: labels, listing, parameters, version.
@@ -76,8 +87,7 @@ def read(labels_path: Place, images: sources.Images) -> Manifest:
       InputError: a table that cannot be used. Missing images raise no error here, see `Manifest.missing`.
     """
     examples = read_labels(labels_path)
-    file_bytes, num_unlisted = _list_images(images, {example.id for example in examples})
-    manifest = Manifest(tuple(examples), images, file_bytes, num_unlisted)
+    manifest = _listed(tuple(examples), images)
     num_synthetic = sum(example.id.startswith(SYNTHETIC_PREFIX) for example in examples)
     if 0 < num_synthetic < len(examples):
         raise InputError(
@@ -125,9 +135,9 @@ def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
     problems: list[str] = []
     for number, row in _rows(path, ("Id", "Group")):
         if len(row) != 2 or not row[1].strip():
-            problems.append(f"row {number}: expected 'id,group', found {','.join(row)!r}")
+            problems.append(f"row {number}: expected 'id,group', found {shortened(','.join(row))!r}")
         elif row[0] not in known:
-            problems.append(f"row {number}: id '{row[0]}' is not in the label table")
+            problems.append(f"row {number}: id '{shortened(row[0])}' is not in the label table")
         elif row[0] in groups:
             problems.append(f"row {number}: id '{row[0]}' already has a group; keep one of its rows")
         else:
@@ -166,7 +176,7 @@ def _rows(path: Place, header: tuple[str, str]) -> Iterator[tuple[int, list[str]
         if first is None:
             raise InputError(f"{path}: the file is empty, expected the header '{expected}'")
         if tuple(first) != header:
-            raise InputError(f"{path}: the header is '{','.join(first)}', expected '{expected}'")
+            raise InputError(f"{path}: the header is '{shortened(','.join(first))}', expected '{expected}'")
         for row in reader:
             yield reader.line_num, row
     except FileNotFoundError:
@@ -183,7 +193,7 @@ def _parse_row(row: list[str]) -> Example:
     if not row or row == [""]:
         raise ValueError("blank row; remove it")
     if len(row) != 2:
-        raise ValueError(f"{len(row)} columns, expected 2 (id,labels): {','.join(row)!r}")
+        raise ValueError(f"{len(row)} columns, expected 2 (id,labels): {shortened(','.join(row))!r}")
     example_id, target = row
     check_id(example_id)
     return Example(example_id, _parse_target(example_id, target))
@@ -193,7 +203,7 @@ def check_id(example_id: str) -> None:
     """Raises `ValueError` unless the id is safe as part of a file name on every file system."""
     if not _SAFE_ID.fullmatch(example_id) or ".." in example_id:
         raise ValueError(
-            f"id {example_id!r} cannot be part of a file name; expected letters, digits, '-', '_' or '.', "
+            f"id {shortened(example_id, 300)!r} cannot be part of a file name; expected letters, digits, '-', '_' or '.', "
             "not starting with '-' or '.', without '..', 200 characters at most"
         )
 
@@ -204,10 +214,10 @@ def _parse_target(example_id: str, target: str) -> tuple[int, ...]:
         raise ValueError(f"id '{example_id}' has no labels, expected class ids 0..27 separated by spaces")
     for word in words:
         if not (word.isascii() and word.isdigit()):
-            raise ValueError(f"id '{example_id}' has label '{word}', expected a whole number 0..27")
-        if int(word) >= NUM_CLASSES:
+            raise ValueError(f"id '{example_id}' has label '{shortened(word)}', expected a whole number 0..27")
+        if len(word) > 9 or int(word) >= NUM_CLASSES:
             last = NUM_CLASSES - 1
-            raise ValueError(f"id '{example_id}' has label {word}, expected 0..{last} ({CLASS_NAMES[last]})")
+            raise ValueError(f"id '{example_id}' has label {shortened(word)}, expected 0..{last} ({CLASS_NAMES[last]})")
     labels = sorted(int(word) for word in words)
     for first, second in itertools.pairwise(labels):
         if first == second:
@@ -215,12 +225,13 @@ def _parse_target(example_id: str, target: str) -> tuple[int, ...]:
     return tuple(labels)
 
 
-def _list_images(images: sources.Images, ids: set[str]) -> tuple[dict[str, tuple[int, ...]], int]:
-    """Returns (`Manifest.file_bytes`, `Manifest.num_unlisted`)."""
+def _listed(examples: tuple[Example, ...], images: sources.Images) -> Manifest:
+    """Returns the manifest of these examples with their images as a listing shows them now."""
     column = {name: k for k, name in enumerate(FILTERS)}
-    file_bytes = dict.fromkeys(sorted(ids), (-1,) * len(FILTERS))
+    file_bytes = {example.id: (-1,) * len(FILTERS) for example in examples}
+    stamps = dict.fromkeys(file_bytes, 0)
     num_unlisted = 0
-    for name, num_bytes in images.entries():
+    for name, num_bytes, stamp in images.entries():
         stem, dot, extension = name.rpartition(".")
         example_id, _, filter_name = stem.rpartition("_")
         if not dot or extension != "png" or filter_name not in column:
@@ -231,4 +242,9 @@ def _list_images(images: sources.Images, ids: set[str]) -> tuple[dict[str, tuple
         row = list(file_bytes[example_id])
         row[column[filter_name]] = num_bytes
         file_bytes[example_id] = tuple(row)
-    return file_bytes, num_unlisted
+        stamps[example_id] ^= _hash(f"{filter_name}/{num_bytes}/{stamp}")  # files are listed in any order
+    return Manifest(examples, images, file_bytes, num_unlisted, stamps)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())

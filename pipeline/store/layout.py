@@ -12,11 +12,13 @@ METADATA = "metadata.json"
 CHECKSUMS = "SHA256SUMS"
 QUARANTINE = "quarantine.csv"
 GROUPS = "groups.csv"
+SOURCES = "sources.csv"
+"""Id and digest of the source files of every example."""
 BAD_EXAMPLES = "bad_examples.csv"
 """Beside the dataset: the bad images that stopped the last build."""
 
 _OURS = re.compile(
-    rf"{schema.NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|features\.json|{METADATA}|.*\.labels\.txt"
+    rf"{schema.NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{SOURCES}|features\.json|{METADATA}|.*\.labels\.txt"
 )
 
 
