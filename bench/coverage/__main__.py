@@ -140,7 +140,9 @@ def _draw_codes(size: int, rng: np.random.Generator) -> np.ndarray:
 def _difficulty(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns standard normal values `[N, 28]`, correlated within an example (0.3) and within a group (0.8)."""
     groups = codes[-1] + 1
-    by_group = np.sqrt(0.3) * rng.normal(size=(groups, 1)) + np.sqrt(0.7) * rng.normal(size=(groups, HPA_KAGGLE_2018.num_classes))
+    by_group = np.sqrt(0.3) * rng.normal(size=(groups, 1)) + np.sqrt(0.7) * rng.normal(
+        size=(groups, HPA_KAGGLE_2018.num_classes)
+    )
     if groups == len(codes):
         return by_group
     return np.sqrt(0.8) * by_group[codes] + np.sqrt(0.2) * rng.normal(size=(len(codes), HPA_KAGGLE_2018.num_classes))

@@ -109,7 +109,9 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
 def _check_features(path: Path, info: Any, metadata: dict[str, Any], size: int | None) -> None:
     channels, shape = tuple(metadata["channels"]), info.features["image"].shape
     if channels != HPA_KAGGLE_2018.channel_names:
-        raise InputError(f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(HPA_KAGGLE_2018.channel_names)}")
+        raise InputError(
+            f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(HPA_KAGGLE_2018.channel_names)}"
+        )
     expected = (size or shape[0], size or shape[0], len(HPA_KAGGLE_2018.channel_names))
     if shape != expected:
         raise InputError(f"dataset {path}: images of shape {shape}, expected {expected}")

@@ -76,7 +76,9 @@ def open_raw(path: Path) -> RawImages:
     endings = tuple(f"_{name}.png" for name in HPA_KAGGLE_2018.channel_names)
     ids = sorted({name.rpartition("_")[0] for name, _ in images.entries() if name.endswith(endings)})
     if not ids:
-        raise InputError(f"{path}: no images <Id>_<filter>.png with the filters {', '.join(HPA_KAGGLE_2018.channel_names)}")
+        raise InputError(
+            f"{path}: no images <Id>_<filter>.png with the filters {', '.join(HPA_KAGGLE_2018.channel_names)}"
+        )
     return RawImages(path, images, ids)
 
 

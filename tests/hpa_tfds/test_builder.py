@@ -12,6 +12,7 @@ import hpa_tfds
 from pipeline.config import BuildConfig
 from pipeline.dataset import texts
 from pipeline.job import build
+from pipeline.schema import HPA_KAGGLE_2018
 from tests.support.sources import digests, draw_source
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def test_tfds_build_finds_the_dataset(big_source, tmp_path):
 def test_texts_are_those_that_tfds_reads_from_the_dataset_folder(big_source, tmp_path):
     metadata = hpa_tfds.HpaStacked.get_metadata()
     assert texts.description(HPA_KAGGLE_2018, synthetic=False) == metadata.description.strip()
-    assert texts.citation() == metadata.citation.strip()
+    assert texts.citation(HPA_KAGGLE_2018) == metadata.citation.strip()
     assert "content.subject.biology" in metadata.tags
     info = prepare(big_source, tmp_path).info
     assert (info.description, info.citation) == (metadata.description.strip(), metadata.citation.strip())

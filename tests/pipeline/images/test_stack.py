@@ -111,9 +111,7 @@ def test_a_zip_gives_the_same_pixels_as_a_folder(source, tmp_path, bits):
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as file:
         for path in source.images.iterdir():
             file.write(path, path.name)
-    results = [
-        stacked(sources.open_images(place), "ex-0000", 16) for place in (source.images, tmp_path / "train.zip")
-    ]
+    results = [stacked(sources.open_images(place), "ex-0000", 16) for place in (source.images, tmp_path / "train.zip")]
     np.testing.assert_array_equal(results[0].image, results[1].image)
     assert [result.num_16bit for result in results] == [4 if bits == 16 else 0] * 2
 

@@ -49,7 +49,9 @@ def test_bad_tables_are_refused(tmp_path, text, message):
         read(tmp_path, text)
 
 
-@pytest.mark.parametrize("bad", ["a//b", "/a", "a/", "../a", "a/../b", "a..b", "a\0b", "-rf", ".hidden", "", "a b", "é", "x" * 201])
+@pytest.mark.parametrize(
+    "bad", ["a//b", "/a", "a/", "../a", "a/../b", "a..b", "a\0b", "-rf", ".hidden", "", "a b", "é", "x" * 201]
+)
 def test_ids_that_cannot_be_file_names_are_refused(tmp_path, bad):
     expected = re.escape(f"row 2: id {bad[:120]!r} cannot be part of a file name; expected letters, digits")
     with pytest.raises(InputError, match=expected):
