@@ -48,7 +48,7 @@ def test_a_command_that_is_stopped_exits_with_130(tmp_path, number):
     command = [sys.executable, "-m", "pipeline", "shards", "--source", source.root, "--data-dir", tmp_path / "data"]
     options = ["--size", "32", "--num-shards", "30"]
     process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    reports = tmp_path / "data/hpa_stacked/32/.1.0.0.building/reports"
+    reports = tmp_path / "data/hpa_stacked/32/.1.1.0.building/reports"
     while not list(reports.glob("*.json")) and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(number)

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.errors import InputError
-from pipeline.images import sources
-from pipeline.images.stack import filenames
-from pipeline.plan.manifest import MAX_LISTED, Manifest
+from pipeline.images import reading, stack
+from pipeline.plan.manifest import Manifest
+from pipeline.plan.table import MAX_LISTED
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.layout import CHECKSUMS, SOURCES
@@ -44,9 +44,10 @@ def changed(source: Manifest, digests: Mapping[str, str]) -> list[str]:
     """
 
     def differs(example_id: str) -> bool:
-        return sources.digest_of(source.images, filenames(example_id)) != digests[example_id]
+        return reading.digest_of(source.images, source.names(examples[example_id]), limit) != digests[example_id]
 
-    ids = sorted(digests)
+    examples = {example.id: example for example in source.examples}
+    ids, limit = sorted(digests), stack.max_bytes(source.schema)
     with ThreadPoolExecutor(source.images.threads) as pool:
         return [example_id for example_id, differ in zip(ids, pool.map(differs, ids), strict=True) if differ]
 

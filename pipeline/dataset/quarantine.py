@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.config import BuildConfig
 from pipeline.errors import InputError
-from pipeline.images import limits
-from pipeline.plan import manifest
+from pipeline.images import limits, stack
+from pipeline.plan import table
 from pipeline.plan.manifest import Manifest
-from pipeline.schema import FILTERS
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
@@ -23,16 +22,15 @@ class BadExamples(InputError):
 def missing_images(source: Manifest) -> list[BadImageRow]:
     """Returns a row for each image of the label table that does not exist, or is too large to be read."""
     rows = [
-        BadImageRow(example_id, name, "missing_filter", f"no file {example_id}_{name}.png")
-        for example_id, name in source.missing()
+        BadImageRow(missing.id, "+".join(missing.channels), "missing_filter", str(missing))
+        for missing in source.missing
     ]
+    limit = stack.max_bytes(source.schema)
     for example_id, sizes in source.file_bytes.items():
-        if max(sizes) > limits.MAX_FILE_BYTES:
-            for name, num_bytes in zip(FILTERS, sizes, strict=True):
-                try:
-                    limits.check_bytes(num_bytes)
-                except limits.Unusable as error:
-                    rows.append(BadImageRow(example_id, name, error.code, error.detail))
+        for index, num_bytes in enumerate(sizes):
+            if num_bytes > limit:
+                detail = limits.too_large(num_bytes, limit)
+                rows.append(BadImageRow(example_id, source.channels_of(index), "too_large", detail))
     return rows
 
 
@@ -61,7 +59,7 @@ def check(config: BuildConfig, workspace: Workspace, bad: Sequence[BadImageRow],
     if not bad or (config.on_error == "quarantine" and num_bad <= config.max_bad * num_examples):
         return
     write_table(workspace.bad_examples, bad)
-    listed = manifest.summary([str(row) for row in sorted(bad, key=lambda row: (row.id, row.filter))], "bad images")
+    listed = table.summary([str(row) for row in sorted(bad, key=lambda row: (row.id, row.filter))], "bad images")
     if config.on_error == "quarantine":
         advice = f"more than --max-bad {config.max_bad:.3%}"
     else:

@@ -3,33 +3,28 @@
 A source is a small immutable value. It is sent to the workers, and each process opens what it needs.
 """
 
-import contextlib
 import dataclasses
-import hashlib
 import os
 import stat
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from pipeline.errors import InputError, StorageError
+from pipeline.errors import InputError
 from pipeline.images import limits, zips
 from pipeline.images.limits import Unusable
+from pipeline.schema import HPA_KAGGLE_2018, Schema
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.threads import num_cores
 
-LAYOUT = "train.csv next to train/<Id>_{red,green,blue,yellow}.png, or next to a train.zip of them"
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+"""Endings of the names of images."""
 
 REMOTE_THREADS = 32
 """Threads that read from an object store, where a read takes 30 to 100 ms. Each reads the four filters of an example
 at once: about 100 concurrent reads, as many as the connections that the stores' libraries open."""
-
-
-WAITS = (0.1, 0.4, 1.6)
-"""Seconds before each further try to read a file that could not be read."""
 
 
 class Entry(NamedTuple):
@@ -41,29 +36,29 @@ class Entry(NamedTuple):
 
 
 class Images(Protocol):
-    """A flat set of image files with names such as `<Id>_<filter>.png`."""
+    """A set of image files with names such as `<Id>_<filter>.png` or `plate/well.tif`."""
 
     @property
     def threads(self) -> int:
         """The number of threads that keeps a machine busy reading and decoding them."""
 
-    def entries(self) -> Iterator[Entry]:
-        """Yields every file."""
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
+        """Yields every file; with `deep`, also those in folders, as `folder/name`."""
 
     def fresh(self) -> "Images":
         """Returns the same images without anything remembered of an earlier listing."""
 
-    def read(self, name: str) -> bytes:
-        """Returns the bytes of a file, `limits.MAX_FILE_BYTES` at most.
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
+        """Returns the bytes of a file.
 
         Raises:
           FileNotFoundError: there is no such file.
-          Unusable: it is too large, no file, or in a damaged zip.
+          Unusable: it is larger than `max_bytes`, no file, or in a damaged zip.
           OSError: it cannot be read now, which says nothing about the file.
           StorageError: the same, after every try.
         """
 
-    def together(self, names: Sequence[str]) -> "Images":
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Images":
         """Returns images from which these files can be read; a remote source fetches them concurrently."""
 
 
@@ -77,26 +72,31 @@ class Folder:
     def threads(self) -> int:
         return num_cores()
 
-    def entries(self) -> Iterator[Entry]:
-        for name, stored in files.entries(Path(self.path)):
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
+        found = files.entries_below if deep else files.entries
+        for name, stored in found(Path(self.path)):
             yield Entry(name, stored.num_bytes, stored.times)
 
     def fresh(self) -> "Folder":
         return self
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
         try:
             with open(os.path.join(self.path, name), "rb", buffering=0, opener=_open_without_waiting) as file:
                 found = os.fstat(file.fileno())
                 if not stat.S_ISREG(found.st_mode):
                     raise Unusable("unreadable", "a device or a pipe, expected a file")
-                limits.check_bytes(found.st_size)
+                limits.check_size(found.st_size, max_bytes)
                 return file.read()
         except IsADirectoryError:
             raise Unusable("unreadable", "a folder, expected a file") from None
 
-    def together(self, names: Sequence[str]) -> "Folder":
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Folder":
         return self
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for a writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,19 +106,20 @@ class ObjectFolder:
     path: Place
     threads: int = REMOTE_THREADS
 
-    def entries(self) -> Iterator[Entry]:
-        for name, stored in files.entries(self.path):
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
+        found = files.entries_below if deep else files.entries
+        for name, stored in found(self.path):
             yield Entry(name, stored.num_bytes, stored.stamp)
 
     def fresh(self) -> "ObjectFolder":
         return self
 
-    def read(self, name: str) -> bytes:
-        return self.together([name]).read(name)
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
+        return self.together([name], max_bytes).read(name, max_bytes)
 
-    def together(self, names: Sequence[str]) -> "Images":
-        # Ranges keep an object that is too large out of memory; a start of 0 keeps s3fs from asking for the size first.
-        found = files.read_ranges([(self.path / name, 0, limits.MAX_FILE_BYTES + 1) for name in names])
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Images":
+        # The end keeps an object that is too large out of memory; a start of 0 keeps s3fs from asking for the size.
+        found = files.read_ranges([(self.path / name, 0, max_bytes + 1) for name in names])
         return _Fetched(dict(zip(names, found, strict=True)))
 
 
@@ -133,22 +134,22 @@ class Zip:
     def threads(self) -> int:
         return REMOTE_THREADS if files.is_remote(self.path) else num_cores()
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
         for member, info in zips.members(self.path).items():
             name = member.removeprefix(self.prefix)
-            if member.startswith(self.prefix) and "/" not in name and name:
+            if member.startswith(self.prefix) and name and (deep or "/" not in name):
                 yield Entry(name, info.num_bytes, f"{info.crc:08x}")
 
     def fresh(self) -> "Zip":
         zips.members.cache_clear()
         return self
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
         member = self._member(name)
-        zips.check(member)
+        zips.check(member, max_bytes)
         return zips.unpack(member, files.read_range(self.path, member.start, member.end))
 
-    def together(self, names: Sequence[str]) -> "Images":
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Images":
         if not files.is_remote(self.path):
             return self
         found: dict[str, bytes | Exception] = {}
@@ -156,7 +157,7 @@ class Zip:
         for name in names:
             try:
                 member = self._member(name)
-                zips.check(member)
+                zips.check(member, max_bytes)
                 members[name] = member
             except (FileNotFoundError, Unusable) as error:
                 found[name] = error
@@ -182,7 +183,7 @@ class _Fetched:
     found: Mapping[str, bytes | Exception]
     threads: int = 1
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
         for name, data in self.found.items():
             if isinstance(data, bytes):
                 yield Entry(name, len(data), "")
@@ -190,138 +191,101 @@ class _Fetched:
     def fresh(self) -> "_Fetched":
         return self
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
         data = self.found[name]
         if isinstance(data, Exception):
             raise data
-        limits.check_bytes(len(data))
+        limits.check_size(len(data), max_bytes)
         return data
 
-    def together(self, names: Sequence[str]) -> "_Fetched":
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "_Fetched":
         return self
 
 
-@dataclasses.dataclass(frozen=True)
-class Digested:
-    """Images whose content is added to a digest as it is read, with further tries where reading fails.
-
-    `found` is `{name: SHA-256 (hex)}` of the files read so far.
-    """
-
-    images: Images
-    found: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def threads(self) -> int:
-        return self.images.threads
-
-    def entries(self) -> Iterator[Entry]:
-        return self.images.entries()
-
-    def fresh(self) -> "Digested":
-        return Digested(self.images.fresh())
-
-    def read(self, name: str) -> bytes:
-        data = read_with_retries(self.images, name)
-        self.found[name] = hashlib.sha256(data).hexdigest()
-        return data
-
-    def together(self, names: Sequence[str]) -> "Digested":
-        return Digested(self.images.together(names), self.found)
-
-    def digest(self) -> str:
-        """Returns 128 bits (hex) that stand for the names and contents of all files read; in any order."""
-        rows = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.found.items()))
-        return hashlib.sha256(rows.encode()).hexdigest()[:32]
-
-
-def digest_of(images: Images, names: Sequence[str]) -> str:
-    """Returns what `Digested.digest` returned if these files have not changed since they were read.
-
-    Raises:
-      StorageError: a file cannot be read after every try.
-    """
-    digested = Digested(images).together(names)
-    for name in names:
-        with contextlib.suppress(FileNotFoundError, Unusable):  # such a file had no part in the digest
-            digested.read(name)
-    return digested.digest()
-
-
-def read_with_retries(images: Images, name: str) -> bytes:
-    """Returns the bytes of a file; a disk that fails is asked again.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      Unusable: it is too large, no file, or in a damaged zip.
-      StorageError: it could not be read; that says nothing about its content.
-    """
-    for wait in (*WAITS, None):
-        try:
-            return images.read(name)
-        except FileNotFoundError:
-            raise
-        except NotADirectoryError as error:
-            raise FileNotFoundError(str(error)) from None
-        except OSError as error:
-            if wait is None:
-                raise StorageError(
-                    f"{error.filename or name}: cannot be read after {len(WAITS) + 1} tries "
-                    f"({error.strerror or error}); this says nothing about the image: "
-                    "run the same command again to continue"
-                ) from error
-            time.sleep(wait)
-    raise AssertionError
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for a writer
-
-
-def open_images(path: Place) -> Images:
+def open_images(path: Place, schema: Schema = HPA_KAGGLE_2018) -> Images:
     """Returns the images in a folder or a `.zip`.
 
     Raises:
       FileNotFoundError: there is nothing at `path`.
-      InputError: `path` is a file but not a zip.
+      InputError: `path` is a file but not a zip, or an empty one.
     """
     if path.is_dir():
         return ObjectFolder(path) if files.is_remote(path) else Folder(str(path.absolute()))
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such folder or zip, expected the images <Id>_<filter>.png")
-    names = zips.members(path.absolute())
-    if not names:
-        raise InputError(f"{path}: the zip holds no files, expected the images <Id>_<filter>.png")
-    return Zip(path.absolute(), _image_folder(path, names))
+        raise FileNotFoundError(f"{path}: no such folder or zip, expected the images {schema.patterns[0]}")
+    return Zip(path.absolute(), _prefix(path.absolute(), schema))
 
 
-def _image_folder(path: Place, names: Iterable[str]) -> str:
-    """Returns the folder of a zip that holds the most images, such as "train/".
+def _prefix(path: Place, schema: Schema) -> str:
+    """Returns the folder of the images in a zip: the one that the schema names, or the one with most files.
 
     Raises:
-      InputError: two folders hold as many.
+      InputError: the zip is empty, or two folders hold as many.
     """
-    images = (name.rpartition("/") for name in names if name.endswith("_green.png"))
+    members = zips.members(path)
+    if not members:
+        raise InputError(f"{path}: the zip holds no files, expected the images {schema.patterns[0]}")
     # Mac's Finder adds a hidden file for every file.
-    folders = Counter(folder + slash for folder, slash, name in images if not name.startswith("."))
-    ranked = folders.most_common(2)
-    if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
-        both = "' and '".join(sorted(folder for folder, _ in ranked))
+    images = [name for name in members if name.lower().endswith(ENDINGS) and "/." not in f"/{name}"]
+    own = f"{schema.folder}/"
+    if schema.folder and any(name.startswith(own) for name in images):
+        return own
+    if any("/" in pattern for pattern in schema.patterns):
+        return ""
+    folders = Counter(name[: name.rfind("/") + 1] for name in images).most_common(2)
+    if len(folders) == 2 and folders[0][1] == folders[1][1]:
+        both = "' and '".join(sorted(folder for folder, _ in folders))
         raise InputError(f"{path}: '{both}' in the zip hold equally many images, expected them in one folder")
-    return ranked[0][0] if ranked else ""
+    return folders[0][0] if folders else ""
 
 
-def find(source_dir: Place) -> tuple[Place, Place]:
-    """Returns the paths of (label table, images) in a folder with Kaggle's layout.
+def layout(schema: Schema) -> str:
+    """Returns one line on the files that the schema expects in a source folder."""
+    images = f"{schema.folder}/" if schema.folder else ""
+    examples = " or ".join(f"{images}{pattern}" for pattern in schema.patterns[:2])
+    zipped = f", or next to a {schema.folder}.zip of them" if schema.folder else ""
+    return f"{schema.table.file} next to {examples}{zipped}"
+
+
+def find(source: Place, schema: Schema = HPA_KAGGLE_2018) -> tuple[Place, Place]:
+    """Returns the paths of (label table, images) in a folder with the layout of the schema, or in a zip of it.
 
     Raises:
       FileNotFoundError: naming every path that is missing.
+      InputError: a zip of zips.
     """
-    labels, folder, archive = (source_dir / name for name in ("train.csv", "train", "train.zip"))
+    if source.name.endswith(".zip") and not source.is_dir():
+        return _in_zip(source, schema)
+    labels, folder = source / schema.table.file, source / schema.folder if schema.folder else source
+    archive = source / f"{schema.folder}.zip" if schema.folder else folder
     images = archive if archive.exists() and not folder.exists() else folder
-    missing = [str(path) for path in (labels, images) if not path.exists()]
+    missing = []
+    if not labels.exists():
+        missing.append(f"{labels}{_other_tables(source)}")
+    if not images.exists():
+        missing.append(f"{folder}/ or {archive}")
     if missing:
-        if str(folder) in missing:
-            missing[missing.index(str(folder))] = f"{folder}/ or {archive}"
-        raise FileNotFoundError(f"{source_dir}: missing {' and '.join(missing)}; expected {LAYOUT}")
+        raise FileNotFoundError(f"{source}: missing {' and '.join(missing)}; expected {layout(schema)}")
     return labels, images
+
+
+def _other_tables(folder: Place) -> str:
+    """Returns a remark on the tables that are in the folder instead, if any."""
+    tables = sorted(name for name in files.listing(folder) if name.lower().endswith(".csv"))
+    if not tables:
+        return ""
+    more = ", ..." if len(tables) > 3 else ""
+    return f" (there is {', '.join(tables[:3])}{more}: name the label table with --labels and the images with --images)"
+
+
+def _in_zip(source: Place, schema: Schema) -> tuple[Place, Place]:
+    """Returns the zip twice, if it holds both the label table and the images, as Kaggle's download does."""
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such zip, expected {layout(schema)} in it")
+    names = zips.members(source.absolute())
+    inner = f"{schema.folder}.zip"
+    if inner in names:
+        raise InputError(f"{source}: {inner} in it is zipped once more; unzip {source.name} and name its folder")
+    if schema.table.file not in names:
+        raise FileNotFoundError(f"{source}: no {schema.table.file} in it; expected {layout(schema)}")
+    return source, source

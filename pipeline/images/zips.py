@@ -12,7 +12,7 @@ import zlib
 from typing import NamedTuple
 
 from pipeline.errors import InputError
-from pipeline.images.limits import Unusable, check_bytes
+from pipeline.images.limits import MAX_BYTES, Unusable, check_size
 from pipeline.store import files
 from pipeline.store.files import Place
 
@@ -70,6 +70,22 @@ def _is_safe(name: str) -> bool:
     return not (name.startswith("/") or name.endswith("/") or "\\" in name or ".." in name.split("/"))
 
 
+def read(path: Place, name: str) -> bytes:
+    """Returns the content of one member.
+
+    Raises:
+      InputError: there is no such member, or it cannot be unpacked.
+    """
+    found = members(path.absolute()).get(name)
+    if found is None:
+        raise InputError(f"{path}: no member '{name}' in the zip")
+    try:
+        check(found)
+        return unpack(found, files.read_range(path, found.start, found.end))
+    except Unusable as error:
+        raise InputError(f"{path}: member '{name}' cannot be read: {error}") from None
+
+
 def _member(info: zipfile.ZipInfo, end: int) -> Member:
     # The local header has its own name and extra field, whose lengths are not in the directory: 2**16 at most each.
     longest = _LOCAL_HEADER.size + 2 * 0xFFFF + info.compress_size
@@ -85,14 +101,14 @@ def _member(info: zipfile.ZipInfo, end: int) -> Member:
     )
 
 
-def check(member: Member) -> None:
+def check(member: Member, max_bytes: int = MAX_BYTES) -> None:
     """Checks what the directory says about a member, before any of it is read.
 
     Raises:
       Unusable: it is too large, encrypted, a link, compressed with another method than deflate, or cannot be there.
     """
-    check_bytes(member.num_bytes)
-    check_bytes(member.num_packed)
+    check_size(member.num_bytes, max_bytes)
+    check_size(member.num_packed, max_bytes)
     if member.encrypted:
         raise Unusable("unreadable", "the zip is encrypted")
     if member.link:

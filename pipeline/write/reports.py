@@ -11,7 +11,10 @@ from pipeline.store.workspace import Workspace
 
 @dataclasses.dataclass(frozen=True)
 class BadImageRow:
-    """A bad image: one row of `quarantine.csv`. `code` is a key of `images.stack.CODES`."""
+    """A bad image: one row of `quarantine.csv`.
+
+    `filter` is its channel, or all channels of the file joined with '+'; `code` is a key of `images.stack.CODES`.
+    """
 
     id: str
     filter: str
@@ -27,8 +30,9 @@ class ShardReport:
     """What a worker states about the shard it wrote.
 
     `ids` are in the order of the records; `channel_sums` and `channel_squares` are the exact sums of all pixels
-    (0..255) and of their squares, per channel; `stamp` is an object store's own checksum of the file. `listed` is that
-    of the task; `digests` stand for the contents of the source files of each example of the plan (`sources.Digested`).
+    and of their squares, per channel; `num_dim` counts dim images by channel (`stack.DIM`);
+    `stamp` is an object store's own checksum of the file; `listed` is that of the task; `digests` stand for the contents
+    of the source files of each example of the plan (`images.reading.Digested`).
     """
 
     filename: str
@@ -41,6 +45,7 @@ class ShardReport:
     channel_sums: tuple[int, ...]
     channel_squares: tuple[int, ...]
     num_16bit: int
+    num_dim: tuple[int, ...]
     stamp: str = ""
     listed: str = ""
     digests: tuple[str, ...] = ()
@@ -81,7 +86,7 @@ class ShardReport:
             (str, (value for row in self.bad for value in dataclasses.astuple(row))),
             (str, (*_items(self.ids), *_items(self.digests))),
             (int, (self.num_bytes, self.num_pixels, self.num_16bit)),
-            (int, (*_items(self.channel_sums), *_items(self.channel_squares))),
+            (int, (*_items(self.channel_sums), *_items(self.channel_squares), *_items(self.num_dim))),
         ):
             for value in values:
                 if type(value) is not kind:

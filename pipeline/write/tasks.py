@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from pipeline.errors import JobError
-from pipeline.plan.manifest import Example
 from pipeline.plan.shards import ShardPlan
+from pipeline.plan.table import Example
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
@@ -70,7 +70,7 @@ def read(path: Place, start: int, end: int) -> Iterator[Task]:
 def _to_json(task: Task) -> str:
     """Returns a line: the checksum of the rest, then split, index, shards, fingerprints and examples."""
     plan = task.plan
-    examples = [[example.id, example.labels] for example in plan.examples]
+    examples = [[example.id, example.labels, *example.files] for example in plan.examples]
     text = json.dumps([plan.split, plan.index, plan.num_shards, task.fingerprint, task.listed, examples])
     return f"{zlib.crc32(text.encode()):08x} {text}\n"
 
@@ -80,5 +80,5 @@ def _from_json(path: Place, line: bytes) -> Task:
     if checksum != b"%08x" % zlib.crc32(text):
         raise JobError(f"{path}: a task does not match its checksum; run the same command again to continue")
     split, index, num_shards, fingerprint, listed, rows = json.loads(text)
-    examples = tuple(Example(example_id, tuple(labels)) for example_id, labels in rows)
+    examples = tuple(Example(example_id, tuple(labels), tuple(names)) for example_id, labels, *names in rows)
     return Task(ShardPlan(split, index, num_shards, examples), fingerprint, listed)

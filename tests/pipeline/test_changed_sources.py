@@ -15,8 +15,7 @@ from pipeline.dataset.provenance import ChangedSourceError
 from pipeline.dataset.publish import AlreadyPublished
 from pipeline.dataset.quarantine import BadExamples
 from pipeline.errors import InputError, StorageError
-from pipeline.images import sources
-from pipeline.images.limits import MAX_FILE_BYTES
+from pipeline.images import limits, reading, sources
 from pipeline.job import build
 from pipeline.store.workspace import DiskWorkspace
 from pipeline.write import writer
@@ -68,17 +67,17 @@ def test_a_bad_image_that_is_replaced_by_the_good_one_is_used(source, tmp_path, 
 @pytest.fixture
 def failing(monkeypatch):
     """Makes reading one image fail so many times with an error of the system; waits take no time."""
-    monkeypatch.setattr(sources.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(reading.time, "sleep", lambda seconds: None)
     read = sources.Folder.read
 
     def fail(name, number, times):
         left = [times]
 
-        def failing_read(folder, wanted):
+        def failing_read(folder, wanted, max_bytes):
             if wanted == name and left[0]:
                 left[0] -= 1
                 raise OSError(number, os.strerror(number), f"{folder.path}/{wanted}")
-            return read(folder, wanted)
+            return read(folder, wanted, max_bytes)
 
         monkeypatch.setattr(sources.Folder, "read", failing_read)
 
@@ -109,10 +108,10 @@ def test_an_error_of_the_system_that_passes_is_not_noticed(source, tmp_path, ref
 
 
 def test_too_little_memory_is_no_verdict_on_the_image(source, tmp_path, monkeypatch):
-    def fail(data, bad):
+    def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr("pipeline.images.png.decode", fail)
+    monkeypatch.setattr("pipeline.images.formats.decode", fail)
     with pytest.raises(StorageError, match=r"_\w+\.png: out of memory while it was decoded; try again with fewer"):
         build(config_for(source, tmp_path / "data"))
 
@@ -147,7 +146,7 @@ def test_what_is_no_file_or_too_large_is_refused_before_it_is_read(source, tmp_p
         (os.mkfifo, "a device or a pipe, expected a file"),
         (lambda path: os.symlink("/dev/zero", path), "a device or a pipe, expected a file"),
         (
-            lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), MAX_FILE_BYTES + 1),
+            lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), limits.max_bytes(1) + 1),
             "the file has 134,217,729 bytes, expected at most 134,217,728",
         ),
     ],
@@ -156,7 +155,7 @@ def test_what_is_no_file_or_too_large_is_refused_before_it_is_read(source, tmp_p
 def test_what_became_of_a_file_after_it_was_listed_is_not_waited_for(tmp_path, make, message):
     make(tmp_path / "a_red.png")
     with pytest.raises(sources.Unusable) as caught:
-        sources.Folder(str(tmp_path)).read("a_red.png")
+        sources.Folder(str(tmp_path)).read("a_red.png", limits.max_bytes(1))
     assert str(caught.value) == message
 
 
@@ -190,13 +189,15 @@ def test_files_that_were_touched_or_moved_are_read_again_and_found_the_same(sour
     build(config)
     os.utime(source.image("ex-0001", "red"))
     read, seen = sources.Folder.read, []
-    monkeypatch.setattr(sources.Folder, "read", lambda folder, name: (seen.append(name), read(folder, name))[1])
+    monkeypatch.setattr(
+        sources.Folder, "read", lambda folder, name, *limit: (seen.append(name), read(folder, name, *limit))[1]
+    )
     assert build(config).up_to_date
     assert {name.rpartition("_")[0] for name in seen} == {"ex-0001"}
     seen.clear()
     assert build(config).up_to_date
     assert seen == []
-    (tmp_path / "data/hpa_stacked/16/.1.0.0.listing").unlink()  # as if the dataset had been moved here
+    (tmp_path / "data/hpa_stacked/16/.1.1.0.listing").unlink()  # as if the dataset had been moved here
     assert build(config).up_to_date
     assert len(seen) == 80
 
@@ -205,7 +206,9 @@ def test_check_content_reads_every_image(source, tmp_path, monkeypatch):
     config = config_for(source, tmp_path / "data", check_content=True)
     build(config)
     read, seen = sources.Folder.read, []
-    monkeypatch.setattr(sources.Folder, "read", lambda folder, name: (seen.append(name), read(folder, name))[1])
+    monkeypatch.setattr(
+        sources.Folder, "read", lambda folder, name, *limit: (seen.append(name), read(folder, name, *limit))[1]
+    )
     assert build(config).up_to_date
     assert len(seen) == 80
 
@@ -259,7 +262,7 @@ def test_a_file_replaced_while_the_build_runs_stops_it(source, tmp_path):
     if "ex-0003" in ids:
         with pytest.raises(ChangedSourceError, match=r"the images of 'ex-0003' changed while the dataset was built"):
             build(config)
-    assert not (tmp_path / "data/hpa_stacked/16/1.0.0").exists()
+    assert not (tmp_path / "data/hpa_stacked/16/1.1.0").exists()
     result = build(config)
     assert digests(result.path) == digests(build(config_for(source, tmp_path / "fresh", num_shards=1)).path)
 
@@ -313,7 +316,7 @@ def test_the_digests_of_source_files_are_published_and_depend_on_content_alone(s
     assert [row.partition(",")[0] for row in rows[1:]] == sorted(source.labels)
     assert "sources.csv" in (result.path / "SHA256SUMS").read_text()
     names = [f"ex-0000_{name}.png" for name in ("yellow", "blue", "green", "red")]
-    assert rows[1] == f"ex-0000,{sources.digest_of(sources.open_images(source.images), names)}"
+    assert rows[1] == f"ex-0000,{reading.digest_of(sources.open_images(source.images), names)}"
 
 
 def test_many_changed_examples_make_a_short_message():

@@ -26,7 +26,7 @@ def test_shards_then_verify(source, tmp_path):
     result = run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
     assert result.exit_code == 0, result.output
     assert "train 15, dev 2, test 3 examples in 3 shards" in result.output
-    assert run("verify", tmp_path / "data/hpa_stacked/16/1.0.0").stdout.endswith("1.0.0: intact\n")
+    assert run("verify", tmp_path / "data/hpa_stacked/16/1.1.0").stdout.endswith("1.1.0: intact\n")
     again = run(
         "shards", "--images", source.images, "--labels", source.table, "--data-dir", tmp_path / "data", "--size", 16
     )
@@ -35,7 +35,7 @@ def test_shards_then_verify(source, tmp_path):
 
 def test_verify_exits_with_1(source, tmp_path):
     run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
-    path = tmp_path / "data/hpa_stacked/16/1.0.0"
+    path = tmp_path / "data/hpa_stacked/16/1.1.0"
     (path / "features.json").write_text("{}")
     result = run("verify", path)
     assert result.exit_code == 1
@@ -137,13 +137,13 @@ def test_tables_reach_the_screen_neither_as_commands_nor_in_full(source, tmp_pat
 
 
 def test_a_failing_source_exits_with_3(source, tmp_path, monkeypatch):
-    from pipeline.images import sources
+    from pipeline.images import reading, sources
 
-    def fail(folder, name):
+    def fail(folder, name, max_bytes):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(sources.Folder, "read", fail)
-    monkeypatch.setattr(sources.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(reading.time, "sleep", lambda seconds: None)
     for command in (["shards", "--data-dir", tmp_path / "data", "--size", 16], ["audit", "--deep"]):
         result = run(*command, "--source", source.root)
         assert result.exit_code == 3

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.job import build
+from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.store import files, layout, locks
 from pipeline.store.workspace import open_workspace
 from tests.support.sources import config_for, digests
@@ -22,7 +23,7 @@ def config(source, tmp_path):
 
 @pytest.fixture
 def workspace(tmp_path):
-    return open_workspace(layout.dataset_dir(tmp_path / "data", 16))
+    return open_workspace(layout.dataset_dir(tmp_path / "data", HPA_KAGGLE_2018, 16))
 
 
 def test_a_lock_that_is_a_link_is_refused_and_its_target_left_alone(config, workspace, tmp_path):
@@ -58,7 +59,7 @@ def test_a_data_directory_that_is_a_link_is_used(source, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").symlink_to(tmp_path / "disk")
     build(config_for(source, tmp_path / "data"))
-    assert (tmp_path / "disk/hpa_stacked/16/1.0.0/dataset_info.json").exists()
+    assert (tmp_path / "disk/hpa_stacked/16/1.1.0/dataset_info.json").exists()
 
 
 def read_only(monkeypatch, tmp_path):
@@ -137,7 +138,7 @@ def test_a_full_disk_while_publishing_is_named_with_its_place(config, tmp_path, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("pipeline.dataset.metadata.write_dataset_info", fail)
-    with pytest.raises(OSError, match=r"data/hpa_stacked/16/1\.0\.0: the disk is full; free some space and run"):
+    with pytest.raises(OSError, match=r"data/hpa_stacked/16/1\.1\.0: the disk is full; free some space and run"):
         build(config)
 
 

@@ -17,7 +17,7 @@ from tests.pipeline.write.test_tasks import some_tasks
 from tests.support.sources import config_for, digests
 
 REPORT = ShardReport(
-    "shard", "plan", ("a", "b"), (BadImageRow("c", "red", "empty", "no bytes"),), 9, "00", 8, (1, 2), (3, 4), 0, "", "l",
+    "shard", "plan", ("a", "b"), (BadImageRow("c", "red", "empty", "no bytes"),), 9, "00", 8, (1, 2), (3, 4), 0, (0, 1), "", "l",
     ("d1", "d2", "d3"),
 )  # fmt: skip
 
@@ -81,7 +81,7 @@ def test_shards_whose_reports_are_damaged_are_written_again(source, tmp_path):
     with pytest.raises(BadExamples):
         build(config)
     spoilt.write_bytes(good)
-    rng, folder = np.random.default_rng(0), DiskWorkspace(tmp_path / "data/hpa_stacked/16/1.0.0").reports
+    rng, folder = np.random.default_rng(0), DiskWorkspace(tmp_path / "data/hpa_stacked/16/1.1.0").reports
     for path in sorted(folder.iterdir()):
         data = bytearray(path.read_bytes())
         data[rng.integers(len(data))] ^= 1 << rng.integers(8)
