@@ -61,11 +61,6 @@ def shown(text: str) -> str:
     return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
 
 
-def shortened(text: str, limit: int = 80) -> str:
-    """Returns text of at most about `limit` characters, for a value inside a message."""
-    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
-
-
 def echo(text: str) -> None:
     """Prints text to standard output as `shown`."""
     import click

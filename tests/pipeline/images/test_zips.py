@@ -114,14 +114,14 @@ def test_names_outside_the_zip_are_left_out(tmp_path):
 def test_the_images_are_those_of_the_folder_that_holds_the_most(tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as file:
-        for name in ("../x", "extra/x", "__MACOSX/train/._a", "__MACOSX/train/._b", "train/a", "train/b"):
+        for name in ("../x", "extra/x", "__MACOSX/new/._a", "__MACOSX/new/._b", "new/a", "new/b"):
             file.writestr(f"{name}_green.png", b"")
-    assert sources.open_images(path).prefix == "train/"
+    assert sources.open_images(path).prefix == "new/"
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("extra/y_green.png", b"")
     zips.members.cache_clear()
     with pytest.raises(
-        InputError, match=r"'extra/' and 'train/' in the zip hold equally many images, expected them in"
+        InputError, match=r"'extra/' and 'new/' in the zip hold equally many images, expected them in"
     ):
         sources.open_images(path)
 
