@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from pipeline.dataset import publish
 from pipeline.errors import InputError
-from pipeline.plan.table import check_id
+from pipeline.images.names import check_id
 from pipeline.schema import DEFAULT_SIZE, NAME, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place

@@ -120,9 +120,7 @@ def test_the_images_are_those_of_the_folder_that_holds_the_most(tmp_path):
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("extra/y_green.png", b"")
     zips.members.cache_clear()
-    with pytest.raises(
-        InputError, match=r"'extra/' and 'new/' in the zip hold equally many images, expected them in"
-    ):
+    with pytest.raises(InputError, match=r"'extra/' and 'new/' in the zip hold equally many images, expected them in"):
         sources.open_images(path)
 
 
