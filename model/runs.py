@@ -16,6 +16,8 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ from pipeline.store import files
 
 FORMAT = 1
 """Version of the layout of a run folder."""
+
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What NumPy, zip and JSON raise for a damaged file."""
 
 DATASET_ENTRIES = ("path", "size", "channels", "class_names", "mean", "std", "fingerprint")
 """What `config.json` says at least about the dataset."""

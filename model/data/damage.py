@@ -33,7 +33,7 @@ def check_sizes(dataset: Dataset, num_bytes: Mapping[str, int]) -> None:
                 found = os.path.getsize(shard)
             except OSError as error:
                 raise _damaged(dataset, f"shard {Path(shard).name} cannot be read ({error.strerror})") from None
-            if not length * image < found <= length * most:
+            if not length * image <= found <= length * most:
                 raise _damaged(
                     dataset, f"shard {Path(shard).name} has {found:,} bytes, too few or too many for {length} records"
                 )
@@ -70,7 +70,8 @@ def _first_problem(dataset: Dataset, split: str) -> str | None:
         try:
             count = _count(shard)
         except _read_errors() as error:
-            return f"shard {name} is damaged ({str(error).splitlines()[0][:120]})"
+            text = str(error.message).rpartition("}} ")[2].splitlines()[0]  # after the name of TensorFlow's operation
+            return f"shard {name} is damaged ({text[:120]})"
         if count != length:
             return f"shard {name} has {count} records, expected {length}"
     return None

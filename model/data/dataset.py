@@ -86,8 +86,7 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
     """
     from model.data import damage
 
-    info = _read_info(path)
-    metadata = dict(info.metadata or {})
+    info, metadata = _read_info(path)
     missing = [key for key in ("channels", "class_names", "mean", "std", "fingerprint") if key not in metadata]
     if missing:
         raise InputError(f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'make shards'")
@@ -109,8 +108,8 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
     return dataset
 
 
-def _read_info(path: Path) -> Any:
-    """Returns TFDS's `DatasetInfo` of the dataset in `path`.
+def _read_info(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Returns TFDS's `DatasetInfo` of the dataset in `path`, and the dataset's own metadata.
 
     Raises:
         InputError: its files of metadata are damaged.
@@ -118,7 +117,8 @@ def _read_info(path: Path) -> Any:
     import tensorflow_datasets as tfds
 
     try:
-        return tfds.builder_from_directory(path).info
+        info = tfds.builder_from_directory(path).info
+        return info, dict(info.metadata or {})
     except Exception as error:  # whatever TFDS, protobuf and JSON raise for damaged files
         raise InputError(
             f"dataset {path}: its metadata cannot be read ({type(error).__name__}); "

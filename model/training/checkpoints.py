@@ -5,8 +5,6 @@ import dataclasses
 import json
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from model import runs
 from model.training import weights
 from pipeline.errors import InputError, MissingError
 from pipeline.store import files
-
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What NumPy, zip and JSON raise for a damaged file."""
 
 
 @dataclasses.dataclass
@@ -66,7 +62,7 @@ def restore(path: Path, trainee: keras.Model) -> Position:
         with open(path, "rb") as file, np.load(file) as arrays:
             saved = {key: arrays[key] for key in arrays.files}
         position = Position(**json.loads(str(saved.pop("position"))))
-    except _DAMAGE as error:
+    except runs.DAMAGE as error:
         raise InputError(f"checkpoint {path} is damaged: {error}") from error
     if set(saved) != set(state) or any(saved[key].shape != tuple(state[key].shape) for key in saved):
         raise InputError(f"checkpoint {path} belongs to another network or optimiser")

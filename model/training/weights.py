@@ -11,7 +11,7 @@ def record(path: Path, written: Path) -> None:
 
     That of the file now at `path` is kept beside it: a process may be killed before it renames.
     """
-    digests = [files.sha256_of(written), *_recorded(path)[:1]]
+    digests = [files.sha256_of(file) for file in (written, path) if file.exists()]
     with files.replacing(_table(path)) as file:
         file.write("".join(f"{digest}  {path.name}\n" for digest in digests).encode())
 
