@@ -280,7 +280,8 @@ def _range_problems(schema: Schema, channel: Channel) -> Iterator[str]:
         if channel.range is not None:
             yield f"{where}: has a range, which only depth 'percentile' uses"
     elif channel.range is None:
-        yield f"{where}: no range = [low, high], which depth 'percentile' needs: 'python -m pipeline schema range' computes it"
+        if any(other.range for other in schema.channels):
+            yield f"{where}: no range = [low, high], but other channels have one"
     elif not 0 <= channel.range[0] < channel.range[1] <= 65535:
         yield f"{where}: range {list(channel.range)}, expected [low, high] with 0 <= low < high <= 65535"
 
