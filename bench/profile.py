@@ -23,6 +23,7 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
     from bench import builders
     from bench.figures import show
     from pipeline.images import limits, png, sources, stack
+    from pipeline.images.resize import resize
     from pipeline.schema import HPA_KAGGLE_2018
     from pipeline.write import records
 
@@ -44,7 +45,7 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
             data = timed("files read", lambda names=names: [images.read(name) for name in names])
             timed(show.ALONE[0], lambda paths=paths: [cv2.imread(path, flags) for path in paths])
             read = timed("PNGs checked and decoded", lambda data=data: [png.decode(one, bad)[0] for one in data])
-            small = timed("resized", lambda read=read: [stack.resize(one, 256) for one in read])
+            small = timed("resized", lambda read=read: [resize(one, 256) for one in read])
             stacked = timed("stacked", lambda small=small: stack.stack(small))
             timed("moments", lambda small=small: stack.moments(small))
             record = timed(
