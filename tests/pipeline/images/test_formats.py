@@ -10,9 +10,18 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipeline.images import depth, formats, limits
+from pipeline.images import depth, formats, limits, sources
 from pipeline.images.limits import BadImage
-from pipeline.schema import Channel
+from pipeline.images.stack import BadExample, read_channels
+from pipeline.schema import Channel, parse
+
+TWO_PLANES = """
+name = "two"
+classes = ["a", "b"]
+images.pattern = "{id}.tif"
+table = { file = "t.csv", id = "Id", labels = "Class" }
+channels = [{ name = "dna", plane = 0 }, { name = "actin", plane = 1 }]
+"""
 
 RNG = np.random.default_rng(0)
 bad = functools.partial(BadImage, "dna")
@@ -114,7 +123,12 @@ def test_a_name_without_an_ending_is_decoded_by_its_content():
         ),
         (tiff(np.zeros((8, 8), np.int16)), 1, "wrong_mode", "values are int16, expected 8 or 16 bits without a sign"),
         (tiff(noise(8, 8), photometric="miniswhite"), 1, "wrong_mode", "photometric 0, expected MINISBLACK or RGB"),
-        (tiff(noise(4, 8, 8), volumetric=True, photometric="minisblack"), 1, "wrong_mode", "4 slices of 1 samples"),
+        (
+            tiff(noise(4, 8, 8), volumetric=True, photometric="minisblack"),
+            1,
+            "wrong_mode",
+            "4 slices of 1 samples, expected one slice",
+        ),
     ],
 )
 def test_tiffs_that_do_not_fit_are_refused(data, planes, code, detail):
@@ -149,6 +163,28 @@ def with_tag(data: bytes, tag: int, value: int) -> bytes:
 def test_a_hostile_tiff_header_is_refused_before_pixels_are_decoded(tag, value, code, detail):
     found_code, found = refused("a.tif", with_tag(tiff(noise(64, 64)), tag, value))
     assert (found_code, detail in found) == (code, True), (found_code, found)
+
+
+def test_a_tiff_whose_strips_are_not_where_it_says_is_refused():
+    data = bytearray(tiff(noise(64, 64), rowsperstrip=1))
+    start = struct.unpack_from("<I", data, 4)[0]
+    for k in range(struct.unpack_from("<H", data, start)[0]):
+        entry = start + 2 + 12 * k
+        if struct.unpack_from("<H", data, entry)[0] in (273, 279):
+            struct.pack_into("<I", data, entry + 4, 0)  # no strips
+    assert refused("a.tif", bytes(data)) == ("unreadable", "damaged: 0 strips or tiles of 1 sizes")
+
+
+def test_planes_of_unlike_size_are_refused(tmp_path):
+    schema = parse.parse(TWO_PLANES, "two")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(noise(8, 8))
+        file.write(noise(9, 9))
+    with pytest.raises(BadExample) as caught:
+        read_channels(sources.open_images(tmp_path), ["a.tif"], schema)
+    (image,) = caught.value.images
+    assert (image.filter, image.code) == ("dna+actin", "wrong_size")
+    assert image.detail == "planes of different size or depth: 8x8 uint8, 9x9 uint8"
 
 
 def test_a_tiff_without_offsets_or_with_pages_in_a_loop_is_refused():

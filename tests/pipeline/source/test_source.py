@@ -1,6 +1,7 @@
 """Looking at a source: the draft of a schema, the check against one, the ranges of its values."""
 
 import csv
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from pipeline import schema
 from pipeline.cli import main
 from pipeline.errors import InputError, MissingError
 from pipeline.images import sources
-from pipeline.plan import manifest
+from pipeline.plan import manifest, table
 from pipeline.schema import write
 from pipeline.source import ranges
 from pipeline.source.draft import draft
@@ -154,6 +155,29 @@ def test_a_range_needs_images_with_more_than_one_value(tmp_path):
         path.write_bytes(b"")
     with pytest.raises(InputError, match="no example could be decoded: 'python -m pipeline audit --deep' says why"):
         ranges.measure(source, (1, 99))
+
+
+def test_an_audit_names_empty_files_by_their_channels(source):
+    source.image("ex-0002", "blue").write_bytes(b"")
+    done = CliRunner().invoke(main, ["audit", "--source", str(source.root)])
+    assert "image 'ex-0002': filter 'blue': empty: the file has 0 bytes and holds no image" in done.output
+
+
+def test_a_table_in_a_zip_without_it_is_refused(source, tmp_path):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
+        file.writestr("train/a_red.png", b"")
+    with pytest.raises(InputError, match=r"images.zip: no member 'train.csv' in the zip"):
+        table.read_labels(tmp_path / "images.zip")
+
+
+def test_a_damaged_table_in_a_zip_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "source.zip", "w") as file:
+        file.writestr("train.csv", "Id,Target\na,1\n")
+    data = bytearray((tmp_path / "source.zip").read_bytes())
+    data[data.index(b"a,1")] ^= 1
+    (tmp_path / "source.zip").write_bytes(data)
+    with pytest.raises(InputError, match=r"member 'train.csv' cannot be read: damaged zip: the file does not match"):
+        table.read_labels(tmp_path / "source.zip")
 
 
 def test_a_built_in_schema_is_shown_to_begin_with():
