@@ -69,7 +69,7 @@ def test_shards_of_another_size_are_named_when_the_dataset_is_opened(data_dir, s
     path = shard(data_dir)
     spoil(path)
     folder = path.parent
-    expected = rf"^dataset {folder}: shard {path.name} {found}.*'python -m pipeline verify {folder}' lists all damage"
+    expected = rf"^dataset {folder}: shard {path.name} {found}.*'python -m pipeline verify {folder}' lists all damage, and the build command with --overwrite makes it again$"
     with pytest.raises(InputError, match=expected):
         open_dataset(data_dir, 32)
 

@@ -37,7 +37,7 @@ def test_every_flipped_bit_of_a_report_is_noticed():
     for position in range(len(data)):
         damaged = bytearray(data)
         damaged[position] ^= 1 << position % 7
-        with pytest.raises(ValueError, match=r"does not match its checksum|codec can't"):
+        with pytest.raises(ValueError, match=r"^the report does not match its checksum$|codec can't"):
             ShardReport.from_json(damaged.decode())
 
 
@@ -57,7 +57,9 @@ def changed(**values) -> str:
     ],
 )  # fmt: skip
 def test_a_report_of_wrong_types_is_refused_without_a_traceback(tmp_path, text):
-    with pytest.raises(ValueError, match=r"not a report \(|in a report, expected|Expecting value"):
+    with pytest.raises(
+        ValueError, match=r"not a report \(|in a report, expected a list$|in a report, expected \w+$|Expecting value"
+    ):
         ShardReport.from_json(signed(text))
     workspace = DiskWorkspace(tmp_path / "1.0.0")
     workspace.prepare()
