@@ -214,6 +214,7 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
     lines += [f"  {line}" for line in result.metrics]
     name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
+    lines.append(f"  root: {publish.root_digest(result.path)}")
     lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)
 
