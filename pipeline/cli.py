@@ -226,7 +226,9 @@ def shards(
     help="Also build the examples again from this source, a folder or zip, and compare every byte.",
 )
 @click.option(
-    "--sample", type=click.IntRange(1), help="With --source: only so many examples, chosen by their ids.  [default: all]"
+    "--sample",
+    type=click.IntRange(1),
+    help="With --source: only so many examples, chosen by their ids.  [default: all]",
 )
 @click.option(
     "--schema",

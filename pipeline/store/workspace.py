@@ -69,6 +69,11 @@ class _Workspace(abc.ABC, Generic[P]):
         """The folder in which shards appear."""
 
     @property
+    @abc.abstractmethod
+    def work_folder(self) -> Path | None:
+        """The folder in which workers mark the examples that they are decoding; `None` in an object store."""
+
+    @property
     def _lock(self) -> P:
         return self.target.with_name(f".{self.target.name}.lock")
 
@@ -146,6 +151,10 @@ class DiskWorkspace(_Workspace[Path]):
     def shards(self) -> Path:
         return self.directory / "shards"
 
+    @property
+    def work_folder(self) -> Path | None:
+        return self.directory / "work"
+
     def lock(self) -> contextlib.AbstractContextManager[CheckHeld]:
         return locks.disk_lock(self._lock)
 
@@ -211,6 +220,10 @@ class StoreWorkspace(_Workspace[ObjectPath]):
     @property
     def shards(self) -> ObjectPath:
         return self.target
+
+    @property
+    def work_folder(self) -> Path | None:
+        return None
 
     def lock(self) -> contextlib.AbstractContextManager[CheckHeld]:
         return locks.store_lock(self._lock)

@@ -76,16 +76,12 @@ def test_other_labels_than_in_the_table_are_named(dataset, source):
 
 def test_another_image_size_is_named(dataset, source):
     example_id = rewrite(dataset, lambda record: record._replace(image=bytes(64)))
-    assert compare(dataset, source).problems == (
-        f"id '{example_id}': image of 64 bytes, but its files give 1024",
-    )
+    assert compare(dataset, source).problems == (f"id '{example_id}': image of 64 bytes, but its files give 1024",)
 
 
 def test_an_image_that_is_gone_is_named(dataset, source):
     source.image("ex-0004", "red").unlink()
-    assert compare(dataset, source).problems == (
-        "id 'ex-0004': cannot be rebuilt: red: no file ex-0004_red.png",
-    )
+    assert compare(dataset, source).problems == ("id 'ex-0004': cannot be rebuilt: red: no file ex-0004_red.png",)
 
 
 def test_ids_on_one_side_only_are_named(dataset, source):
