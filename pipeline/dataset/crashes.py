@@ -6,13 +6,12 @@ that process too, or take longer than any image of their size can, are bad examp
 """
 
 import json
-import os
 import pickle
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,11 @@ def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Rows:
         return {}
     suspects = in_work.left(folder).union(_read_suspects(folder))
     examples = [example for example in source.examples if example.id in suspects]
-    with ThreadPoolExecutor(num_cores()) as pool:
-        problems = list(pool.map(lambda example: _problem(config, source, example), examples))
+    problems: list[str | None] = [None] * len(examples)
+    # Mostly the build was killed, and one process finds that all of them are well.
+    if examples and _problem(config, source, examples):
+        with ThreadPoolExecutor(num_cores()) as pool:
+            problems = list(pool.map(lambda example: _problem(config, source, [example]), examples))
     rows = {e.id: (_row(source, e, problem),) for e, problem in zip(examples, problems, strict=True) if problem}
     _write_suspects(folder, rows)
     in_work.clear(folder)
@@ -75,23 +77,21 @@ def _write_suspects(folder: Path, ids: Iterable[str]) -> None:
         file.write(json.dumps(sorted(ids)).encode())
 
 
-def seconds_for(source: Manifest, example: Example) -> float:
-    """Returns how long it may take to decode an example: by the sizes of its files, and of the largest images."""
-    num_planes = sum(source.schema.num_planes(file) for file in source.schema.default_sources)
-    num_bytes = sum(max(size, 0) for size in source.file_bytes[example.id])
+def seconds_for(source: Manifest, examples: Sequence[Example]) -> float:
+    """Returns how long it may take to decode examples: by the sizes of their files, and of the largest images."""
+    num_planes = len(examples) * sum(source.schema.num_planes(file) for file in source.schema.default_sources)
+    num_bytes = sum(max(size, 0) for example in examples for size in source.file_bytes[example.id])
     return START_SECONDS + (num_bytes + num_planes * MAX_SIDE * MAX_SIDE) / _SLOWEST
 
 
-def _problem(config: BuildConfig, source: Manifest, example: Example) -> str | None:
-    """Returns what happens to a process that makes a shard of this example alone, or `None` if it ends by itself."""
-    task = Task(ShardPlan(SPLITS[0], 0, 1, (example,)), "")
+def _problem(config: BuildConfig, source: Manifest, examples: Sequence[Example]) -> str | None:
+    """Returns what happens to a process that makes a shard of these examples, or `None` if it ends by itself."""
+    task = Task(ShardPlan(SPLITS[0], 0, 1, tuple(examples)), "")
     call = pickle.dumps((config.write, task, source.images, config.schema, config.size))
     code = f"import sys; sys.path[:] = {sys.path!r}; from pipeline.dataset import crashes; crashes.write_one()"
-    seconds = seconds_for(source, example)
+    seconds = seconds_for(source, examples)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code], input=call, capture_output=True, timeout=seconds, env={**os.environ}
-        )
+        done = subprocess.run([sys.executable, "-c", code], input=call, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         return f"decoding it takes longer than {seconds:.0f} seconds"
     if done.returncode < 0:

@@ -36,7 +36,9 @@ class Slots:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{uuid.uuid4().hex}{_ENDING}"
         with open(self._path, "xb+") as file:
-            file.truncate(num * SLOT_BYTES)
+            # Not a hole: on a full disk, the first write to its mapped page would end the process (SIGBUS).
+            file.write(bytes(num * SLOT_BYTES))
+            file.flush()
             self._map = mmap.mmap(file.fileno(), num * SLOT_BYTES)
         self._mine = threading.local()
         self._next = itertools.cycle(range(num))

@@ -102,7 +102,7 @@ class Injector:
 
         os.open = os_open
         os.fsync = lambda descriptor: self.step("fsync", _name(descriptor), lambda: real_fsync(descriptor))
-        fcntl.flock = lambda file, how: self.step("lock", file.name, lambda: real_flock(file, how))
+        fcntl.flock = lambda file, how: self.step("lock", _name(file.fileno()), lambda: real_flock(file, how))
         builtins.open = io.open = self._open
 
     def _patched(self, real: Callable, operation: str) -> Callable:

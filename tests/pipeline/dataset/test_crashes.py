@@ -94,7 +94,7 @@ def test_an_example_that_hangs_is_named_after_the_build_was_killed(source, tmp_p
     time.sleep(0.2)
     process.kill()
     process.wait()
-    monkeypatch.setattr(crashes, "seconds_for", lambda source, example: 3.0)
+    monkeypatch.setattr(crashes, "seconds_for", lambda source, examples: 3.0)
     with pytest.raises(BadExamples, match=r"decoder_crash: decoding it takes longer than 3 seconds"):
         build(config_for(source, tmp_path / "data", write=crashing.hang))
 
@@ -104,7 +104,7 @@ def test_the_time_to_decode_is_bounded_by_the_size_of_the_files(source):
     example = read.examples[0]
     num_bytes = sum(read.file_bytes[example.id])
     expected = 30 + (num_bytes + 4 * 8192**2) / 1e6
-    assert crashes.seconds_for(read, example) == pytest.approx(expected)
+    assert crashes.seconds_for(read, [example]) == pytest.approx(expected)
 
 
 def test_a_damaged_list_of_suspects_is_no_list(tmp_path):
@@ -138,6 +138,12 @@ def test_slots_outlive_their_process(tmp_path):
     assert in_work.left(tmp_path) == {"ex-1"}
     in_work.clear(tmp_path)
     assert in_work.left(tmp_path) == set()
+
+
+def test_slots_are_no_hole_which_a_full_disk_could_not_fill(tmp_path):
+    with in_work.marking(tmp_path, 64):
+        (path,) = tmp_path.iterdir()
+        assert path.stat().st_blocks * 512 >= 64 * in_work.SLOT_BYTES
 
 
 def test_a_mark_costs_next_to_nothing(tmp_path):
