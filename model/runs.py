@@ -11,8 +11,8 @@ metrics.json                    scores of these weights on train, dev and test; 
 
 import csv
 import dataclasses
+import functools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from model import settings as settings_module
-from model.data.dataset import Dataset
+from model.data.dataset import Dataset, saved_schema
 from model.settings import Settings
 from pipeline.errors import InputError, MissingError
+from pipeline.schema import Schema
 from pipeline.store import files
 
 FORMAT = 1
@@ -58,6 +59,11 @@ class Run:
     def metrics_json(self) -> Path:
         return self.path / "metrics.json"
 
+    @functools.cached_property
+    def schema(self) -> Schema:
+        """The schema of the dataset."""
+        return saved_schema(self.dataset)
+
     @property
     def mean(self) -> list[float]:
         """Mean over train of each channel that the network sees, on the scale 0..1."""
@@ -82,12 +88,10 @@ def create(path: Path, settings: Settings, dataset: Dataset, versions: Mapping[s
     if (path / "config.json").exists():
         raise InputError(f"{path} holds a run already: --resume continues it, --out DIR puts this one elsewhere")
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-    saved = {**dataclasses.asdict(dataset), "path": os.fspath(dataset.path.absolute())}
-    del saved["shards"], saved["shard_lengths"]
     config = {
         "format": FORMAT,
         "settings": settings.to_json(),
-        "dataset": saved,
+        "dataset": dataset.to_json(),
         "versions": dict(versions),
         "git_commit": git_commit(),
         "command": sys.argv,
@@ -123,7 +127,7 @@ def load_classifier(run: Run) -> Any:
 
     if not run.best.exists():
         raise MissingError(f"run {run.path} has no checkpoint: no epoch of it was finished")
-    model = classifier.build(run.settings, run.mean, run.std, num_classes=len(run.dataset["class_names"]))
+    model = classifier.build(run.settings, run.mean, run.std, run.schema)
     model.load_weights(run.best)
     return model
 

@@ -11,7 +11,7 @@ def all_positive(label_vectors: np.ndarray) -> metrics.Counts:
 
 
 def drawn_by_frequency(label_vectors: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-    """Returns the expected F1 of predicting each class at random with its frequency: float64 `[28]`.
+    """Returns the expected F1 of predicting each class at random with its frequency: float64 `[classes]`.
 
     With share s in the split and frequency f, precision tends to s and recall to f.
     """

@@ -24,12 +24,12 @@ def describe_split(
     """Returns the description of one split, as it stands in `evaluation.json`.
 
     Args:
-        label_vectors: `[N, 28]` of 0 and 1.
-        probabilities: float `[N, 28]`, 0..1.
-        chosen: thresholds of each rule, float `[28]`; "fixed" must be among them.
+        label_vectors: `[N, classes]` of 0 and 1.
+        probabilities: float `[N, classes]`, 0..1.
+        chosen: thresholds of each rule, float `[classes]`; "fixed" must be among them.
         class_names: 28 names.
         codes: the group of each example, int `[N]`.
-        frequencies: share of train that carries each class, float `[28]`; by default that of the split.
+        frequencies: share of train that carries each class, float `[classes]`; by default that of the split.
         min_positives: what a class needs in the split to count in `macro_f1_frequent`.
     """
     frequencies = label_vectors.mean(axis=0) if frequencies is None else frequencies
@@ -106,7 +106,7 @@ def _curve(positive: np.ndarray, score: np.ndarray) -> list[list[float]]:
 
 
 def error_pairs(label_vectors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Returns int64 `[28, 28]`: in how many examples class i is missed and class j is predicted wrongly."""
+    """Returns int64 `[classes, classes]`: in how many examples class i is missed and class j is predicted wrongly."""
     labels = label_vectors.astype(bool)
     missed, wrong = (labels & ~predicted).astype(np.int64), (~labels & predicted).astype(np.int64)
     return missed.T @ wrong
@@ -126,8 +126,8 @@ def describe_ablation(
     over those with `min_positives` or more (None for the full predictions).
 
     Args:
-        label_vectors: `[N, 28]` of 0 and 1.
-        full: probabilities with all channels, float `[N, 28]`.
+        label_vectors: `[N, classes]` of 0 and 1.
+        full: probabilities with all channels, float `[N, classes]`.
         blanked: probabilities of the same examples for each set of channel names.
         codes: the group of each example, int `[N]`.
         threshold: a class is predicted where its probability is at least this.

@@ -52,7 +52,7 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def thresholds_of(run: runs.Run, rule: str, views: str) -> np.ndarray:
-    """Returns the thresholds of the rule, float64 `[28]`, as the run's evaluation chose them.
+    """Returns the thresholds of the rule, float64 `[classes]`, as the run's evaluation chose them.
 
     Raises:
         MissingError: the run was not evaluated.

@@ -27,7 +27,7 @@ class Ablation:
             parts.append(predict_batch(self._model, blank(images, self._run, blanked)))
 
     def probabilities(self) -> dict[tuple[str, ...], np.ndarray]:
-        """Returns the probabilities, float32 `[N, 28]`, for each set of blanked channels."""
+        """Returns the probabilities, float32 `[N, classes]`, for each set of blanked channels."""
         return {blanked: np.concatenate(parts) for blanked, parts in self._parts.items()}
 
 

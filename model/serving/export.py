@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 
 
 def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> keras.Model:
-    """Returns a model from stacked images, uint8 `[B, side, side, 4]`, to probabilities, float32 `[B, 28]`.
+    """Returns a model from stacked images, uint8 `[B, side, side, 4]`, to probabilities, float32 `[B, classes]`.
 
     The channels are those of the dataset, in its order. The model selects those that the network sees, resizes them
     to the run's size as the pipeline does (by area, rounded to nearest) and normalises them.

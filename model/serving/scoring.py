@@ -26,7 +26,7 @@ def choose_views(run: runs.Run, views: str | None) -> str:
 
 
 def load_model(run: runs.Run, views: str = "one") -> keras.Model:
-    """Returns a model from images `[B, S, S, C]`, 0..255, to probabilities, float32 `[B, 28]`.
+    """Returns a model from images `[B, S, S, C]`, 0..255, to probabilities, float32 `[B, classes]`.
 
     Raises:
         MissingError: the run has no checkpoint.
@@ -41,7 +41,7 @@ def load_model(run: runs.Run, views: str = "one") -> keras.Model:
 
 
 def predict_batch(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Returns probabilities, float32 `[B, 28]`, for at most `BATCH_SIZE` images.
+    """Returns probabilities, float32 `[B, classes]`, for at most `BATCH_SIZE` images.
 
     Smaller batches are padded: one shape is compiled once, and an example's probabilities do not depend on the size
     of its batch.

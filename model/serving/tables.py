@@ -58,7 +58,7 @@ def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def submission(path: Path) -> Iterator[Write]:
-    """Yields `write(ids, predicted)`, bool `[N, 28]`, which adds rows in Kaggle's form: `Id,Predicted`.
+    """Yields `write(ids, predicted)`, bool `[N, classes]`, which adds rows in Kaggle's form: `Id,Predicted`.
 
     `Predicted` is the class ids with spaces between them; empty where no class is predicted.
     """

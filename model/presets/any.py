@@ -1,0 +1,24 @@
+"""A small network for any dataset: all channels at the dataset's own size.
+
+    python -m model.train --preset any --data-dir DIR            30 epochs
+    python -m model.train --preset any --data-dir DIR --smoke    less than a minute on two cores
+
+ResNet-50 of half the width, with AdamW, warm-up and a cosine schedule.
+"""
+
+from model.settings import ALL, FROM_DATASET, Settings
+
+SETTINGS = Settings(
+    preset="any",
+    size=FROM_DATASET,
+    channels=ALL,
+    width=32,
+    augment="d4",
+    epochs=30,
+    batch_size=32,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    weight_decay=0.02,
+    schedule="cosine",
+    warmup_epochs=1.0,
+)
