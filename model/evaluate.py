@@ -36,7 +36,8 @@ def main(run: Path, splits: str, **options: Any) -> None:
     """Score the run in the folder RUN on train, dev and test.
 
     Prints macro F1 with its 95% interval, average precision, calibration, baselines without a model, four rules for
-    thresholds chosen on dev and their scores on test, and the loss when a channel is blanked. Writes
+    thresholds chosen on dev and their scores on test, and the loss when a channel is blanked. Where examples have one
+    label each, it prints accuracy and balanced accuracy, and needs no thresholds. Writes
     evaluation.json, classes.csv, the predictions and the report's pictures to RUN/evaluation.
 
     \b
@@ -87,6 +88,8 @@ def evaluate(
 
     run = runs.open_run(folder)
     backend.start()
+    from model.data import channels
+    from model.page import gallery as pictures
     from model.scores import evaluation
     from model.serving import blanking, candidates, scoring
 
@@ -95,8 +98,9 @@ def evaluate(
     backend.deterministic_on_cpu()
     views, limit = scoring.choose_views(run, views), limit or run.settings.limit_examples
     model = scoring.load_model(run, views)
-    gallery = candidates.Candidates(dataset.channels)
-    blanked = blanking.Ablation(model, run, blanking.blanked_sets(run.settings.channels) if ablation else [])
+    gallery = candidates.Candidates(dataset.schema, pictures.white_levels(dataset.schema, dataset.mean, dataset.std))
+    sets = blanking.blanked_sets(run.settings.channels, channels.protein(run.schema)) if ablation else []
+    blanked = blanking.Ablation(model, run, sets)
     predictions = _predict(model, run, dataset, splits, limit, [gallery.add, blanked.add])
     result = {
         "format": evaluation.FORMAT,
@@ -141,7 +145,8 @@ def _describe(
 
     groups = card.read_groups(dataset)
     codes = {name: intervals.group_codes(split.ids, groups) if groups else None for name, split in predictions.items()}
-    chosen = thresholds.choose_on(predictions.get("dev"), len(dataset.class_names))
+    single_label = dataset.schema.single_label
+    chosen = {} if single_label else thresholds.choose_on(predictions.get("dev"), len(dataset.class_names))
     frequencies = card.class_frequencies(dataset)
     if frequencies is None:
         frequencies = next(iter(predictions.values())).label_vectors.mean(axis=0)
@@ -168,7 +173,12 @@ def _describe(
     if blanked:
         full = predictions[shown]
         rows = describe.describe_ablation(
-            full.label_vectors, full.probabilities, blanked, codes[shown], min_positives=min_positives
+            full.label_vectors,
+            full.probabilities,
+            blanked,
+            codes[shown],
+            single_label=single_label,
+            min_positives=min_positives,
         )
         result["ablation"] = {"split": shown, "rows": rows}
     return result

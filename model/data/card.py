@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from model.data.channels import protein
 from model.data.dataset import Dataset
 from pipeline.plan import grouping
 
@@ -25,6 +26,7 @@ def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
         "single_label": dataset.schema.single_label,
         "max_value": dataset.schema.max_value,
         "stains": dataset.schema.stains,
+        "protein": protein(dataset.schema),
         "colours": {channel.name: channel.colour for channel in dataset.schema.channels},
         "mean": list(dataset.mean),
         "std": list(dataset.std),

@@ -243,16 +243,16 @@ def check_compatible(dataset: Dataset, saved: dict[str, Any], run: Path) -> None
     for index, (actual, expected) in enumerate(zip(dataset.class_names, saved["class_names"], strict=False)):
         if actual != expected:
             raise InputError(f"dataset {dataset.path}: class {index} is {actual!r}, but {expected!r} in run {run}")
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "size": (dataset.size, saved["size"]),
         "channels": (list(dataset.channels), list(saved["channels"])),
         "number of classes": (len(dataset.class_names), len(saved["class_names"])),
         "single-label": (dataset.schema.single_label, theirs.single_label),
         "type of images": (dataset.schema.dtype, theirs.dtype),
     }
-    for name, (actual, expected) in pairs.items():
-        if actual != expected:
-            raise InputError(f"dataset {dataset.path}: {name} {actual}, but {expected} in run {run}")
+    for name, (ours, recorded) in pairs.items():
+        if ours != recorded:
+            raise InputError(f"dataset {dataset.path}: {name} {ours}, but {recorded} in run {run}")
 
 
 def saved_schema(saved: dict[str, Any]) -> Schema:

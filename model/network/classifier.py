@@ -74,9 +74,7 @@ def predict(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:
 class Trainee(keras.Model):
     """The classifier in training, with augmentation before it and the loss after it."""
 
-    def __init__(
-        self, classifier: keras.Model, settings: Settings, schema: Schema, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, classifier: keras.Model, settings: Settings, schema: Schema, clock: Clock | None = None) -> None:
         super().__init__(name="trainee")
         self.classifier = classifier
         self._clock = clock

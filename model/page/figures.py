@@ -154,7 +154,7 @@ def precision_recall(points: Sequence[Point], prevalence: float) -> Figure:
 
 
 @inline
-def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
+def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str], *, row_label: str, column_label: str) -> Figure:
     """Returns a square of shaded counts, `values[i][j]` in row i and column j; both are named `names`."""
     counts = np.asarray(values, np.float64).reshape(len(names), len(names))
     labels = [textwrap.fill(name, NAME_WIDTH) for name in names]
@@ -169,6 +169,9 @@ def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str]) -> Figur
         ink = "white" if norm(counts[i, j]) > 0.6 else INK
         axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=8, color=ink)
     _name_both_axes(axes, labels)
+    axes.set_xlabel(column_label, color=MUTED)
+    axes.xaxis.set_label_position("top")
+    axes.set_ylabel(row_label, color=MUTED)
     return figure
 
 
@@ -177,9 +180,6 @@ def _name_both_axes(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_xticks(places, labels, rotation=90, color=INK, fontsize=10)
     axes.set_yticks(places, labels, color=INK, fontsize=10)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.set_xlabel("predicted, not in the labels", color=MUTED)
-    axes.xaxis.set_label_position("top")
-    axes.set_ylabel("in the labels, not predicted", color=MUTED)
     axes.grid(False)
     # White lines between the cells.
     edges = [place + 0.5 for place in places][:-1]

@@ -3,7 +3,7 @@
     python -m model.train --preset any --data-dir DIR            30 epochs
     python -m model.train --preset any --data-dir DIR --smoke    less than a minute on two cores
 
-ResNet-50 of half the width, with AdamW, warm-up and a cosine schedule.
+ResNet-26 of half the width, with AdamW, warm-up and a cosine schedule.
 """
 
 from model.settings import ALL, FROM_DATASET, Settings
@@ -12,6 +12,7 @@ SETTINGS = Settings(
     preset="any",
     size=FROM_DATASET,
     channels=ALL,
+    blocks=(2, 2, 2, 2),
     width=32,
     augment="d4",
     epochs=30,

@@ -19,6 +19,13 @@ def drawn_by_frequency(label_vectors: np.ndarray, frequencies: np.ndarray) -> np
     return 2 * share * frequencies / np.maximum(share + frequencies, 1e-12)
 
 
+def majority(label_vectors: np.ndarray, frequencies: np.ndarray) -> metrics.Counts:
+    """Returns the counts of predicting the most frequent class alone for every example."""
+    predicted = np.zeros(label_vectors.shape, bool)
+    predicted[:, frequencies.argmax()] = True
+    return metrics.count(label_vectors, predicted)
+
+
 def constant(label_vectors: np.ndarray, frequencies: np.ndarray) -> metrics.Counts:
     """Returns the counts of predicting the frequency of each class as its probability, at threshold 0.5."""
     return metrics.at_threshold(label_vectors, np.broadcast_to(frequencies, label_vectors.shape))
