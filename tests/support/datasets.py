@@ -1,7 +1,9 @@
 """Small published datasets, drawn from a seed, and runs on them that take seconds."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -86,11 +88,11 @@ def write_dataset(
     version: str = "1.1.0",
     seed: int = 0,
     shuffle_labels: bool = False,
-    **metadata: object,
+    metadata: Mapping[str, object] = MappingProxyType({}),
 ) -> Path:
     """Writes a dataset as the pipeline publishes it, and returns its folder.
 
-    Keywords replace entries of its metadata. With `shuffle_labels`, labels say nothing about images. Version 1.0.0
+    `metadata` replaces entries of its own. With `shuffle_labels`, labels say nothing about images. Version 1.0.0
     has neither the schema in its metadata nor label vectors in its records.
     """
     shape = shape or Shape()
