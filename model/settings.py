@@ -185,7 +185,7 @@ def check_fit(settings: Settings, schema: Schema, where: str) -> None:
     unfit = [f"{name} {getattr(settings, name)}" for name, given in multi_label.items() if given]
     if schema.single_label and unfit:
         raise InputError(
-            f"preset {settings.preset}: {' and '.join(unfit)} is for examples with several labels, but {where} of "
+            f"preset {settings.preset}: {', '.join(unfit)}: only for examples with several labels, but {where} of "
             f"schema '{schema.name}' is single-label: --preset any suits both"
         )
 

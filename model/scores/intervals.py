@@ -31,7 +31,7 @@ import numpy as np
 LEVEL = 0.95
 
 EXPLANATION = (
-    "95% intervals come from the Bayesian bootstrap with pseudo-counts; near-duplicates are resampled together. "
+    "95% intervals come from the Bayesian bootstrap with pseudo-counts; examples of a group are resampled together. "
     "In simulations they cover the true score in 93% of splits or more. Over all classes of a small split they are "
     "wide and cover it in nearly every split, because a class with hardly any examples may have any F1. "
     "Intervals over frequent classes are narrower."

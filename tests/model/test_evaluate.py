@@ -20,6 +20,7 @@ from pipeline.schema import HPA_KAGGLE_2018
 from tests.support.datasets import write_dataset
 from tests.support.hpa import CLASS_NAMES
 
+
 def run_command(*arguments: object):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
@@ -75,7 +76,8 @@ def test_an_evaluation_says_what_the_trainer_said(evaluated):
     assert found["splits"]["test"]["absent"] == list(CLASS_NAMES[4:])
     text = summary.summary(found)
     assert (
-        f"test: no example of {', '.join(CLASS_NAMES[4:])}: their F1 counts as 0, their average precision not at all" in text
+        f"test: no example of {', '.join(CLASS_NAMES[4:])}: their F1 counts as 0, their average precision not at all"
+        in text
     )
     assert "shrunk" in text
     rows = list(csv.DictReader(open(evaluated / "evaluation" / "classes.csv", newline="")))

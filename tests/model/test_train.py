@@ -43,7 +43,9 @@ def test_presets_equal_the_four_models_of_the_paper():
         (256, ("green", "blue", "red"), True),
         (256, ("red", "green", "blue", "yellow"), True),
     ]
-    assert {(preset.batch_size, preset.loss) for name, preset in loaded.items() if name in PAPER} == {(16, "cross-entropy")}
+    assert {(preset.batch_size, preset.loss) for name, preset in loaded.items() if name in PAPER} == {
+        (16, "cross-entropy")
+    }
     assert all(settings.smoke(preset).epochs == 2 for preset in loaded.values())
 
 

@@ -44,6 +44,8 @@ def scores(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
         "calibration_error": last.shown["calibration"]["expected_error"],
         "num_classes": len(last.class_names),
         "intervals": intervals.EXPLANATION,
+        "num_examples": last.shown["num_examples"],
+        "num_groups": last.shown["num_groups"],
         "min_positives": last.evaluation["min_positives"],
         "num_frequent": last.shown["num_frequent"],
         "splits": present_splits(loaded),
