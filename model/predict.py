@@ -97,11 +97,9 @@ def predict(
     run = runs.open_run(folder)
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
     tables.check_name(out)
-    if submission:
-        tables.check_submission(run)
+    tables.check_submission(run, submission)
     backend.start()
-    from model.serving import decisions, export, raw, scoring
-    from model.serving.published import open_published
+    from model.serving import decisions, export, scoring
 
     views = scoring.choose_views(run, views)
     if export_dir:
@@ -109,14 +107,20 @@ def predict(
         echo(f"{' and '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
         return
     decide = decisions.by_rule(run, rule, views, at_least_one=at_least_one) if submission else None
-    source = (
-        raw.open_raw(images, run.schema) if images else open_published(run, str(split), data_dir, other=other_dataset)
-    )
+    source = _open(run, images, str(split), data_dir, other=other_dataset)
     with tables.writing(out, run.dataset["class_names"], submission, decide) as write:
         num, num_bad = _predict(run, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
     if submission:
         echo(f"submission: {submission} ({rule} thresholds)")
+
+
+def _open(run: Any, images: Path | None, split: str, data_dir: Path | None, *, other: bool) -> Any:
+    """Returns the raw images in `images`, or the split of the dataset."""
+    from model.serving import raw
+    from model.serving.published import open_published
+
+    return raw.open_raw(images, run.schema) if images else open_published(run, split, data_dir, other=other)
 
 
 def _predict(

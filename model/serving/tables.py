@@ -26,13 +26,13 @@ def check_name(path: Path) -> None:
         raise InputError(f"{path}: expected a name that ends in .csv or .parquet")
 
 
-def check_submission(run: runs.Run) -> None:
-    """Checks that the run predicts the classes of Kaggle's competition.
+def check_submission(run: runs.Run, path: Path | None) -> None:
+    """Checks that the run predicts the classes of Kaggle's competition, if a submission is to be written to `path`.
 
     Raises:
         InputError: it is of another schema.
     """
-    if run.schema.name != HPA_KAGGLE_2018.name:
+    if path and run.schema.name != HPA_KAGGLE_2018.name:
         raise InputError(
             f"run {run.path}: a submission is for the classes of schema '{HPA_KAGGLE_2018.name}', and the run is of "
             f"'{run.schema.name}'; leave out --submission: the table of probabilities has every class"
