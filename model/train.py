@@ -8,7 +8,7 @@ import click
 from model import presets
 from model import settings as settings_module
 from model.settings import Settings
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError, echo, one_line_errors
 
 # The rest is imported where it is needed, so that `--help` is fast.
 
@@ -125,7 +125,7 @@ def _train(
         assert out is not None
         schema = schema or runs.open_run(out).schema.name
     dataset = open_dataset(data_dir or default_data_dir(settings.size, schema), settings.size, schema)
-    click.echo(f"dataset {dataset.describe()}")
+    echo(f"dataset {dataset.describe()}")
     settings_module.check_fit(settings, dataset.schema, f"dataset {dataset.path}")
     settings = settings_module.resolve(settings, dataset.size, dataset.channels)
     check_splits(dataset)
@@ -136,8 +136,8 @@ def _train(
     else:
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
         run = runs.create(path, settings, dataset, backend.versions())
-    click.echo(f"run {run.path} ({settings.preset})")
-    loop.train(run, dataset, resume=resume, log=click.echo)
+    echo(f"run {run.path} ({settings.preset})")
+    loop.train(run, dataset, resume=resume, log=echo)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from model.settings import Settings
-from pipeline.errors import InputError, MissingError
+from pipeline.errors import InputError, MissingError, shown
 from pipeline.images import sources
+from pipeline.images.names import check_id
 from pipeline.images.sources import Images
 from pipeline.images.stack import BadExample, stack_example
 from pipeline.schema import Schema
@@ -66,7 +67,7 @@ class RawImages:
 
 
 def open_raw(path: Path, schema: Schema) -> RawImages:
-    """Returns the examples of which there is at least one file, sorted by id.
+    """Returns the examples of which there is at least one file, sorted by id; unsafe ids are bad from the start.
 
     Raises:
         MissingError: `path` does not exist.
@@ -77,11 +78,13 @@ def open_raw(path: Path, schema: Schema) -> RawImages:
         images = sources.open_images(path, schema)
     except FileNotFoundError as error:
         raise MissingError(str(error)) from None
-    ids = find_ids(images, schema)
-    if not ids:
+    found = find_ids(images, schema)
+    bad: list[BadImage] = []
+    ids = [example_id for example_id in found if _is_safe(example_id, bad)]
+    if not found:
         expected = ", ".join(source.pattern for source in schema.default_sources[:8])
         raise InputError(f"{path}: no images named as schema '{schema.name}' says: {expected}")
-    return RawImages(path, images, schema, ids)
+    return RawImages(path, images, schema, ids, bad)
 
 
 def _found_by_id(schema: Schema) -> Schema:
@@ -99,15 +102,29 @@ def _found_by_id(schema: Schema) -> Schema:
 def find_ids(images: Images, schema: Schema) -> list[str]:
     """Returns the ids of which there is at least one file, sorted."""
     patterns = [source.pattern for source in schema.default_sources]
-    expressions = [
-        re.compile(re.escape(pattern).replace(re.escape("{id}"), "(?P<id>.+)", 1).replace(re.escape("{id}"), "(?P=id)"))
-        for pattern in patterns
-    ]
+    expressions = [_expression(pattern) for pattern in patterns]
     found = set()
-    for name, _ in images.entries(deep=any("/" in pattern for pattern in patterns)):
+    for name, *_ in images.entries(deep=any("/" in pattern for pattern in patterns)):
         if name.lower().endswith(sources.ENDINGS):
             found |= {match["id"] for expression in expressions if (match := expression.fullmatch(name))}
     return sorted(found)
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Returns the expression for names of files by a pattern in which `{id}` may occur several times."""
+    first, *others = pattern.split("{id}")
+    text = re.escape(first) + "(?P<id>.+)" + "(?P=id)".join(map(re.escape, others))
+    return re.compile(text, re.DOTALL)
+
+
+def _is_safe(example_id: str, bad: list[BadImage]) -> bool:
+    """Returns whether an id could be in a label table; one that could not is added to `bad`."""
+    try:
+        check_id(example_id)
+    except ValueError as error:
+        bad.append((example_id, "", "bad_id", str(error)))
+        return False
+    return True
 
 
 def report_bad(bad: Sequence[BadImage], table: Path, say: Callable[[str], None]) -> int:
@@ -123,6 +140,13 @@ def report_bad(bad: Sequence[BadImage], table: Path, say: Callable[[str], None])
     if len(bad) > 10:
         say(f"and {len(bad) - 10:,} more")
     with files.staged(table) as temporary, open(temporary, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([("id", "filter", "code", "detail"), *bad])
+        rows = ([_cell(text) for text in row] for row in bad)
+        csv.writer(file, lineterminator="\n").writerows([("id", "filter", "code", "detail"), *rows])
     say(f"all bad images: {table}")
     return len({example_id for example_id, *_ in bad})
+
+
+def _cell(text: str) -> str:
+    """Returns text for a table that people open in a spreadsheet: shown as text, and never run as a formula."""
+    text = shown(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

@@ -146,6 +146,7 @@ def test_label_vectors_of_another_length_are_an_error(tmp_path):
     import tensorflow as tf
 
     path = write_dataset(tmp_path, SMALL, schema=NUCLEI)
+    dataset = open_version(path)
     (shard,) = path.glob("*train*")
     record = tf.train.Example.FromString(next(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()))
     record.features.feature["label_vector"].bytes_list.value[0] = bytes(10)
@@ -153,7 +154,7 @@ def test_label_vectors_of_another_length_are_an_error(tmp_path):
         for _ in range(4):
             writer.write(record.SerializeToString())
     with pytest.raises(tf.errors.InvalidArgumentError):
-        read_labels(open_version(path), "train")
+        read_labels(dataset, "train")
 
 
 def test_examples_of_a_group_column_are_in_groups(tmp_path):
