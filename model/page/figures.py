@@ -158,7 +158,7 @@ def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str], *, row_l
     """Returns a square of shaded counts, `values[i][j]` in row i and column j; both are named `names`."""
     counts = np.asarray(values, np.float64).reshape(len(names), len(names))
     labels = [textwrap.fill(name, NAME_WIDTH) for name in names]
-    side = MATRIX_CELL * len(names) + 220
+    side = matrix_side(len(names))
     figure = new_figure(side, side, layout="constrained")
     axes = figure.add_subplot()
     shades = LinearSegmentedColormap.from_list("counts", ["#e3edf4", colour(0)]).with_extremes(bad=EMPTY)
@@ -173,6 +173,11 @@ def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str], *, row_l
     axes.xaxis.set_label_position("top")
     axes.set_ylabel(row_label, color=MUTED)
     return figure
+
+
+def matrix_side(num_classes: int) -> int:
+    """Returns the side in CSS pixels of `error_matrix`."""
+    return MATRIX_CELL * num_classes + 220
 
 
 def _name_both_axes(axes: Axes, labels: Sequence[str]) -> None:

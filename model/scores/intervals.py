@@ -22,8 +22,8 @@ two models; over all 28 classes 96% to 100% and 95% to 100%. It is above the lev
 hardly shows the rare ones, and the interval allows any F1 for them. Compare models over frequent classes where there
 are enough: those intervals are two to four times narrower.
 
-With single labels, on 300 simulated splits each of 200 examples of 4 classes, and of 400 and 3,000 of 16 classes: 94.7% to 95.3% for accuracy, 94.7% to 96.7% for balanced accuracy
-and macro F1.
+With single labels, on 300 simulated splits each of 200 examples of 4 classes, and of 400 and 3,000 of 16 classes: 94.7%
+to 95.3% for accuracy, 94.7% to 96.7% for balanced accuracy and macro F1.
 """
 
 import dataclasses

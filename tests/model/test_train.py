@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from model import presets, runs, settings
 from model.train import chosen_settings, main
 from pipeline.errors import InputError, MissingError
-from tests.support.datasets import CLASS_NAMES, LEARNABLE, Shape, tiny_settings, train_tiny, write_dataset
+from tests.support.datasets import LEARNABLE, Shape, tiny_settings, train_tiny, write_dataset
+from tests.support.hpa import CLASS_NAMES
 
 
 def run_command(*arguments: object):

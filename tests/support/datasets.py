@@ -9,9 +9,7 @@ import numpy as np
 
 from pipeline.schema import HPA_KAGGLE_2018, SPLITS, Channel, Schema, Table
 from pipeline.store import layout
-from tests.support.hpa import CLASS_NAMES, FILTERS
-
-__all__ = ["CHANNELS", "CLASS_NAMES"]
+from tests.support.hpa import FILTERS
 
 CHANNELS = list(FILTERS)
 LEARNABLE = 4

@@ -9,6 +9,9 @@ from model.page.evaluated import EvaluatedRun
 NUM_PAIRS = 10
 """Rows in the table of the most frequent pairs of errors."""
 
+NARROWEST_MATRIX = 700
+"""CSS pixels to which a matrix may shrink on narrow screens; there it scrolls."""
+
 AXES = {
     False: ("in the labels, not predicted", "predicted, not in the labels"),
     True: ("true class", "predicted class"),
@@ -112,5 +115,6 @@ def errors(run: EvaluatedRun) -> dict[str, Any]:
         "single_label": run.single_label,
         "split": run.shown_split,
         "figure": figure,
+        "min_width": min(figures.matrix_side(len(names)), NARROWEST_MATRIX),
         "pairs": pairs,
     }
