@@ -33,6 +33,42 @@ def test_every_exempt_message_exists(found):
     assert [words for words in EXEMPT if not any(words in str(message) for message in found)] == []
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_message_is_documented_with_cause_and_cure(package):
+    listed = messages.documented((ROOT / "docs/errors.md").read_text())
+    found = messages.templates(ROOT / package)
+    how = "see 'python -m tests.support.messages'"
+    assert {m: sorted(set(texts) - set(listed.get(m, {}))) for m, texts in found.items()} == dict.fromkeys(found, []), (
+        how
+    )
+    mine = {module: entries for module, entries in listed.items() if module.startswith(f"{package}/")}
+    assert {m: sorted(set(entries) - set(found.get(m, []))) for m, entries in mine.items()} == dict.fromkeys(
+        mine, []
+    ), how
+    assert [text for entries in mine.values() for text, explained in entries.items() if not explained] == []
+
+
+DOCUMENT = """
+# Errors
+## Section
+### `package/module.py`
+- `…: first problem`. Cause. Cure,
+  on two lines.
+- `second problem`
+### `package/other.py`
+All of these have one cause.
+- `third problem …`
+## Other section
+"""
+
+
+def test_documented_messages_are_read_with_their_causes():
+    assert messages.documented(DOCUMENT) == {
+        "package/module.py": {"…: first problem": True, "second problem": False},
+        "package/other.py": {"third problem …": True},
+    }
+
+
 CODE = """
 def check(path, names):
     problems = [f"{path}: first problem of the file" for name in names]
