@@ -50,8 +50,8 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
             timed("moments", lambda small=small: stack.moments(small))
             record = timed(
                 "made a record",
-                lambda one=(example_id, stacked.data, labels): records.frame(
-                    records.encode(*one, records.label_vector(one[2], HPA_KAGGLE_2018.num_classes))
+                lambda i=example_id, data=stacked.data, labels=labels: records.frame(
+                    records.encode(i, data, labels, records.label_vector(labels, HPA_KAGGLE_2018.num_classes))
                 ),
             )
             timed("SHA-256", lambda record=record: [hashlib.sha256(piece) for piece in record])
