@@ -6,36 +6,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.duplicates.pairs import KINDS, Pair
+from pipeline.plan import grouping
 
 
-def join(ids: Iterable[str], links: Iterable[tuple[str, str]], *given: Mapping[str, str]) -> dict[str, str]:
-    """Returns `{id: group}` of the ids that are not alone.
+def join(pairs: Iterable[Pair], *given: Mapping[str, str]) -> dict[str, str]:
+    """Returns `{id: group}` of the ids that are not alone, sorted by id.
 
-    Two ids are in one group if a chain of links, or of equal names in one of the `given` groups, leads from one to the
-    other (union-find). A group has the name of its smallest id, so it does not depend on any order.
+    Two ids are in one group if a chain of pairs, or of equal names in one of the `given` groups, leads from one to the
+    other. A group has the name of its smallest id, whatever the order of anything.
     """
-    parents = {example_id: example_id for example_id in ids}
-
-    def root(node: str) -> str:
-        while parents[node] != node:
-            parents[node] = parents[parents[node]]
-            node = parents[node]
-        return node
-
-    def unite(first: str, second: str) -> None:
-        low, high = sorted((root(first), root(second)))
-        parents[high] = low
-
-    for first, second in links:
-        unite(first, second)
-    for names in given:
-        member: dict[str, str] = {}
-        for example_id in parents:
-            if example_id in names:
-                unite(member.setdefault(names[example_id], example_id), example_id)
-    of = {example_id: root(example_id) for example_id in parents}
-    sizes = Counter(of.values())
-    return {example_id: group for example_id, group in sorted(of.items()) if sizes[group] > 1}
+    linked = grouping.of_links((pair.first, pair.second) for pair in pairs)
+    joined = grouping.join(linked, *given)
+    smallest: dict[str, str] = {}
+    for example_id in sorted(joined):
+        smallest.setdefault(joined[example_id], example_id)
+    sizes = Counter(joined.values())
+    return {i: smallest[joined[i]] for i in sorted(joined) if sizes[joined[i]] > 1}
 
 
 def members(groups: Mapping[str, str]) -> dict[str, list[str]]:

@@ -128,8 +128,8 @@ def _hashes(fine: np.ndarray, places: np.ndarray, flat_below: int) -> np.ndarray
         signs = (cosines @ around @ cosines.T > 0).reshape(bits.shape[:2])
         bits[:, :, k] = signs & structured[:, None]
         bits[:, 0, k] = structured
-    flat = bits.reshape(len(places), -1)
-    return (flat * (np.uint64(1) << np.arange(flat.shape[1], dtype=np.uint64))).sum(axis=1, dtype=np.uint64)
+    weights = np.uint64(1) << np.arange(bits.shape[1] * num, dtype=np.uint64).reshape(bits.shape[1:])
+    return (bits * weights).sum(axis=(1, 2), dtype=np.uint64)
 
 
 def masks(num_channels: int) -> np.ndarray:
