@@ -34,7 +34,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
 def _noise(image: np.ndarray, rng: np.random.Generator, sigma: float) -> np.ndarray:
@@ -137,9 +137,7 @@ def turned(examples: Sequence[Example], seed: int = 0) -> list[Example]:
 
 def scores(examples: list[Example], folder: Path) -> list[Score]:
     """Returns the score of every kind of copy."""
-    found = [
-        score(name, table_of(examples + copies(examples, change), folder)) for name, change in CHANGES.items()
-    ]
+    found = [score(name, table_of(examples + copies(examples, change), folder)) for name, change in CHANGES.items()]
     found.append(score("rotated or flipped", table_of(examples + turned(examples), folder), rotations=True))
     noisy = copies(turned(examples), CHANGES["noise, sigma 12"])
     found.append(score("rotated or flipped, noise 12", table_of(examples + noisy, folder), rotations=True))
@@ -192,7 +190,9 @@ def scale(num: int) -> str:
     seconds = time.perf_counter() - began
     true = sum(int(pair.second) - int(pair.first) == num - planted for pair in found)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return f"{num:,} examples: {seconds:.1f} s, {peak:.2f} GiB; {true:,} of {planted:,} planted, {len(found) - true} false"
+    return (
+        f"{num:,} examples: {seconds:.1f} s, {peak:.2f} GiB; {true:,} of {planted:,} planted, {len(found) - true} false"
+    )
 
 
 @click.command()

@@ -38,13 +38,14 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     """
     options = runners.parse_options(config.beam_args) if config.beam_args else None
     source = manifest.read(config.labels, sources.open_images(config.images, config.schema), config.schema)
-    parameters = config.parameters(len(source.examples))
+    parameters = config.parameters(len(source.examples)) | _content(config, source)
     fingerprint = source.fingerprint(**parameters)
     workspace = open_workspace(config.target)
     with workspace.lock() as check_lock:
         if same := publish.find_same(config, source, workspace, fingerprint):
             return same
         check_images(config, source, workspace)
+        config = _with_found_groups(config, source, workspace, on_progress)
         with runners.importing_beam():
             every = plan_tasks(config, source)
         todo = resume.keep_finished(workspace, every)
@@ -56,7 +57,8 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
         reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
         bad = quarantine.collect(config, workspace, reports, len(planned))
         described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
-        metadata = {**described, "fingerprint": fingerprint, **parameters}
+        extra = {"num_groups_extra": num} if (num := _read_groups(config, source).num_extra) else {}
+        metadata = {**described, **extra, "fingerprint": fingerprint, **parameters}
         check_lock()
         publish.publish(config, source, workspace, every, reports, metadata)
     return BuildResult(
@@ -93,9 +95,35 @@ def _record_bytes(config: BuildConfig) -> int:
     return shards.record_bytes(config.schema, config.size)
 
 
+def _content(config: BuildConfig, source: Manifest) -> dict[str, Any]:
+    """Returns the parameter by which content, and not only sizes, decides whether a dataset is the same."""
+    if config.fingerprints is None:
+        return {}
+    from pipeline.duplicates import content, fingerprints
+
+    found = fingerprints.read(config.fingerprints)
+    return {"content_sha256": content.digest(config.fingerprints, found, source)}
+
+
+def _read_groups(config: BuildConfig, source: Manifest) -> table.GroupTable:
+    if config.groups is None:
+        return table.GroupTable({}, 0)
+    return table.read_groups(config.groups, source.examples, extra=config.groups_extra)
+
+
+def _with_found_groups(
+    config: BuildConfig, source: Manifest, workspace: Workspace, on_progress: OnProgress
+) -> BuildConfig:
+    if not config.find_groups:
+        return config
+    from pipeline.duplicates import build as duplicates
+
+    return duplicates.with_found_groups(config, source, workspace, on_progress)
+
+
 def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
     """Returns one task for every shard of a build."""
-    groups = table.read_groups(config.groups, source.examples) if config.groups else {}
+    groups = _read_groups(config, source).of
     assigned = splits.assign(
         source.examples,
         config.split_sizes,
@@ -182,6 +210,8 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append("  SYNTHETIC: drawn, not photographed")
     if num_quarantined := result.metadata["num_quarantined"]:
         lines.append(f"  {num_quarantined} bad examples left out, listed in {result.path / layout.QUARANTINE}")
+    if num_extra := result.metadata.get("num_groups_extra"):
+        lines.append(f"  {num_extra} ids of {config.groups} are not in the label table and were ignored")
     lines += _dim_channels(result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")

@@ -5,11 +5,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pipeline import job
-from pipeline.config import BuildConfig
-from pipeline.duplicates import fingerprints, parts
+from pipeline.config import FINGERPRINTS_VERSION, BuildConfig
+from pipeline.duplicates import content, fingerprints, groups, pairs, parts
 from pipeline.duplicates.parts import PartReport
 from pipeline.errors import JobError
 from pipeline.images import sources
@@ -19,13 +19,12 @@ from pipeline.plan.shards import ShardPlan
 from pipeline.schema import Schema
 from pipeline.store import files
 from pipeline.store.files import Place
+from pipeline.store.layout import GROUPS
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners
+from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
-
-VERSION = 1
-"""Version of the fingerprints: to be raised when the same images give another table."""
 
 PART_EXAMPLES = 256
 """Examples in a part: a second or two of work, so that little is lost when a job is killed."""
@@ -89,7 +88,7 @@ def make_table(
     options = runners.parse_options(config.beam_args) if config.beam_args else None
     every = plan(source)
     todo = _keep_finished(workspace, every)
-    config = dataclasses.replace(config, write=parts.write_part)
+    config = dataclasses.replace(config, write=cast(Callable[..., ShardReport], parts.write_part))
     with _showing_progress(workspace, every, on_progress):
         metrics = job.write_shards(config, source, workspace, todo, options) if todo else []
     reports = _join(workspace, every, source.schema, out)
@@ -103,6 +102,28 @@ def make_table(
     )
 
 
+def with_found_groups(
+    config: BuildConfig, source: Manifest, workspace: Workspace, on_progress: OnProgress
+) -> BuildConfig:
+    """Returns the configuration of a build with a table of the groups of duplicates, kept in its workspace.
+
+    Fingerprints are made unless the configuration names a table of them. The workspace keeps their parts, so that a
+    build that is killed later does not make them again.
+    """
+    path = config.fingerprints
+    if path is None:
+        path = workspace.directory / "fingerprints.csv"
+        inner = open_workspace(workspace.directory / "fingerprints")
+        make_table(config, source, inner, path, on_progress)
+    table = fingerprints.read(path)
+    content.check(path, table, source)
+    found = groups.join(pairs.find(table))
+    groups_path = workspace.directory / GROUPS
+    with files.replacing(groups_path) as file:
+        file.write(groups.to_csv(found))
+    return dataclasses.replace(config, groups=groups_path)
+
+
 def plan(source: Manifest) -> list[Task]:
     """Returns one task for each part of the table, which is planned as a shard is: examples in the order of ids."""
     examples = source.examples
@@ -111,7 +132,7 @@ def plan(source: Manifest) -> list[Task]:
     for index in range(num):
         chosen = examples[index * PART_EXAMPLES : (index + 1) * PART_EXAMPLES]
         rows = [[example.id, example.files, source.file_bytes[example.id]] for example in chosen]
-        decisive = json.dumps([VERSION, source.schema.digest(), index, num, rows])
+        decisive = json.dumps([FINGERPRINTS_VERSION, source.schema.digest(), index, num, rows])
         fingerprint = hashlib.sha256(decisive.encode()).hexdigest()
         tasks.append(Task(ShardPlan("fingerprints", index, num, chosen), fingerprint))
     return tasks

@@ -53,9 +53,7 @@ class Landmarks:
 
     def turned(self, turn: int, num_channels: int) -> "Landmarks":
         """Returns the landmarks of the turned images."""
-        return Landmarks(
-            turned_places(self.places, turn), turned_hashes(self.hashes, turn, num_channels), self.counts
-        )
+        return Landmarks(turned_places(self.places, turn), turned_hashes(self.hashes, turn, num_channels), self.counts)
 
 
 def hash_side(num_channels: int) -> int:

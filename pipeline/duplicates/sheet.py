@@ -16,10 +16,12 @@ TILE = 192
 MAX_GROUPS = 20
 MAX_MEMBERS = 8
 
-_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_LINE = 15  # height of a line of text
 
 
-def draw(members: Mapping[str, Sequence[str]], examples: Mapping[str, Example], images: Images, schema: Schema) -> np.ndarray:
+def draw(
+    members: Mapping[str, Sequence[str]], examples: Mapping[str, Example], images: Images, schema: Schema
+) -> np.ndarray:
     """Returns uint8 `[rows * 192, columns * 192, 3]`: a row for each of the largest groups, with its first members.
 
     Args:
@@ -29,7 +31,10 @@ def draw(members: Mapping[str, Sequence[str]], examples: Mapping[str, Example], 
       schema: of the examples.
     """
     rows = [
-        [_tile(examples[i], images, schema, f"{len(ids)}: {i}" if k == 0 else i) for k, i in enumerate(ids[:MAX_MEMBERS])]
+        [
+            _tile(examples[i], images, schema, f"{len(ids)}: {i}" if k == 0 else i)
+            for k, i in enumerate(ids[:MAX_MEMBERS])
+        ]
         for ids in list(members.values())[:MAX_GROUPS]
     ]
     columns = max(map(len, rows), default=1)
@@ -43,11 +48,11 @@ def _tile(example: Example, images: Images, schema: Schema, title: str) -> np.nd
     try:
         tile = composite(read_channels(images, file_names(schema, example), schema), schema)
     except BadExample:
-        tile = np.full((TILE, TILE, 3), 60, np.uint8)
+        tile = np.zeros((TILE, TILE, 3), np.uint8)
     names = ", ".join(schema.classes[label] for label in example.labels)
-    for line, text in ((12, title), (TILE - 6, names)):
-        for colour, width in ((_BLACK, 3), (_WHITE, 1)):
-            cv2.putText(tile, text, (3, line), cv2.FONT_HERSHEY_SIMPLEX, 0.32, colour, width, cv2.LINE_AA)
+    for top, text in ((0, title), (TILE - _LINE, names)):
+        tile[top : top + _LINE] //= 4
+        cv2.putText(tile, text, (3, top + _LINE - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.32, (255,) * 3, 1, cv2.LINE_AA)
     return tile
 
 
@@ -59,5 +64,6 @@ def composite(channels: Sequence[np.ndarray], schema: Schema) -> np.ndarray:
     for channel, image in zip(schema.channels, channels, strict=True):
         small = cv2.resize(image.astype(np.float32), (TILE, TILE), interpolation=cv2.INTER_AREA)
         colour = np.array([int(channel.colour[k : k + 2], 16) for k in (1, 3, 5)], np.float32)
-        mixed += small[..., None] / max(1.0, float(np.percentile(small, 99.8))) * colour
+        brightest = max(1.0, float(np.percentile(small, 99.8)))
+        mixed += (small[..., None] / brightest * colour).astype(np.float32)
     return np.ascontiguousarray(np.clip(mixed, 0, 255).astype(np.uint8))

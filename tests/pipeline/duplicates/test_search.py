@@ -86,7 +86,7 @@ def field(rng, num=20, low=12, high=116):
 def test_examples_with_landmarks_apart_by_one_shift_overlap():
     rng = np.random.default_rng(4)
     places, found = field(rng, high=80)
-    found_again = drawn([(places, found), field(rng), (places + [30, 10], found), field(rng)])
+    found_again = drawn([(places, found), field(rng), (places + np.array([30, 10]), found), field(rng)])
     i, j, common = search.overlapping(found_again, found_again, 4)
     assert (i.tolist(), j.tolist(), common.tolist()) == ([0], [2], [20])
 
