@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -93,15 +93,20 @@ def read_examples(source: Path) -> list[Example]:
     return [[iio.imread(source / "train" / f"{i}_{name}.png", plugin="pillow") for name in CHANNELS] for i in ids]
 
 
-def table_of(examples: Sequence[Example], folder: Path) -> Table:
-    """Returns the fingerprints of examples, written and read again. Ids are their numbers."""
-    rows = [fingerprints.header(CHANNELS)]
-    for number, example in enumerate(examples):
+def rows_of(examples: Sequence[Example], first: int = 0) -> list[list[str]]:
+    """Returns the fingerprints of examples; their ids are numbers from `first` on."""
+    rows = []
+    for number, example in enumerate(examples, first):
         channels = [Channel(f"{number}".encode(), image, np.iinfo(image.dtype).max) for image in example]
         rows.append(fingerprints.row(f"{number:06d}", channels))
+    return rows
+
+
+def table_of(rows: Sequence[Sequence[str]], folder: Path) -> Table:
+    """Returns the table of these rows, written and read again."""
     path = folder / "fingerprints.csv"
     with files.replacing(path) as file:
-        file.write(fingerprints.to_csv(rows))
+        file.write(fingerprints.to_csv([fingerprints.header(CHANNELS), *rows]))
     return fingerprints.read(path)
 
 
@@ -135,23 +140,27 @@ def turned(examples: Sequence[Example], seed: int = 0) -> list[Example]:
     ]
 
 
-def scores(examples: list[Example], folder: Path) -> list[Score]:
-    """Returns the score of every kind of copy."""
-    found = [score(name, table_of(examples + copies(examples, change), folder)) for name, change in CHANGES.items()]
-    found.append(score("rotated or flipped", table_of(examples + turned(examples), folder), rotations=True))
+def scores(examples: list[Example], folder: Path) -> Iterator[Score]:
+    """Yields the score of every kind of copy."""
+    originals, num = rows_of(examples), len(examples)
+
+    def search(kind: str, changed: Sequence[Example], *, rotations: bool = False) -> Score:
+        return score(kind, table_of(originals + rows_of(changed, num), folder), rotations=rotations)
+
+    for name, change in CHANGES.items():
+        yield search(name, copies(examples, change))
+    yield search("rotated or flipped", turned(examples), rotations=True)
     noisy = copies(turned(examples), CHANGES["noise, sigma 12"])
-    found.append(score("rotated or flipped, noise 12", table_of(examples + noisy, folder), rotations=True))
-    corner = [window(example, 0, 0) for example in examples]
+    yield search("rotated or flipped, noise, sigma 12", noisy, rotations=True)
+    originals = rows_of([window(example, 0, 0) for example in examples])
     for down, right in OVERLAPS:
         share = (WINDOW - down) * (WINDOW - right) / WINDOW**2
-        shifted = [window(example, down, right) for example in examples]
-        found.append(score(f"neighbour, {share:.0%} in common", table_of(corner + shifted, folder)))
-    return found
+        yield search(f"neighbour, {share:.0%} in common", [window(example, down, right) for example in examples])
 
 
 def unlike(examples: list[Example], folder: Path) -> str:
     """Returns how many pairs are found among examples of which no two are alike."""
-    table, num = table_of(examples, folder), len(examples)
+    table, num = table_of(rows_of(examples), folder), len(examples)
     counts = [len(pairs.find(table, rotations=rotations)) for rotations in (False, True)]
     all_pairs = num * (num - 1) // 2
     return f"{counts[0]} false pairs of {all_pairs:,} without rotations, {counts[1]} with them"
@@ -185,9 +194,9 @@ def scale(num: int) -> str:
     """Returns the time and memory of a search among `num` random fingerprints."""
     planted = num // 100
     table = drawn_table(num, planted)
-    began = time.perf_counter()
+    began, processor = time.perf_counter(), time.process_time()
     found = pairs.find(table)
-    seconds = time.perf_counter() - began
+    seconds, processor = time.perf_counter() - began, time.process_time() - processor
     true = sum(int(pair.second) - int(pair.first) == num - planted for pair in found)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return (

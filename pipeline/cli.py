@@ -1,4 +1,4 @@
-"""The command line: `python -m pipeline sample | audit | fingerprint | groups | split | shards | verify`."""
+"""The command line: `python -m pipeline sample | schema | audit | fingerprint | groups | split | shards | verify`."""
 
 import gc
 import sys
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline import schema_commands
 from pipeline.errors import one_line_errors
+from pipeline.options import PLACE, SCHEMA_OPTION, find_source, source_options
 from pipeline.schema import DEFAULT_SIZE
 
 if TYPE_CHECKING:
@@ -26,69 +28,12 @@ def main() -> None:
 
     \b
     No images at hand?    python -m pipeline sample build/sample
+    Your own images?      python -m pipeline schema init DIR --out atlas.toml
     Are they complete?    python -m pipeline audit --source DIR
     Duplicates in it?     python -m pipeline fingerprint, then groups
     Build the dataset:    python -m pipeline shards --source DIR --data-dir data
     Is it still intact?   python -m pipeline verify data/hpa_stacked/256/1.0.0
     """
-
-
-class PlaceType(click.ParamType):  # type: ignore[type-arg]
-    """A path, or a URL of an object store."""
-
-    name = "place"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        from pipeline.errors import InputError
-        from pipeline.store import files
-
-        try:
-            return files.at(value)
-        except InputError as error:
-            self.fail(str(error), parameter, context)
-
-
-PLACE = PlaceType()
-
-
-def _schema(context: click.Context, parameter: click.Parameter, value: str) -> Any:
-    from pipeline import schema
-    from pipeline.errors import InputError
-
-    try:
-        return schema.load(value)
-    except InputError as error:
-        raise click.ClickException(str(error)) from None
-
-
-SCHEMA_OPTION = click.option(
-    "--schema",
-    default="hpa_kaggle_2018",
-    show_default=True,
-    callback=_schema,
-    help="What the source is made of: a TOML file ('schema init' drafts one), hpa_kaggle_2018, hpa_v18 or hpa_subcell.",
-)
-
-
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for the input."""
-    for option in (
-        click.option(
-            "--labels",
-            type=PLACE,
-            help="Label table, a CSV.  [default: the one in --source that the schema names]",
-        ),
-        click.option("--images", type=PLACE, help="Folder or zip of the images.  [default: those in --source]"),
-        click.option(
-            "--source",
-            type=PLACE,
-            help="Folder or zip (also gs://, s3://) in the schema's layout; by default Kaggle's: train.csv next to "
-            "train/ or the unopened train.zip.",
-        ),
-        SCHEMA_OPTION,
-    ):
-        command = option(command)
-    return command
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -176,7 +121,7 @@ def audit(
     from pipeline.dataset import audit as audit_module
 
     with one_line_errors(STOPPED):
-        labels_path, images_path = _find(source, images, labels, schema)
+        labels_path, images_path = find_source(source, images, labels, schema)
         with progress.Bar("checking") as update:
             found = audit_module.audit(
                 labels_path, images_path, schema, deep=deep, size=size, threads=threads, on_progress=update
@@ -209,7 +154,7 @@ def fingerprint(
     from pipeline.duplicates import build
 
     with one_line_errors(STOPPED):
-        labels_path, images_path = _find(source, images, labels, schema)
+        labels_path, images_path = find_source(source, images, labels, schema)
         with progress.Bar("fingerprints") as update:
             result = build.fingerprint(
                 labels_path, images_path, out, schema, threads=threads, beam_args=beam_args, on_progress=update
@@ -241,7 +186,7 @@ def groups(
     from pipeline.duplicates import find_groups
 
     if source is not None:
-        labels, images = _find(source, images, labels, schema)
+        labels, images = find_source(source, images, labels, schema)
     if sheet and (labels is None or images is None):
         raise click.UsageError("--sheet shows images and labels: name them with --source, or --images and --labels")
     with one_line_errors():
@@ -342,7 +287,7 @@ def shards(
     from pipeline.config import BuildConfig, default_data_dir
 
     with one_line_errors(STOPPED):
-        labels_path, images_path = _find(source, images, labels, schema)
+        labels_path, images_path = find_source(source, images, labels, schema)
         if str(settings["groups"]) == "auto":
             settings |= {"groups": None, "find_groups": True}
         config = BuildConfig(
@@ -373,16 +318,4 @@ def verify(dataset_dir: "Place") -> None:
     click.echo(f"{dataset_dir}: intact")
 
 
-def _find(
-    source: "Place | None", images: "Place | None", labels: "Place | None", schema: "Schema"
-) -> "tuple[Place, Place]":
-    from pipeline.images import sources
-
-    if source is not None and images is None and labels is None:
-        return sources.find(source, schema)
-    if source is None and images is not None and labels is not None:
-        return labels, images
-    raise click.UsageError(
-        "name the input: --source DIR (the label table next to the images), or --images and --labels; "
-        "'python -m pipeline sample DIR' draws one"
-    )
+main.add_command(schema_commands.schema)

@@ -57,6 +57,11 @@ class BuildConfig:
             raise InputError(f"size is {self.size}, expected 1 to 4096 pixels a side")
         if self.groups_extra not in ("error", "ignore"):
             raise InputError(f"groups_extra is '{self.groups_extra}', expected 'error' or 'ignore'")
+        if self.schema.depth == "percentile" and self.schema.channels[0].range is None:
+            raise InputError(
+                f"schema '{self.schema.name}': depth 'percentile' needs the range of each channel; "
+                "'python -m pipeline schema range' measures them"
+            )
         if self.on_error not in ("fail", "quarantine"):
             raise InputError(f"on_error is '{self.on_error}', expected 'fail' or 'quarantine'")
         if not 0 <= self.max_bad <= 1:

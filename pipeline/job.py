@@ -18,6 +18,7 @@ from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners, tasks
+from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
 
 OnProgress = Callable[[int, int], None]
@@ -56,9 +57,7 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
         expected = planned if config.max_examples else source.examples
         reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
         bad = quarantine.collect(config, workspace, reports, len(planned))
-        described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
-        extra = {"num_groups_extra": num} if (num := _read_groups(config, source).num_extra) else {}
-        metadata = {**described, **extra, "fingerprint": fingerprint, **parameters}
+        metadata = {**_describe(config, source, every, reports), "fingerprint": fingerprint, **parameters}
         check_lock()
         publish.publish(config, source, workspace, every, reports, metadata)
     return BuildResult(
@@ -119,6 +118,15 @@ def _with_found_groups(
     from pipeline.duplicates import build as duplicates
 
     return duplicates.with_found_groups(config, source, workspace, on_progress)
+
+
+def _describe(
+    config: BuildConfig, source: Manifest, every: Sequence[Task], reports: Sequence[ShardReport]
+) -> dict[str, Any]:
+    """Returns the metadata that follows from the input and from what was written."""
+    described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
+    num_extra = _read_groups(config, source).num_extra
+    return {**described, "num_groups_extra": num_extra} if num_extra else described
 
 
 def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.images import depth, formats
 from pipeline.images.limits import MAX_SIDE, BadImage
+from pipeline.images.resize import resize
 from pipeline.images.sources import Images
 from pipeline.schema import Schema
 from pipeline.schema.declared import Source
@@ -159,45 +160,3 @@ def _mismatches(schema: Schema, channels: Sequence[np.ndarray], size: int) -> It
             yield BadImage(name, "wrong_size", f"{width}x{height}, expected a square image")
         elif height < size:
             yield BadImage(name, "wrong_size", f"{width}x{height}, expected at least {size}x{size}")
-
-
-def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns a square uint8 image resized to `size` pixels a side by area.
-
-    Each output pixel is the mean over the area that it covers; a source pixel that lies partly inside counts by
-    that part. Exact integer arithmetic, rounded to nearest, halves up: the same on every machine.
-
-    Args:
-      image: uint8 `[side, side]`, `side >= size`.
-    """
-    side = image.shape[0]
-    if side == size:
-        return image
-    factor, rest = divmod(side, size)
-    if factor == 2 and not rest:
-        # The most frequent ratio; OpenCV's arithmetic is the same here, and six times as fast.
-        import cv2
-
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    if rest:
-        total = _area_sums(_area_sums(image.astype(np.int64), size).T, size).T
-        area = side * side
-    else:
-        # Rows first: adding whole rows runs at memory speed and leaves less to gather by columns.
-        dtype = np.uint16 if factor < 16 else np.uint32  # wide enough for the sum of a box
-        rows = image.reshape(size, factor, side).sum(axis=1, dtype=dtype)
-        total = rows[:, ::factor].copy()
-        for k in range(1, factor):
-            total += rows[:, k::factor]
-        area = factor * factor
-    return ((total + area // 2) // area).astype(np.uint8)
-
-
-def _area_sums(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns int64 `[size, W]`: sums over rows, each row weighted by the part of it that is covered, in 1/size."""
-    side = image.shape[0]
-    whole, part = np.divmod(np.arange(size + 1) * side, size)
-    below = np.concatenate([np.zeros_like(image[:1]), np.cumsum(image, axis=0)])
-    padded = np.concatenate([image, np.zeros_like(image[:1])])
-    integral = below[whole] * size + padded[whole] * part[:, None]
-    return np.diff(integral, axis=0)

@@ -40,7 +40,7 @@ def members(path: Place) -> dict[str, Member]:
     try:
         with files.open_seekable(path) as file, zipfile.ZipFile(file) as archive:
             infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-            ends = [info.header_offset for info in infos[1:]] + [archive.start_dir]
+            ends = [*(info.header_offset for info in infos[1:]), archive.start_dir][: len(infos)]
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: expected a folder or a zip of images, but {error}") from None
     return {info.filename: _member(info, end) for info, end in zip(infos, ends, strict=True)}

@@ -60,7 +60,7 @@ def read_table(path: Place, schema: Schema) -> LabelTable:
       InputError: naming the file and every bad row (ten at most).
     """
     examples: dict[str, Example] = {}
-    columns: dict[str, dict[str, str]] = {name: {} for name in _further_columns(schema)}
+    columns: dict[str, dict[str, str]] = {name: {} for name in schema.further_columns}
     rows: dict[str, int] = {}
     problems: list[str] = []
     for parsed in _parse_rows(path, schema):
@@ -196,8 +196,8 @@ def _read(path: Place, member: str) -> bytes:
 
 def _parse_rows(path: Place, schema: Schema) -> Iterator[tuple[int, Example, dict[str, str]] | str]:
     """Yields (line number, example, further columns) of each row, or what is wrong with it."""
-    table, wanted = schema.table, _further_columns(schema)
-    place, num_columns, rows = _rows(path, table.columns, table.file)
+    table, wanted = schema.table, schema.further_columns
+    place, num_columns, rows = _rows(path, schema.columns, table.file)
     own = [name for name in wanted if name not in table.derived]
     split_id = _id_splitter(table.id_pattern)
     parse_labels = _label_parser(schema)
@@ -214,15 +214,6 @@ def _parse_rows(path: Place, schema: Schema) -> Iterator[tuple[int, Example, dic
             yield number, Example(example_id, labels), {**columns, **split_id(example_id)}
         except ValueError as error:
             yield f"row {number}: {error}"
-
-
-def _further_columns(schema: Schema) -> list[str]:
-    """Returns the columns that are needed beside id and labels: for names of files, groups, and to carry along."""
-    table = schema.table
-    named = [*table.groups, *table.carry]
-    for pattern in schema.patterns or ("",):
-        named += [name for source in schema.sources(pattern) for name in placeholders(source.pattern)]
-    return [name for name in dict.fromkeys(named) if name != "id"]
 
 
 def _id_splitter(pattern: str | None) -> Callable[[str], dict[str, str]]:

@@ -89,12 +89,6 @@ class Table:
         """Columns that `id_pattern` makes."""
         return placeholders(self.id_pattern) if self.id_pattern else ()
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that the file must have."""
-        named = (self.id, self.labels, *self.groups, *self.carry)
-        return tuple(dict.fromkeys(name for name in named if name not in self.derived))
-
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -195,6 +189,20 @@ class Schema:
         }
         return len(self.patterns) > 1 or named != {"id"}
 
+    @functools.cached_property
+    def further_columns(self) -> tuple[str, ...]:
+        """Columns that are needed beside id and labels: for names of files, groups, and to carry along."""
+        named = [*self.table.groups, *self.table.carry]
+        for pattern in self.patterns or ("",):
+            named += [name for source in self.sources(pattern) for name in placeholders(source.pattern)]
+        return tuple(name for name in dict.fromkeys(named) if name != "id")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the label table must have."""
+        named = (self.table.id, self.table.labels, *self.further_columns)
+        return tuple(dict.fromkeys(name for name in named if name not in self.table.derived))
+
     def num_planes(self, source: Source) -> int:
         """Returns how many planes a file must have."""
         named = [plane for index in source.channels for plane in self.channels[index].planes]
@@ -280,7 +288,8 @@ def _range_problems(schema: Schema, channel: Channel) -> Iterator[str]:
         if channel.range is not None:
             yield f"{where}: has a range, which only depth 'percentile' uses"
     elif channel.range is None:
-        yield f"{where}: no range = [low, high], which depth 'percentile' needs: 'python -m pipeline schema range' computes it"
+        if any(other.range for other in schema.channels):
+            yield f"{where}: no range = [low, high], but other channels have one"
     elif not 0 <= channel.range[0] < channel.range[1] <= 65535:
         yield f"{where}: range {list(channel.range)}, expected [low, high] with 0 <= low < high <= 65535"
 

@@ -19,7 +19,7 @@ BAD_EXAMPLES = "bad_examples.csv"
 """Beside the dataset: the bad images that stopped the last build."""
 
 _OURS = re.compile(
-    rf"{NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{COLUMNS}|features\.json|{METADATA}|.*\.labels\.txt"
+    rf"{NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{COLUMNS}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
 )
 
 

@@ -114,7 +114,7 @@ def test_a_config_is_named_after_its_size():
     [
         (
             {"max_examples_per_split": 0},
-            "max_examples_per_split=0 is not supported by hpa_stacked: 'python -m pipeline audit'",
+            "max_examples_per_split=0 is not supported by hpa_stacked: 'python -m pipeline audit' checks a source without building",
         ),
         ({"ignore_duplicates": True}, "ignore_duplicates is not supported by hpa_stacked: a repeated id is an error"),
         ({"min_shard_size": 5}, "min_shard_size is not supported by hpa_stacked: set max_shard_size or num_shards"),

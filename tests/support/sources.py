@@ -10,8 +10,7 @@ import numpy as np
 
 from pipeline.config import BuildConfig
 from pipeline.images.stack import Stacked, stack_example
-from pipeline.schema import HPA_KAGGLE_2018
-from pipeline.schema import SYNTHETIC_PREFIX
+from pipeline.schema import HPA_KAGGLE_2018, SYNTHETIC_PREFIX
 from tests.support.hpa import FILTERS
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

@@ -89,6 +89,17 @@ def test_labels_that_are_not_ascending_class_ids_are_named(dataset, labels):
     )
 
 
+@pytest.mark.parametrize("vector", [None, records.label_vector((4,), 28), bytes(27)])
+def test_a_label_vector_that_contradicts_the_labels_is_named(dataset, vector):
+    name = replace_shard(dataset, [("ex-new", bytes(64), (3,), vector)])
+    assert f"{name}: record 0: id 'ex-new': its label vector is not that of the labels [3]" in verify(dataset)
+
+
+def test_a_record_of_a_single_label_in_a_multi_label_dataset_is_named(dataset):
+    name = replace_shard(dataset, [("ex-new", bytes(64), (3,), records.label_vector((3,), 28), True)])
+    assert f"{name}: record 0: id 'ex-new': labels [3], expected a list" in verify(dataset)
+
+
 def test_another_image_size_or_number_of_records_is_named(dataset):
     name = replace_shard(dataset, [(f"new-{k}", bytes(60), (0,)) for k in range(9)])
     problems = verify(dataset)

@@ -246,7 +246,11 @@ def test_a_build_that_finds_groups_keeps_duplicates_in_one_split(many, tmp_path)
     of = split_of(result.path)
     assert len(of) == 26
     assert all(of[f"ex-000{k}"] == of[f"zz-{k}"] for k in range(6))
-    assert (result.path / "groups.csv").read_text().splitlines()[:3] == ["Id,Group", "ex-0000,ex-0000", "ex-0001,ex-0001"]
+    assert (result.path / "groups.csv").read_text().splitlines()[:3] == [
+        "Id,Group",
+        "ex-0000,ex-0000",
+        "ex-0001,ex-0001",
+    ]
     assert job.build(config).up_to_date
     with pytest.raises(AlreadyPublished, match="other input or parameters"):
         job.build(dataclasses.replace(config, find_groups=False))
@@ -299,7 +303,9 @@ def test_fingerprints_of_other_files_are_refused(many, tmp_path):
     with pytest.raises(InputError, match=message):
         job.build(config)
     copy(many, "ex-0001", "new")
-    message = r"(?s)prints.csv: 2 examples without a valid fingerprint.*id 'new' has no fingerprint; run 'pipeline finger"
+    message = (
+        r"(?s)prints.csv: 2 examples without a valid fingerprint.*id 'new' has no fingerprint; run 'pipeline finger"
+    )
     with pytest.raises(InputError, match=message):
         job.build(config)
 

@@ -59,7 +59,9 @@ def test_groups_name_only_examples_of_the_label_table(source, prints, tmp_path):
 def test_groups_are_joined_with_the_group_columns_of_the_schema(prints, tmp_path, source):
     schema = (tmp_path / "mine.toml").resolve()
     schema.write_text(SCHEMA)
-    rows = [f"{i},{'a' if k % 2 else 'b'},{'w' if i in ('zz-same', 'ex-0011') else i}" for k, i in enumerate(source.labels)]
+    rows = [
+        f"{i},{'a' if k % 2 else 'b'},{'w' if i in ('zz-same', 'ex-0011') else i}" for k, i in enumerate(source.labels)
+    ]
     (tmp_path / "mine.csv").write_text("\n".join(["Id,Target,Well", *rows]) + "\n")
     args = ("--labels", tmp_path / "mine.csv", "--schema", schema, "--out", tmp_path / "groups.csv")
     result = run("groups", "--fingerprints", prints, *args)
@@ -105,7 +107,10 @@ def test_fingerprints_of_another_schema_are_refused(source, tmp_path):
     table = damaged(tmp_path, lambda rows: rows)
     result = run("groups", "--fingerprints", table, "--labels", source.table, "--out", tmp_path / "groups.csv")
     assert result.exit_code == 1
-    assert "its channels are a, but schema 'hpa_kaggle_2018' has red, green, blue, yellow; name the schema" in result.output
+    assert (
+        "its channels are a, but schema 'hpa_kaggle_2018' has red, green, blue, yellow; name the schema"
+        in result.output
+    )
 
 
 def test_a_build_finds_groups_and_counts_extra_ids(source, tmp_path):
