@@ -299,13 +299,11 @@ def test_fingerprints_of_other_files_are_refused(many, tmp_path):
     make(many, tmp_path / "prints.csv")
     config = config_for(many, tmp_path / "data", fingerprints=tmp_path / "prints.csv")
     many.image("ex-0005", "green").write_bytes(b"longer" * 1000)
-    message = "prints.csv: id 'ex-0005' has files of other sizes than when its fingerprint was made; run 'pipeline fin"
+    message = "prints.csv: id 'ex-0005' has files of other sizes than when its fingerprint was made; run 'pipeline fingerprint' again"
     with pytest.raises(InputError, match=message):
         job.build(config)
     copy(many, "ex-0001", "new")
-    message = (
-        r"(?s)prints.csv: 2 examples without a valid fingerprint.*id 'new' has no fingerprint; run 'pipeline finger"
-    )
+    message = r"(?s)prints.csv: 2 examples without a valid fingerprint.*id 'new' has no fingerprint; run 'pipeline fingerprint' again"
     with pytest.raises(InputError, match=message):
         job.build(config)
 

@@ -108,7 +108,7 @@ def test_fingerprints_of_another_schema_are_refused(source, tmp_path):
     result = run("groups", "--fingerprints", table, "--labels", source.table, "--out", tmp_path / "groups.csv")
     assert result.exit_code == 1
     assert (
-        "its channels are a, but schema 'hpa_kaggle_2018' has red, green, blue, yellow; name the schema"
+        "its channels are a, but schema 'hpa_kaggle_2018' has red, green, blue, yellow; name the schema of these fingerprints"
         in result.output
     )
 
