@@ -194,13 +194,14 @@ def scale(num: int) -> str:
     """Returns the time and memory of a search among `num` random fingerprints."""
     planted = num // 100
     table = drawn_table(num, planted)
-    began, processor = time.perf_counter(), time.process_time()
+    began, used = time.perf_counter(), time.process_time()
     found = pairs.find(table)
-    seconds, processor = time.perf_counter() - began, time.process_time() - processor
+    seconds, used = time.perf_counter() - began, time.process_time() - used
     true = sum(int(pair.second) - int(pair.first) == num - planted for pair in found)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return (
-        f"{num:,} examples: {seconds:.1f} s, {peak:.2f} GiB; {true:,} of {planted:,} planted, {len(found) - true} false"
+        f"{num:,} examples: {seconds:.1f} s ({used:.1f} s of a processor), {peak:.2f} GiB; "
+        f"{true:,} of {planted:,} planted pairs, {len(found) - true} others"
     )
 
 
