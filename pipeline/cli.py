@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import schema_commands
-from pipeline.errors import one_line_errors
+from pipeline.errors import echo, one_line_errors, shown
 from pipeline.options import PLACE, SCHEMA_OPTION, find_source, source_options
 from pipeline.schema import DEFAULT_SIZE
 
@@ -91,7 +91,7 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
 
     with one_line_errors(STOPPED):
         write_sample(out, num=num, seed=seed, balanced=balanced, workers=workers)
-    click.echo(f"{num} synthetic examples in {out}")
+    echo(f"{num} synthetic examples in {out}")
 
 
 @main.command()
@@ -126,7 +126,7 @@ def audit(
             found = audit_module.audit(
                 labels_path, images_path, schema, deep=deep, size=size, threads=threads, on_progress=update
             )
-        click.echo(found.report())
+        echo(found.report())
     if found.problems:
         sys.exit(1)
 
@@ -159,7 +159,7 @@ def fingerprint(
             result = build.fingerprint(
                 labels_path, images_path, out, schema, threads=threads, beam_args=beam_args, on_progress=update
             )
-    click.echo(result.report())
+    echo(result.report())
 
 
 @main.command()
@@ -190,7 +190,7 @@ def groups(
     if sheet and (labels is None or images is None):
         raise click.UsageError("--sheet shows images and labels: name them with --source, or --images and --labels")
     with one_line_errors():
-        click.echo(find_groups.run(fingerprints, out, labels, images, schema, rotations=rotations, sheet=sheet))
+        echo(find_groups.run(fingerprints, out, labels, images, schema, rotations=rotations, sheet=sheet))
 
 
 @main.command()
@@ -223,9 +223,9 @@ def split(
         with files.replacing(out) as file:
             rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
             file.write("".join(["Id,Split\n", *rows]).encode())
-    click.echo(assigned.report())
+    echo(assigned.report())
     if named.num_extra:
-        click.echo(f"{named.num_extra} ids of {groups} are not in the label table and were ignored")
+        echo(f"{named.num_extra} ids of {groups} are not in the label table and were ignored")
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -266,9 +266,14 @@ def split(
 @click.option(
     "--fingerprints",
     type=PLACE,
-    help="Table from 'fingerprint': content, not only sizes of files, decides whether the published dataset is the same.",
+    help="Table from 'fingerprint': its digests of all files decide whether the published dataset is the same.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a dataset of other input or parameters.")
+@click.option("--overwrite", is_flag=True, help="Build also if a dataset is there, of whatever input, and replace it.")
+@click.option(
+    "--check-content",
+    is_flag=True,
+    help="Read every image again to find those that changed.  [default: those whose size or times changed]",
+)
 @click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
 def shards(
     source: "Place | None",
@@ -295,7 +300,7 @@ def shards(
         )
         with progress.Bar("building") as update:
             result = job.build(config, update)
-    click.echo(job.summary(config, result))
+    echo(job.summary(config, result))
     gc.freeze()  # skips Python's last garbage collection over all of Beam, a third of a second
 
 
@@ -312,10 +317,10 @@ def verify(dataset_dir: "Place") -> None:
     with one_line_errors(STOPPED), progress.Bar("verifying") as update:
         problems = verify_dataset(dataset_dir, update)
     for problem in problems:
-        click.echo(problem)
+        echo(problem)
     if problems:
-        raise click.ClickException(f"{dataset_dir}: {len(problems)} problems")
-    click.echo(f"{dataset_dir}: intact")
+        raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problems"))
+    echo(f"{dataset_dir}: intact")
 
 
 main.add_command(schema_commands.schema)

@@ -46,6 +46,7 @@ class BuildConfig:
     on_error: str = "fail"
     max_bad: float = 0.01
     overwrite: bool = False
+    check_content: bool = False
     beam_args: Sequence[str] | Any = ()  # flags, or ready PipelineOptions
     write: Callable[..., ShardReport] = write_shard
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult
-from pipeline.dataset import conservation, publish, quarantine, resume
+from pipeline.dataset import conservation, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.errors import InputError, JobError
 from pipeline.images import sources
@@ -13,8 +13,9 @@ from pipeline.images.stack import BadExample, read_channels
 from pipeline.plan import grouping, manifest, shards, splits, table
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import NAME
-from pipeline.store import layout
+from pipeline.store import files, layout
 from pipeline.store.files import Place
+from pipeline.store.locks import CheckHeld, NotWritableError
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners, tasks
@@ -26,6 +27,8 @@ OnProgress = Callable[[int, int], None]
 
 def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: None) -> BuildResult:
     """Builds and publishes the dataset; continues a killed build; does nothing if the dataset is there already.
+
+    With `overwrite`, it builds also if the dataset is there.
 
     Args:
       config: what to build, and how.
@@ -42,24 +45,45 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     parameters = config.parameters(len(source.examples)) | _content(config, source)
     fingerprint = source.fingerprint(**parameters)
     workspace = open_workspace(config.target)
-    with workspace.lock() as check_lock:
+    try:
+        with workspace.lock() as check_lock:
+            if same := publish.find_same(config, source, workspace, fingerprint):
+                publish.tidy(workspace, source)
+                return same
+            parameters = {"fingerprint": fingerprint, **parameters}
+            return _build(config, source, workspace, parameters, options, check_lock, on_progress)
+    except NotWritableError:
         if same := publish.find_same(config, source, workspace, fingerprint):
             return same
-        check_images(config, source, workspace)
-        config = _with_found_groups(config, source, workspace, on_progress)
-        with runners.importing_beam():
-            every = plan_tasks(config, source)
-        todo = resume.keep_finished(workspace, every)
-        workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
-        with _showing_progress(workspace, every, on_progress):
-            metrics = write_shards(config, source, workspace, todo, options) if todo else []
-        planned = [example for task in every for example in task.plan.examples]
-        expected = planned if config.max_examples else source.examples
-        reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
-        bad = quarantine.collect(config, workspace, reports, len(planned))
-        metadata = {**_describe(config, source, every, reports), "fingerprint": fingerprint, **parameters}
-        check_lock()
-        publish.publish(config, source, workspace, every, reports, metadata)
+        raise
+
+
+def _build(
+    config: BuildConfig,
+    source: Manifest,
+    workspace: Workspace,
+    parameters: dict[str, Any],
+    options: Any,
+    check_lock: CheckHeld,
+    on_progress: OnProgress,
+) -> BuildResult:
+    """Builds and publishes the dataset while the lock is held; `parameters` become part of its metadata."""
+    check_images(config, source, workspace)
+    config = _with_found_groups(config, source, workspace, on_progress)
+    with runners.importing_beam():
+        every = plan_tasks(config, source)
+    todo = resume.keep_finished(workspace, every, source, check_content=config.check_content)
+    workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
+    with _showing_progress(workspace, every, on_progress):
+        metrics = write_shards(config, source, workspace, todo, options) if todo else []
+    planned = [example for task in every for example in task.plan.examples]
+    expected = planned if config.max_examples else source.examples
+    reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
+    provenance.check_unchanged(source, every, reports)
+    bad = quarantine.collect(config, workspace, reports, len(planned))
+    metadata = {**parameters, **_describe(config, source, every, reports)}
+    check_lock()
+    publish.publish(config, source, workspace, every, reports, metadata)
     return BuildResult(
         path=workspace.target,
         metadata=metadata,
@@ -125,8 +149,11 @@ def _describe(
 ) -> dict[str, Any]:
     """Returns the metadata that follows from the input and from what was written."""
     described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
-    num_extra = _read_groups(config, source).num_extra
-    return {**described, "num_groups_extra": num_extra} if num_extra else described
+    if num_extra := _read_groups(config, source).num_extra:
+        described["num_groups_extra"] = num_extra
+    if config.find_groups and config.groups:
+        described["groups_sha256"] = files.sha256_of(config.groups)  # not known before the build
+    return described
 
 
 def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
@@ -149,7 +176,10 @@ def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
         shard_mib=config.shard_mib,
         max_examples=config.max_examples,
     )
-    return [Task(plan, plan.fingerprint(config.schema, config.size, source.file_bytes)) for plan in plans]
+    return [
+        Task(plan, plan.fingerprint(config.schema, config.size, source.file_bytes), source.listed(plan.examples))
+        for plan in plans
+    ]
 
 
 def write_shards(

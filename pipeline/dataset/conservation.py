@@ -77,6 +77,10 @@ def shard_problems(
     problems = [f"{plan.filename}: id '{i}' was not written" for i in expected if i not in written]
     if not problems and expected != list(report.ids):
         problems = [f"{plan.filename}: {len(report.ids)} records, expected {len(expected)} in the order of the plan"]
+    if len(report.digests) != len(plan.examples):
+        problems.append(
+            f"{plan.filename}: {len(report.digests)} digests of source files, expected {len(plan.examples)}"
+        )
     return problems + _file_problems(workspace, plan.filename, report, stored.get(plan.filename))
 
 

@@ -5,6 +5,7 @@ appears in one step: a reader sees all of it or nothing.
 """
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,13 @@ from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult, default_data_dir
 from pipeline.dataset import metadata as tfds_metadata
-from pipeline.dataset import quarantine
+from pipeline.dataset import provenance, quarantine
 from pipeline.errors import InputError
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import DEFAULT_SIZE, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
-from pipeline.store.layout import CHECKSUMS, COLUMNS, GROUPS, INFO, METADATA, QUARANTINE
+from pipeline.store.layout import CHECKSUMS, COLUMNS, GROUPS, INFO, METADATA, QUARANTINE, SOURCES
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
@@ -35,44 +36,73 @@ def published_metadata(target: Place) -> dict[str, Any] | None:
         return None
     try:
         metadata = json.loads((target / METADATA).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
 
 
 def shard_lengths(target: Place) -> dict[str, list[int]]:
-    """Returns `{split: examples in each shard}` of a published dataset."""
-    info = json.loads((target / INFO).read_text())
-    return {split["name"]: [int(n) for n in split["shardLengths"]] for split in info["splits"]}
+    """Returns `{split: examples in each shard}` of a published dataset.
+
+    Raises:
+      InputError: its metadata cannot be read.
+    """
+    try:
+        info = json.loads((target / INFO).read_text())
+        return {str(split["name"]): [int(n) for n in split["shardLengths"]] for split in info["splits"]}
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"{target / INFO}: cannot be read ({type(error).__name__}), so this is no whole dataset; "
+            "--overwrite builds it again"
+        ) from None
 
 
 def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, fingerprint: str) -> BuildResult | None:
     """Returns the result of an earlier build of the very same dataset, or `None` if it must be built.
 
+    Writes nothing.
+
     Raises:
       InputError: another dataset is there and may not be replaced, or a synthetic one would mix with real images.
+      StorageError: a source file cannot be read.
     """
     _check_synthetic(config, source, workspace.target)
     metadata = published_metadata(workspace.target)
-    if metadata is None:
+    if metadata is None or config.overwrite:
         return None
-    if metadata.get("fingerprint") == fingerprint:
-        workspace.clean_up()  # after a build that was killed just after publishing
-        lengths = shard_lengths(workspace.target)
-        return BuildResult(
-            path=workspace.target,
-            metadata=metadata,
-            num_examples={name: sum(counts) for name, counts in lengths.items()},
-            num_shards=sum(map(len, lengths.values())),
-            up_to_date=True,
-        )
-    if config.overwrite:
-        return None
-    actual = f"fingerprint {metadata['fingerprint'][:12]}" if "fingerprint" in metadata else "no fingerprint"
-    raise AlreadyPublished(
-        f"{workspace.target}: holds a dataset of other input or parameters ({actual}, expected {fingerprint[:12]}); "
-        "use another data directory, or --overwrite to replace it"
+    _check_same(config, source, workspace, metadata, fingerprint)
+    lengths = shard_lengths(workspace.target)
+    return BuildResult(
+        path=workspace.target,
+        metadata=metadata,
+        num_examples={name: sum(counts) for name, counts in lengths.items()},
+        num_shards=sum(map(len, lengths.values())),
+        up_to_date=True,
     )
+
+
+def _check_same(
+    config: BuildConfig, source: Manifest, workspace: Workspace, metadata: dict[str, Any], fingerprint: str
+) -> None:
+    target, actual = workspace.target, metadata.get("fingerprint")
+    if actual != fingerprint:
+        found = f"fingerprint {str(actual)[:12]}" if actual else "no fingerprint"
+        raise AlreadyPublished(
+            f"{target}: holds a dataset of other input or parameters ({found}, expected {fingerprint[:12]}); "
+            "use another data directory, or --overwrite to replace it"
+        )
+    if ids := provenance.changed_since_published(source, workspace, check_content=config.check_content):
+        raise AlreadyPublished(
+            f"{target}: was built from other images of {provenance.first_ids(ids)}, which have changed since; "
+            "use another data directory, or --overwrite to replace it"
+        )
+
+
+def tidy(workspace: Workspace, source: Manifest) -> None:
+    """Completes what a build that was killed just after publishing left undone; only for a dataset found the same."""
+    _write_default_config(workspace.target.parent.parent)
+    provenance.write_listing(workspace, source)
+    workspace.clean_up()
 
 
 def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> None:
@@ -100,19 +130,31 @@ def publish(
     reports: Sequence[ShardReport],
     metadata: Mapping[str, Any],
 ) -> None:
-    """Completes the dataset and makes it appear at its target."""
-    with workspace.completing() as folder:
+    """Completes the dataset and makes it appear at its target.
+
+    Raises:
+      InputError: the table of groups changed while the dataset was built.
+      OSError: a file cannot be written.
+    """
+    with files.named_errors(workspace.target), workspace.completing() as folder:
         if config.groups:
-            (folder / GROUPS).write_bytes(config.groups.read_bytes())
+            _copy_groups(config.groups, folder / GROUPS, metadata)
         if config.schema.table.carry:
             _write_columns(folder / COLUMNS, source)
         if bad := [row for report in reports for row in report.bad]:
             quarantine.write_table(folder / QUARANTINE, bad)
+        provenance.write_sources(folder / SOURCES, tasks, reports)
         tfds_metadata.write_dataset_info(folder, tasks, reports, config.schema, metadata)
         _write_checksums(folder, reports)
         workspace.publish(folder)
-    _write_default_config(workspace.target.parent.parent)
-    workspace.clean_up()
+    tidy(workspace, source)
+
+
+def _copy_groups(groups: Place, copy: Path, metadata: Mapping[str, Any]) -> None:
+    data = groups.read_bytes()
+    if hashlib.sha256(data).hexdigest() != metadata["groups_sha256"]:
+        raise InputError(f"{groups}: changed while the dataset was built; run the same command again")
+    copy.write_bytes(data)
 
 
 def _write_checksums(folder: Path, reports: Sequence[ShardReport]) -> None:
@@ -139,7 +181,13 @@ def _write_columns(path: Path, source: Manifest) -> None:
 def _write_default_config(dataset_root: Place) -> None:
     # Lets `tfds.load("hpa_stacked")` find a configuration without our code; the format is TFDS's.
     names = [path.name for path in files.folders(dataset_root) if path.name[:1].isalnum()]
-    sizes = sorted((name for name in names if name.isdigit()), key=int)
+    sizes = sorted((name for name in names if name.isascii() and name.isdigit()), key=int)
     default = str(DEFAULT_SIZE) if str(DEFAULT_SIZE) in sizes else (sizes or sorted(names))[0]
-    with files.replacing(dataset_root / ".config" / METADATA) as file:
-        file.write(json.dumps({"default_config_name": default}).encode())
+    path, data = dataset_root / ".config" / METADATA, json.dumps({"default_config_name": default}).encode()
+    try:
+        if path.read_bytes() == data:
+            return
+    except FileNotFoundError:
+        pass
+    with files.replacing(path) as file:
+        file.write(data)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from pipeline.dataset import publish
 from pipeline.errors import InputError
-from pipeline.plan.table import check_id
+from pipeline.images.names import check_id
 from pipeline.schema import DEFAULT_SIZE, NAME, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
@@ -42,7 +42,9 @@ def verify(directory: Place, on_progress: OnProgress = lambda done, total: None)
     try:
         form = _form(publish.published_metadata(directory) or {})
         lengths = publish.shard_lengths(directory)
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except InputError as error:
+        return [*problems, f"{error}: shards not checked"]
+    except (KeyError, TypeError, ValueError, OSError, OverflowError) as error:
         return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
     return problems + list(_verify_shards(directory, present, digests, lengths, form, on_progress))
 

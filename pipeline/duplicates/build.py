@@ -131,7 +131,9 @@ def plan(source: Manifest) -> list[Task]:
     tasks = []
     for index in range(num):
         chosen = examples[index * PART_EXAMPLES : (index + 1) * PART_EXAMPLES]
-        rows = [[example.id, example.files, source.file_bytes[example.id]] for example in chosen]
+        rows = [
+            [example.id, example.files, source.file_bytes[example.id], source.stamps[example.id]] for example in chosen
+        ]
         decisive = json.dumps([FINGERPRINTS_VERSION, source.schema.digest(), index, num, rows])
         fingerprint = hashlib.sha256(decisive.encode()).hexdigest()
         tasks.append(Task(ShardPlan("fingerprints", index, num, chosen), fingerprint))

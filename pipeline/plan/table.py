@@ -15,14 +15,13 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.images import zips
+from pipeline.images.names import check_id
 from pipeline.schema import HPA_KAGGLE_2018, Schema
 from pipeline.schema.declared import placeholders
 from pipeline.store.files import Place
 
 MAX_LISTED = 10
 MAX_SHOWN = 120  # characters of a row or header in a message
-
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def read_groups(path: Place, examples: Sequence[Example], *, extra: str = "error
         example_id, group = row[0], row[1].strip()
         if example_id not in known and extra == "error":
             problems.append(
-                f"row {number}: id '{example_id}' is not in the label table (--groups-extra ignore skips it)"
+                f"row {number}: id '{_cut(example_id)}' is not in the label table (--groups-extra ignore skips it)"
             )
         elif example_id in groups:
             problems.append(f"row {number}: id '{example_id}' already has a group; keep one of its rows")
@@ -139,16 +138,6 @@ def count_labels(examples: Sequence[Example], num_classes: int) -> list[int]:
         for label in example.labels:
             counts[label] += 1
     return counts
-
-
-def check_id(example_id: str) -> None:
-    """Raises `ValueError` unless the id, or each part of it between slashes, is safe as a file name everywhere."""
-    parts = example_id.split("/")
-    if len(example_id) > 200 or ".." in example_id or not all(map(_SAFE_NAME.fullmatch, parts)):
-        raise ValueError(
-            f"id {example_id[:MAX_SHOWN]!r} cannot be part of a file name; expected letters, digits, '-', '_' or '.', "
-            "not starting with '-' or '.', without '..', 200 characters at most; '/' separates folders"
-        )
 
 
 def _rows(

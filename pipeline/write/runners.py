@@ -159,17 +159,22 @@ def quiet(level: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_errors(runner: Any) -> Iterator[None]:
-    """Reduces the pages that Beam makes of an error to the line that matters.
+    """Reduces the pages that Beam makes of an error, or of Ctrl-C, to the line that matters.
 
     On this machine that is the message of a worker's `OSError` or store error; anything else is a defect and keeps its
     traceback. On a cluster, where machines come and go, it is done for every error.
     """
     try:
         yield
-    except (OSError, InputError, JobError):
+    except (OSError, InputError, JobError) as error:
+        message, step, _ = str(error).partition(" [while running ")
+        if step and not isinstance(error, OSError):
+            raise type(error)(message) from error  # without the name of the step, which Beam appends
         raise
     except Exception as error:
         text = str(error)
+        if re.search(r"^KeyboardInterrupt(?: \[while running .*)?$", text, re.MULTILINE):
+            raise KeyboardInterrupt from None  # in the thread that runs Beam, which makes an error of it
         if store := re.search(r"StorageError: (.+?)(?: \[while running .*)?$", text, re.MULTILINE):
             raise StorageError(store[1]) from error
         pattern = r"^(?:\w+: )*(?:\w*Error|OSError): \[Errno \d+\] (.+?)(?: \[while running .*)?$"

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.errors import JobError
+from pipeline.images.reading import Digested
 from pipeline.images.sources import Images
 from pipeline.images.stack import BadExample, Stacked, stack_example
 from pipeline.plan.manifest import file_names
@@ -27,11 +28,20 @@ Observe = Callable[[str, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-    """An example ready to be written, as the three pieces of a TFRecord."""
+    """An example ready to be written, as the three pieces of a TFRecord. `digest` is that of its files."""
 
     stacked: Stacked
     pieces: tuple[bytes, bytes, bytes]
     decode_ms: int
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bad:
+    """An example that cannot be used, and the digest of its files."""
+
+    rows: list[BadImageRow]
+    digest: str
 
 
 def write_shard(
@@ -52,19 +62,20 @@ def write_shard(
 
     Raises:
       OSError: the file cannot be written; nothing of it is left behind.
-      JobError: an object store failed, or what was written cannot be read back.
+      JobError: a disk or an object store failed, or what was written cannot be read back.
     """
     plan = task.plan
     shard = _Shard(schema)
 
-    def prepare(example: Example) -> _Prepared | list[BadImageRow]:
+    def prepare(example: Example) -> _Prepared | _Bad:
         return _prepare(example, images, schema, size)
 
     path = workspace.shards / plan.filename
     with files.replacing(path) as file:
         for example, prepared in zip(plan.examples, map_ahead(pool, prepare, plan.examples, look_ahead), strict=True):
-            if isinstance(prepared, list):
-                shard.bad += prepared
+            shard.digests.append(prepared.digest)
+            if isinstance(prepared, _Bad):
+                shard.bad += prepared.rows
             else:
                 shard.add(file, example, prepared, observe)
         _check_ids(file, path, shard.ids)
@@ -73,17 +84,17 @@ def write_shard(
     return report
 
 
-def _prepare(example: Example, images: Images, schema: Schema, size: int) -> _Prepared | list[BadImageRow]:
+def _prepare(example: Example, images: Images, schema: Schema, size: int) -> _Prepared | _Bad:
     """Returns the example as a record, or its bad images."""
-    start = time.perf_counter()
+    start, digested = time.perf_counter(), Digested(images)
     try:
-        stacked = stack_example(images, file_names(schema, example), schema, size)
+        stacked = stack_example(digested, file_names(schema, example), schema, size)
     except BadExample as error:
-        return bad_rows(example.id, error)
+        return _Bad(bad_rows(example.id, error), digested.digest())
     vector = records.label_vector(example.labels, schema.num_classes)
     record = records.encode(example.id, stacked.image.data, example.labels, vector, schema.single_label)
     pieces = records.frame(record)
-    return _Prepared(stacked, pieces, _milliseconds(start))
+    return _Prepared(stacked, pieces, _milliseconds(start), digested.digest())
 
 
 def bad_rows(example_id: str, error: BadExample) -> list[BadImageRow]:
@@ -97,6 +108,7 @@ class _Shard:
     def __init__(self, schema: Schema) -> None:
         self.ids: list[str] = []
         self.bad: list[BadImageRow] = []
+        self.digests: list[str] = []
         self.num_bytes = self.num_16bit = 0
         self.digest = hashlib.sha256()
         self.moments = np.zeros((2, schema.num_channels), np.int64)
@@ -129,6 +141,8 @@ class _Shard:
             num_16bit=self.num_16bit,
             num_dim=tuple(self.num_dim.tolist()),
             stamp=stamp,
+            listed=task.listed,
+            digests=tuple(self.digests),
         )
 
 

@@ -134,7 +134,7 @@ def test_the_dataset_is_the_same_as_on_a_disk(store, place, drawn, images):
     remote = put_source(store, source, place / "in")
     result = build(config_for(dataclasses.replace(remote, images=place / "in" / images), place / "data"))
     assert same_bytes(store, result.path, reference)
-    assert names_of(result.path.parent) == []  # neither lock nor reports are left
+    assert names_of(result.path.parent) == [".1.0.0.listing"]  # neither lock nor reports are left
     assert (place / "data/hpa_stacked/.config/metadata.json").exists()
     assert verify(result.path) == []
     assert build(config_for(remote, place / "data")).up_to_date
@@ -193,7 +193,8 @@ def test_readers_see_a_dataset_only_when_its_metadata_is_there(store, place, dra
 
     monkeypatch.setattr(ObjectPath, "upload", watched)
     result = build(config_for(source, place / "data"))
-    assert order[-2:] == ["dataset_info.json", "metadata.json"]  # the second: TFDS's note of the default size
+    # After it, TFDS's note of the default size, and the stamps of the source files.
+    assert order[-3:] == ["dataset_info.json", "metadata.json", ".1.0.0.listing"]
     assert order.count("dataset_info.json") == 1
     assert published_metadata(target) == result.metadata
 
