@@ -14,6 +14,9 @@ from pipeline.write.reports import BadImageRow, ShardReport
 from pipeline.write.shard_files import FORMATS
 from pipeline.write.writer import write_shard
 
+FINGERPRINTS_VERSION = 1
+"""To be raised when the same images give other fingerprints or other groups of duplicates."""
+
 
 @dataclasses.dataclass(frozen=True)
 class BuildConfig:
@@ -33,6 +36,9 @@ class BuildConfig:
     seed: int = 0
     split_sizes: tuple[int, ...] | None = None
     groups: Place | None = None
+    groups_extra: str = "error"  # or "ignore": ids of `groups` that are not in the label table
+    find_groups: bool = False  # of duplicates, instead of reading `groups`
+    fingerprints: Place | None = None
     num_shards: int | None = None
     shard_mib: float = shards.DEFAULT_SHARD_MIB
     max_examples: int | None = None
@@ -47,11 +53,13 @@ class BuildConfig:
     write: Callable[..., ShardReport] = write_shard
 
     def __post_init__(self) -> None:
-        for name in ("labels", "images", "data_dir", "groups"):
+        for name in ("labels", "images", "data_dir", "groups", "fingerprints"):
             if (place := getattr(self, name)) is not None:
                 object.__setattr__(self, name, files.at(place))
         if not 1 <= self.size <= 4096:
             raise InputError(f"size is {self.size}, expected 1 to 4096 pixels a side")
+        if self.groups_extra not in ("error", "ignore"):
+            raise InputError(f"groups_extra is '{self.groups_extra}', expected 'error' or 'ignore'")
         if self.schema.depth == "percentile" and self.schema.channels[0].range is None:
             raise InputError(
                 f"schema '{self.schema.name}': depth 'percentile' needs the range of each channel; "
@@ -71,6 +79,7 @@ class BuildConfig:
 
     def parameters(self, num_examples: int) -> dict[str, Any]:
         """Returns what decides the bytes of the dataset beside its input, as plain values for its metadata."""
+        found = {"groups_found_by": FINGERPRINTS_VERSION} if self.find_groups else {}
         return {
             "dataset_version": VERSION,
             "seed": self.seed,
@@ -80,6 +89,7 @@ class BuildConfig:
             "shard_mib": float(self.shard_mib),
             "max_examples_per_split": self.max_examples,
             "file_format": self.file_format,
+            **found,
         }
 
 
