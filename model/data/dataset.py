@@ -160,6 +160,11 @@ def open_version(path: Path, size: int = 0) -> Dataset:
     missing = [key for key in ("channels", "class_names", "mean", "std", "fingerprint") if key not in metadata]
     if missing:
         raise InputError(f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'make shards'")
+    if info.file_format.value != "tfrecord":
+        raise InputError(
+            f"dataset {path}: its shards are {info.file_format.value}, but the trainer reads tfrecord: build it with "
+            "--file-format tfrecord"
+        )
     schema = _published_schema(path, metadata)
     _check_features(path, info, schema, size)
     dataset = Dataset(

@@ -1,6 +1,7 @@
 """A published dataset is checked when it is opened."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -166,8 +167,6 @@ def test_examples_of_a_group_column_are_in_groups(tmp_path):
 
 
 def test_class_names_that_contradict_one_another_are_refused(tmp_path):
-    import json
-
     path = write_dataset(tmp_path, SMALL)
     metadata = json.loads((path / "metadata.json").read_text())
     metadata["class_names"][3] = metadata["schema"]["classes"][3] = "Nucleolus"
@@ -178,13 +177,20 @@ def test_class_names_that_contradict_one_another_are_refused(tmp_path):
 
 
 def test_a_dataset_without_moments_is_refused(tmp_path):
-    import json
-
     path = write_dataset(tmp_path, SMALL)
     metadata = json.loads((path / "metadata.json").read_text())
     del metadata["mean"]
     (path / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(InputError, match=rf"^dataset {path}: no mean in its metadata; build it with 'make shards'$"):
+        open_version(path)
+
+
+def test_a_dataset_of_another_file_format_is_refused(tmp_path):
+    path = write_dataset(tmp_path, SMALL)
+    info = json.loads((path / "dataset_info.json").read_text())
+    (path / "dataset_info.json").write_text(json.dumps({**info, "fileFormat": "array_record"}))
+    message = "its shards are array_record, but the trainer reads tfrecord: build it with --file-format tfrecord"
+    with pytest.raises(InputError, match=rf"^dataset {path}: {message}$"):
         open_version(path)
 
 
