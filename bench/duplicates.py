@@ -160,16 +160,19 @@ def scores(examples: list[Example], folder: Path) -> Iterator[Score]:
 
 def unlike(examples: list[Example], folder: Path) -> Iterator[str]:
     """Yields how many pairs are found among examples of which no two are alike."""
-    table = table_of(rows_of(examples), folder)
-    for what, searched, rotations in (
-        ("as they are", table, False),
-        ("with rotations", table, True),
-        ("with all their turns as further examples", with_turns(table), False),
+    table, num = table_of(rows_of(examples), folder), len(examples)
+    turns = len(hashes.TURNS)
+    for what, searched, rotations, times in (
+        ("as they are", table, False, 1),
+        ("with rotations", table, True, 1),
+        ("with all their turns as further examples", with_turns(table), False, turns**2),
     ):
-        began, num = time.process_time(), len(searched.ids)
-        found = len(pairs.find(searched, rotations=rotations))
+        began = time.process_time()
+        found = pairs.find(searched, rotations=rotations)
         used = time.process_time() - began
-        yield f"{num:,} examples, {what}: {found} false pairs of {num * (num - 1) // 2:,}; {used:.1f} s of a processor"
+        false = sum(int(pair.first) % num != int(pair.second) % num for pair in found)  # its own turn is like itself
+        of = times * num * (num - 1) // 2
+        yield f"{len(searched.ids):,} examples, {what}: {false} false pairs of {of:,}; {used:.1f} s of a processor"
 
 
 def with_turns(table: Table) -> Table:
