@@ -248,6 +248,13 @@ def split(
 @click.option(
     "--max-examples-per-split", "max_examples", type=int, help="Build only the first so many examples of each split."
 )
+@click.option(
+    "--file-format",
+    type=click.Choice(["tfrecord", "array_record"]),
+    default="tfrecord",
+    show_default=True,
+    help="Format of the shards: tfrecord for TensorFlow, array_record to read examples in any order (docs/reading.md).",
+)
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads per worker.  [default: one per processor]")
 @click.option(
     "--on-error",

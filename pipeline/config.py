@@ -11,6 +11,7 @@ from pipeline.schema import DEFAULT_SIZE, HPA_KAGGLE_2018, VERSION, Schema
 from pipeline.store import files, layout
 from pipeline.store.files import Place
 from pipeline.write.reports import BadImageRow, ShardReport
+from pipeline.write.shard_files import FORMATS
 from pipeline.write.writer import write_shard
 
 FINGERPRINTS_VERSION = 1
@@ -41,6 +42,7 @@ class BuildConfig:
     num_shards: int | None = None
     shard_mib: float = shards.DEFAULT_SHARD_MIB
     max_examples: int | None = None
+    file_format: str = "tfrecord"
 
     threads: int | None = None
     on_error: str = "fail"
@@ -63,6 +65,8 @@ class BuildConfig:
                 f"schema '{self.schema.name}': depth 'percentile' needs the range of each channel; "
                 "'python -m pipeline schema range' measures them"
             )
+        if self.file_format not in FORMATS:
+            raise InputError(f"file_format is '{self.file_format}', expected one of {', '.join(FORMATS)}")
         if self.on_error not in ("fail", "quarantine"):
             raise InputError(f"on_error is '{self.on_error}', expected 'fail' or 'quarantine'")
         if not 0 <= self.max_bad <= 1:
@@ -84,6 +88,7 @@ class BuildConfig:
             "num_shards_per_split": self.num_shards,
             "shard_mib": float(self.shard_mib),
             "max_examples_per_split": self.max_examples,
+            "file_format": self.file_format,
             **found,
         }
 

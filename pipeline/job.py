@@ -175,6 +175,7 @@ def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
         num_shards=config.num_shards,
         shard_mib=config.shard_mib,
         max_examples=config.max_examples,
+        file_format=config.file_format,
     )
     return [
         Task(plan, plan.fingerprint(config.schema, config.size, source.file_bytes), source.listed(plan.examples))
@@ -255,7 +256,8 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
     lines += [f"  {line}" for line in result.metrics]
     name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
-    lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
+    reader = "load" if config.file_format == "tfrecord" else "data_source"
+    lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)
 
 
