@@ -1,0 +1,323 @@
+"""Splits of whole groups, by local search.
+
+Few groups are alike, so the integer program over kinds has as many unknowns as there are groups, and its linear
+relaxation says nothing: every group could be divided in proportion, without any deviation. Instead:
+
+1. A greedy start: the largest units first, each to the split that lacks its classes most.
+2. Annealing by swaps of two units, or moves of one. A random unit is compared with all those of another split (or
+   2,048 of them), and one partner is drawn with Boltzmann's probability. First the cost is the sum of squared
+   deviations, whose changes are one product of matrices; then the sum of absolute ones. Classes that few units have
+   weigh more at first: they can be balanced only while large changes are still allowed.
+3. Each class that has enough units is brought into every split, and stays there.
+
+The work is a number of steps, not of seconds. Numbers are multiples of 1/4096, so that sums of float64 are exact in
+whatever order a processor adds them, and random numbers come from NumPy's frozen `RandomState`: the same table and
+seed give the same split on every machine.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipeline.plan.problem import FREE, SIZE_WEIGHT, Problem
+
+WINDOW = 2048
+"""Units of the other split that one step looks at."""
+
+NEAREST = 48
+"""Of these, by squared deviation, the absolute deviation is computed."""
+
+FEW_UNITS, LARGEST_WEIGHT = 400, 8
+"""A class of fewer than so many units weighs more, in proportion, up to eight times as much."""
+
+CHAINS = 2
+"""Independent searches, of which the better one counts."""
+
+EMPTY_SLOTS = 64
+"""Places without a unit in each split: a swap with one is a move."""
+
+STEP = 1 / 4096
+NOISE_STEP = 1 / 64
+PRESENCE_WEIGHT = 2.0**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stretch of annealing: `steps` steps while the temperature falls from `hot` to `cold`."""
+
+    steps: int
+    hot: float
+    cold: float
+    squared: bool = False
+    weighted: bool = False
+    size_weight: float = 1.0
+
+    def temperatures(self) -> Iterator[float]:
+        """Yields a temperature for each step: it halves at equal distances, and falls in straight lines between.
+
+        Multiples of `NOISE_STEP`, made without a power or a logarithm, which are not the same on every machine.
+        """
+        halvings = next(n for n in range(64) if self.hot / 2**n <= self.cold)
+        for step in range(self.steps):
+            whole, part = divmod(halvings * step, self.steps)
+            exact = self.hot / 2**whole * (1 - part / self.steps / 2)
+            yield max(round(max(exact, self.cold) / NOISE_STEP), 1) * NOISE_STEP
+
+
+STAGES = (
+    Stage(30_000, 512, 8, squared=True, weighted=True),
+    Stage(60_000, 5, 1, weighted=True),
+    Stage(60_000, 1, 0.5),
+    Stage(6_000, NOISE_STEP, NOISE_STEP, size_weight=SIZE_WEIGHT),
+)
+
+
+def search(problem: Problem, seed: int, stages: tuple[Stage, ...] = STAGES, chains: int = CHAINS) -> np.ndarray:
+    """Returns the split of each unit, int `[units]`; fixed units keep theirs.
+
+    Args:
+      problem: the order of its units breaks ties.
+      seed: changes the answer, not its quality.
+      stages: of each search.
+      chains: independent searches, of which the best one counts.
+    """
+    found = [_search_once(problem, _random(seed, chain), stages) for chain in range(chains)]
+    return min(found, key=lambda part: value(problem, part))
+
+
+def value(problem: Problem, part: np.ndarray) -> tuple[int, float]:
+    """Returns (classes missing where they are required, cost): smaller is better.
+
+    The cost is rounded, so that the order in which a processor adds up does not matter.
+    """
+    counts, _ = problem.counts_of(part)
+    of_classes, of_sizes = problem.deviations(part)
+    return int((problem.required() & (counts == 0)).sum()), round(of_classes + SIZE_WEIGHT * of_sizes, 6)
+
+
+def _random(seed: int, chain: int) -> np.random.RandomState:
+    digest = hashlib.sha256(f"{seed}/search/{chain}".encode()).digest()
+    return np.random.RandomState(int.from_bytes(digest[:4], "big"))
+
+
+def _search_once(problem: Problem, random: np.random.RandomState, stages: tuple[Stage, ...]) -> np.ndarray:
+    part = _greedy(problem, random)
+    if (problem.fixed == FREE).sum() < 2:
+        return _bring_into_every_split(problem, part)
+    noise = _gumbel(random)
+    for stage in stages:
+        if not stage.squared:
+            part = _bring_into_every_split(problem, part)
+        part = _anneal(problem, part, stage, noise, random)
+    return _bring_into_every_split(problem, part)
+
+
+def _greedy(problem: Problem, random: np.random.RandomState) -> np.ndarray:
+    """Returns a first split: units by falling size, each where its classes fall behind their share most.
+
+    Whole numbers throughout: `behind` is the deviation from the share of what is placed, times all examples.
+    """
+    rows = np.column_stack([problem.counts, problem.examples]).astype(np.int64)
+    wanted, part = np.array(problem.wanted, np.int64), problem.fixed.copy()
+    fixed = part != FREE
+    ahead = np.stack([rows[part == split].sum(axis=0) for split in range(len(wanted))]) * wanted.sum()
+    ahead -= wanted[:, None] * rows[fixed].sum(axis=0)
+    order = random.permutation(len(part))
+    for unit in order[np.argsort(-problem.examples[order], kind="stable")].tolist():
+        if part[unit] != FREE:
+            continue
+        row = rows[unit]
+        part[unit] = split = int((ahead @ row - wanted * (row @ row)).argmin())
+        ahead -= wanted[:, None] * row
+        ahead[split] += wanted.sum() * row
+    return part
+
+
+def _gumbel(random: np.random.RandomState, num: int = 1 << 16) -> np.ndarray:
+    """Returns Gumbel-distributed noise: the smallest of (cost - temperature * noise) is a draw of Boltzmann's law."""
+    noise = np.round(-np.log(-np.log((np.arange(num) + 0.5) / num)) / NOISE_STEP) * NOISE_STEP
+    random.shuffle(noise)
+    return noise
+
+
+class _Slots:
+    """Which unit is in which place of which split, and how far each split is from its shares.
+
+    `rows[split]` is float64 `[classes + 1, places]`, the counts and the size of the unit in each place, weighted;
+    `ahead` is `[splits, classes + 1]`, weighted.
+    """
+
+    def __init__(self, problem: Problem, part: np.ndarray, weights: np.ndarray):
+        table = np.column_stack([problem.counts, problem.examples])
+        every = np.vstack([table, np.zeros_like(table[:1])]) * weights
+        free = problem.fixed == FREE
+        splits = range(len(problem.wanted))
+        empty = np.full(EMPTY_SLOTS, -1)
+        self.units = [np.concatenate([np.flatnonzero(free & (part == split)), empty]) for split in splits]
+        self.rows = [np.ascontiguousarray(every[units].T) for units in self.units]
+        self.squares = [(rows * rows).sum(axis=0) for rows in self.rows]
+        shares = np.column_stack([problem.shares, problem.wanted])
+        self.shares = np.round(shares / STEP) * STEP * weights
+        self.ahead = np.stack([every[:-1][part == split].sum(axis=0) for split in splits]) - self.shares
+
+    def swap(self, a: int, i: int, b: int, j: int) -> None:
+        """Exchanges place `i` of split `a` and place `j` of split `b`."""
+        change = self.rows[b][:, j] - self.rows[a][:, i]
+        self.ahead[a] += change
+        self.ahead[b] -= change
+        self.rows[a][:, i] += change
+        self.rows[b][:, j] -= change
+        for values in (self.units, self.squares):
+            values[a][i], values[b][j] = values[b][j], values[a][i]
+
+    def part(self, fixed: np.ndarray) -> np.ndarray:
+        """Returns the split of each unit, int `[units]`."""
+        part = fixed.copy()
+        for split, units in enumerate(self.units):
+            part[units[units >= 0]] = split
+        return part
+
+
+def _weights(problem: Problem, stage: Stage) -> np.ndarray:
+    """Returns the weight of each class and, last, of a size: multiples of 1/4, float `[classes + 1]`."""
+    weights = np.ones(len(problem.totals) + 1)
+    if stage.weighted:
+        few = FEW_UNITS / np.maximum(problem.carriers, 1)
+        weights[:-1] = np.round(np.clip(few, 1, LARGEST_WEIGHT) * 4) / 4
+    weights[-1] = stage.size_weight
+    return weights
+
+
+def _anneal(
+    problem: Problem, part: np.ndarray, stage: Stage, noise: np.ndarray, random: np.random.RandomState
+) -> np.ndarray:
+    """Returns the split after a stage; after an unweighted stage, the best one that it went through."""
+    weights = _weights(problem, stage)
+    slots = _Slots(problem, part, weights)
+    watched = np.flatnonzero(problem.required().any(axis=0) & (problem.carriers < FEW_UNITS))
+    draw = _draw_squared if stage.squared else _draw_absolute
+    best, best_cost = part, np.inf if stage.weighted else _cost(slots, weights)
+    numbers = random.randint(0, 1 << 30, (stage.steps, 4)).tolist()
+    num_splits = len(slots.units)
+    for (first, second, third, fourth), temperature in zip(numbers, stage.temperatures(), strict=True):
+        a = first % num_splits
+        b = (a + 1 + second % (num_splits - 1)) % num_splits
+        i = third % len(slots.units[a])
+        j = draw(slots, a, i, b, fourth, temperature, noise, watched)
+        if j < 0 or slots.units[a][i] == slots.units[b][j]:
+            continue
+        slots.swap(a, i, b, j)
+        if not stage.weighted and (cost := _cost(slots, weights)) < best_cost:
+            best, best_cost = slots.part(problem.fixed), cost
+    return slots.part(problem.fixed) if stage.weighted else best
+
+
+def _cost(slots: _Slots, weights: np.ndarray) -> float:
+    of_classes, of_sizes = np.abs(slots.ahead[:, :-1]).sum(), np.abs(slots.ahead[:, -1]).sum()
+    return float(of_classes + of_sizes / weights[-1] * SIZE_WEIGHT)
+
+
+def _draw_squared(
+    slots: _Slots,
+    a: int,
+    i: int,
+    b: int,
+    number: int,
+    temperature: float,
+    noise: np.ndarray,
+    watched: np.ndarray,
+) -> int:
+    """Returns the place in `b` to exchange with place `i` of `a`, or -1 for none, by squared deviations."""
+    start, stop = _window(slots, b, number)
+    costs = _squared_costs(slots, a, i, b, start, stop)
+    here = number % (len(noise) - WINDOW - 1)
+    costs -= temperature * noise[here : here + stop - start]
+    best = int(costs.argmin())
+    row = slots.rows[a][:, i]
+    stay = -(row @ (row + slots.ahead[b] - slots.ahead[a])) - temperature * noise[here + stop - start]
+    return start + best if costs[best] < stay else -1
+
+
+def _draw_absolute(
+    slots: _Slots,
+    a: int,
+    i: int,
+    b: int,
+    number: int,
+    temperature: float,
+    noise: np.ndarray,
+    watched: np.ndarray,
+) -> int:
+    """As `_draw_squared`, by absolute deviations; an exchange never takes a class from a split that must have it."""
+    start, stop = _window(slots, b, number)
+    near = _squared_costs(slots, a, i, b, start, stop)
+    if len(near) > NEAREST:
+        kth = np.partition(near, NEAREST)[NEAREST]
+        places = start + np.flatnonzero(near <= kth)[:NEAREST]
+    else:
+        places = np.arange(start, stop)
+    change = slots.rows[b][:, places] - slots.rows[a][:, i, None]
+    ahead_a, ahead_b = slots.ahead[a][:, None], slots.ahead[b][:, None]
+    costs = np.abs(ahead_a + change).sum(axis=0) + np.abs(ahead_b - change).sum(axis=0)
+    costs -= np.abs(ahead_a).sum() + np.abs(ahead_b).sum()
+    if len(watched):
+        some = change[watched]
+        for ahead, sign in ((ahead_a, 1), (ahead_b, -1)):
+            split = a if sign > 0 else b
+            has = ahead[watched] + slots.shares[split][watched, None]
+            lost = (has > NOISE_STEP) & (has + sign * some < NOISE_STEP)
+            costs += PRESENCE_WEIGHT * lost.sum(axis=0)
+    here = number % (len(noise) - NEAREST - 2)
+    costs -= temperature * noise[here : here + len(places)]
+    best = int(costs.argmin())
+    return int(places[best]) if costs[best] < -temperature * noise[here + len(places)] else -1
+
+
+def _window(slots: _Slots, split: int, number: int) -> tuple[int, int]:
+    num = len(slots.units[split])
+    start = number % max(1, num - WINDOW + 1)
+    return start, min(num, start + WINDOW)
+
+
+def _squared_costs(slots: _Slots, a: int, i: int, b: int, start: int, stop: int) -> np.ndarray:
+    """Returns half the change of the sum of squares for each place, less what all places have in common."""
+    pull = slots.ahead[b] - slots.ahead[a] + 2 * slots.rows[a][:, i]
+    return np.asarray(slots.squares[b][start:stop] - pull @ slots.rows[b][:, start:stop])
+
+
+def _bring_into_every_split(problem: Problem, part: np.ndarray) -> np.ndarray:
+    """Returns the split with units moved so that each required class is in each split, one move at a time."""
+    part = part.copy()
+    required = problem.required()
+    for _ in range(2 * required.size):
+        counts, _ = problem.counts_of(part)
+        missing = np.argwhere(required & (counts == 0))
+        if len(missing) == 0:
+            break
+        moves = [move for split, label in missing if (move := _best_move(problem, part, counts, split, label))]
+        if not moves or min(moves)[0] >= 0:
+            break
+        _, _, unit, split = min(moves)
+        part[unit] = split
+    return part
+
+
+def _best_move(
+    problem: Problem, part: np.ndarray, counts: np.ndarray, split: int, label: int
+) -> tuple[int, float, int, int] | None:
+    """Returns (change of the missing classes, cost, unit, split) of the best move of one class into a split."""
+    units = np.flatnonzero((problem.fixed == FREE) & (problem.counts[:, label] > 0) & (part != split))
+    units = units[problem.examples[units] <= max(problem.wanted[split], 1)]
+    if len(units) == 0:
+        return None
+    rows, required = problem.counts[units], problem.required()
+    before, after = counts[part[units]], counts[part[units]] - rows
+    lost = ((before > 0) & (after == 0) & required[part[units]]).sum(axis=1)
+    won = ((counts[split] == 0) & required[split] & (rows > 0)).sum(axis=1)
+    shares = problem.shares
+    cost = np.abs(after - shares[part[units]]).sum(axis=1) - np.abs(before - shares[part[units]]).sum(axis=1)
+    cost += np.abs(counts[split] + rows - shares[split]).sum(axis=1)
+    best = np.lexsort((units, np.round(cost, 6), lost - won))[0]
+    return int((lost - won)[best]), float(np.round(cost[best], 6)), int(units[best]), split
