@@ -65,10 +65,10 @@ def _pooled(source: Path, threads: int) -> Iterator[tuple[str, np.ndarray, list[
 
 def limit(source: Path, threads: int, decode: Decoder) -> None:
     """Reads and decodes the four files of every example on `threads` threads; resizes and writes nothing."""
-    from pipeline.schema import FILTERS
+    from pipeline.schema import HPA_KAGGLE_2018
 
     def each(example: tuple[str, list[int]]) -> None:
-        for name in FILTERS:
+        for name in HPA_KAGGLE_2018.channel_names:
             decode(source / "train" / f"{example[0]}_{name}.png")
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
@@ -108,10 +108,10 @@ def _kornia() -> Decoder:
 
 
 def _ours() -> Decoder:
-    from pipeline.images import png, stack
+    from pipeline.images import limits, png
 
-    bad = functools.partial(stack.BadImage, "any")
-    return lambda path: png.decode(path.read_bytes(), bad)
+    bad = functools.partial(limits.BadImage, "any")
+    return lambda path: png.decode(path.read_bytes(), bad)[0]
 
 
 DECODERS: dict[str, Callable[[], Decoder]] = {

@@ -18,9 +18,9 @@ PARTS = (24_000, 3_000, 4_072)
 
 def examples(labels: Path, num: int) -> list[tuple[str, tuple[int, ...]]]:
     """Returns (id, labels) of `num` rows: the table, repeated under other ids."""
-    from pipeline.plan import manifest
+    from pipeline.plan import table
 
-    once = manifest.read_labels(labels)
+    once = table.read_labels(labels)
     return [(f"{once[k % len(once)].id}-{k // len(once)}", once[k % len(once)].labels) for k in range(num)]
 
 
@@ -38,7 +38,7 @@ def ours(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
     Returns (seconds, int `[N]`: 0, 1, 2 for train, dev, test), like every planner.
     """
     from pipeline.plan import shards, splits
-    from pipeline.plan.manifest import Example
+    from pipeline.plan.table import Example
 
     rows = [Example(example_id, labels) for example_id, labels in table]
     importlib.import_module("highspy")  # the libraries of the others are imported before the clock starts, too

@@ -22,13 +22,13 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
 
     from bench import builders
     from bench.figures import show
-    from pipeline.images import png, sources, stack
-    from pipeline.schema import FILTERS
+    from pipeline.images import limits, png, sources, stack
+    from pipeline.schema import HPA_KAGGLE_2018
     from pipeline.write import records
 
     cv2.setNumThreads(0)
     images, flags = sources.open_images(source / "train"), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    bad = functools.partial(stack.BadImage, "any")
+    bad = functools.partial(limits.BadImage, "any")
     spent: dict[str, list[float]] = {}
 
     def timed(step: str, function: Callable[[], Any]) -> Any:
@@ -39,17 +39,19 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
 
     with tempfile.TemporaryFile() as file:
         for example_id, labels in builders.examples(source)[:num]:
-            names = [f"{example_id}_{name}.png" for name in FILTERS]
+            names = HPA_KAGGLE_2018.files(example_id)
             paths = [str(source / "train" / name) for name in names]
             data = timed("files read", lambda names=names: [images.read(name) for name in names])
             timed(show.ALONE[0], lambda paths=paths: [cv2.imread(path, flags) for path in paths])
-            read = timed("PNGs checked and decoded", lambda data=data: [png.decode(one, bad) for one in data])
+            read = timed("PNGs checked and decoded", lambda data=data: [png.decode(one, bad)[0] for one in data])
             small = timed("resized", lambda read=read: [stack.resize(one, 256) for one in read])
             stacked = timed("stacked", lambda small=small: stack.stack(small))
             timed("moments", lambda small=small: stack.moments(small))
             record = timed(
                 "made a record",
-                lambda one=(example_id, stacked.data, labels): records.frame(records.encode(*one)),
+                lambda one=(example_id, stacked.data, labels): records.frame(
+                    records.encode(*one, records.label_vector(one[2], HPA_KAGGLE_2018.num_classes))
+                ),
             )
             timed("SHA-256", lambda record=record: [hashlib.sha256(piece) for piece in record])
             timed("written", lambda record=record: [file.write(piece) for piece in record])

@@ -11,9 +11,9 @@ SIZE = 256
 
 def examples(source: Path) -> list[tuple[str, list[int]]]:
     """Returns (id, labels) of every row of the label table."""
-    from pipeline.plan import manifest
+    from pipeline.plan import table
 
-    return [(row.id, list(row.labels)) for row in manifest.read_labels(source / "train.csv")]
+    return [(row.id, list(row.labels)) for row in table.read_labels(source / "train.csv")]
 
 
 @functools.cache
@@ -26,6 +26,7 @@ def _images(source: Path) -> Any:
 def load(example: tuple[str, list[int]], source: Path) -> tuple[str, np.ndarray, list[int]]:
     """Returns (id, image uint8 `[256, 256, 4]`, labels) of one row."""
     from pipeline.images import stack
+    from pipeline.schema import HPA_KAGGLE_2018 as schema
 
     example_id, labels = example
-    return example_id, stack.stack_example(_images(source), example_id, SIZE).image, labels
+    return example_id, stack.stack_example(_images(source), schema.files(example_id), schema, SIZE).image, labels

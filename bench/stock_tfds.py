@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from bench.source import SIZE, examples, load
-from pipeline import schema
+from pipeline.schema import HPA_KAGGLE_2018
 
 
 class Stock(tfds.core.GeneratorBasedBuilder):
@@ -21,7 +21,7 @@ class Stock(tfds.core.GeneratorBasedBuilder):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        labels = tfds.features.Sequence(tfds.features.ClassLabel(names=list(schema.CLASS_NAMES)))
+        labels = tfds.features.Sequence(tfds.features.ClassLabel(names=list(HPA_KAGGLE_2018.classes)))
         image = tfds.features.Tensor(shape=(SIZE, SIZE, 4), dtype=np.uint8)
         features = {"id": tfds.features.Text(), "image": image, "labels": labels}
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))

@@ -1,4 +1,4 @@
-"""The command line: `python -m pipeline sample | audit | split | shards | verify`."""
+"""The command line: `python -m pipeline sample | schema | audit | split | shards | verify`."""
 
 import gc
 import sys
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline import schema
+from pipeline import schema_commands
 from pipeline.errors import one_line_errors
+from pipeline.options import PLACE, SCHEMA_OPTION, find_source, source_options
+from pipeline.schema import DEFAULT_SIZE
 
 if TYPE_CHECKING:
+    from pipeline.schema import Schema
     from pipeline.store.files import Place
 
 STOPPED = "stopped; the same command continues where it was"
@@ -21,53 +24,15 @@ STOPPED = "stopped; the same command continues where it was"
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Turn four greyscale filter images per example into a sharded, split, verified TFDS dataset.
+    """Turn microscope images and a label table into a sharded, split, verified TFDS dataset.
 
     \b
     No images at hand?    python -m pipeline sample build/sample
+    Your own images?      python -m pipeline schema init DIR --out atlas.toml
     Are they complete?    python -m pipeline audit --source DIR
     Build the dataset:    python -m pipeline shards --source DIR --data-dir data
     Is it still intact?   python -m pipeline verify data/hpa_stacked/256/1.0.0
     """
-
-
-class PlaceType(click.ParamType):  # type: ignore[type-arg]
-    """A path, or a URL of an object store."""
-
-    name = "place"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        from pipeline.errors import InputError
-        from pipeline.store import files
-
-        try:
-            return files.at(value)
-        except InputError as error:
-            self.fail(str(error), parameter, context)
-
-
-PLACE = PlaceType()
-
-
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options for the input."""
-    for option in (
-        click.option(
-            "--labels",
-            type=PLACE,
-            help="Label table, a CSV with the columns Id,Target.  [default: train.csv in --source]",
-        ),
-        click.option(
-            "--images", type=PLACE, help="Folder or zip of the images.  [default: train/ or train.zip in --source]"
-        ),
-        click.option(
-            "--source",
-            type=PLACE,
-            help="Folder (or gs://, s3://) in Kaggle's layout: train.csv next to train/ or the unopened train.zip.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -125,13 +90,19 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
 @click.option("--deep", is_flag=True, help="Also decode every image, which takes as long as a build.")
 @click.option(
     "--size",
-    default=schema.DEFAULT_SIZE,
+    default=DEFAULT_SIZE,
     show_default=True,
     help="With --deep: size of the dataset to be built, in pixels a side.",
 )
 @click.option("--threads", type=click.IntRange(1), help="With --deep: decoding threads.  [default: one per processor]")
 def audit(
-    source: "Place | None", images: "Place | None", labels: "Place | None", deep: bool, size: int, threads: int | None
+    source: "Place | None",
+    images: "Place | None",
+    labels: "Place | None",
+    schema: "Schema",
+    deep: bool,
+    size: int,
+    threads: int | None,
 ) -> None:
     """Check a source before building: count everything, report every problem, write nothing.
 
@@ -141,10 +112,10 @@ def audit(
     from pipeline.dataset import audit as audit_module
 
     with one_line_errors(STOPPED):
-        labels_path, images_path = _find(source, images, labels)
+        labels_path, images_path = find_source(source, images, labels, schema)
         with progress.Bar("checking") as update:
             found = audit_module.audit(
-                labels_path, images_path, deep=deep, size=size, threads=threads, on_progress=update
+                labels_path, images_path, schema, deep=deep, size=size, threads=threads, on_progress=update
             )
         click.echo(found.report())
     if found.problems:
@@ -152,21 +123,26 @@ def audit(
 
 
 @main.command()
-@click.option("--labels", required=True, type=PLACE, help="Label table, a CSV with the columns Id,Target.")
+@click.option("--labels", required=True, type=PLACE, help="Label table, a CSV; by default with the columns Id,Target.")
+@SCHEMA_OPTION
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV to write, with the columns Id,Split.")
 @click.option(
     "--sizes", callback=_sizes, help="Examples in train,dev,test.  [default: in the proportion 24000,3000,4072]"
 )
 @split_options
-def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Place | None", seed: int) -> None:
+def split(
+    labels: "Place", schema: "Schema", out: Path, sizes: tuple[int, ...] | None, groups: "Place | None", seed: int
+) -> None:
     """Compute only the stratified train/dev/test split: writes a CSV and prints the counts of each class."""
-    from pipeline.plan import manifest, splits
+    from pipeline.plan import grouping, manifest, splits, table
     from pipeline.store import files
 
     with one_line_errors(STOPPED):
-        examples = manifest.read_labels(labels)
-        grouped = manifest.read_groups(groups, examples) if groups else None
-        assigned = splits.assign(examples, sizes, seed=seed, groups=grouped)
+        labelled = table.read_table(labels, schema)
+        examples, columns = labelled.examples, labelled.columns
+        named = table.read_groups(groups, examples) if groups else {}
+        grouped = grouping.join(manifest.column_groups(schema, columns), named)
+        assigned = splits.assign(examples, sizes, seed=seed, groups=grouped, class_names=schema.classes)
         with files.replacing(out) as file:
             rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
             file.write("".join(["Id,Split\n", *rows]).encode())
@@ -180,7 +156,7 @@ def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Pl
     type=PLACE,
     help="Folder of TFDS datasets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
 )
-@click.option("--size", default=schema.DEFAULT_SIZE, show_default=True, help="Pixels a side of the stacked image.")
+@click.option("--size", default=DEFAULT_SIZE, show_default=True, help="Pixels a side of the stacked image.")
 @click.option(
     "--sizes",
     "split_sizes",
@@ -211,7 +187,12 @@ def split(labels: "Place", out: Path, sizes: tuple[int, ...] | None, groups: "Pl
 @click.option("--overwrite", is_flag=True, help="Replace a dataset of other input or parameters.")
 @click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
 def shards(
-    source: "Place | None", images: "Place | None", labels: "Place | None", data_dir: "Place | None", **settings: Any
+    source: "Place | None",
+    images: "Place | None",
+    labels: "Place | None",
+    schema: "Schema",
+    data_dir: "Place | None",
+    **settings: Any,
 ) -> None:
     """Build and publish the dataset: split, stack, resize, write shards, check them.
 
@@ -222,9 +203,9 @@ def shards(
     from pipeline.config import BuildConfig, default_data_dir
 
     with one_line_errors(STOPPED):
-        labels_path, images_path = _find(source, images, labels)
+        labels_path, images_path = find_source(source, images, labels, schema)
         config = BuildConfig(
-            labels=labels_path, images=images_path, data_dir=data_dir or default_data_dir(), **settings
+            labels=labels_path, images=images_path, schema=schema, data_dir=data_dir or default_data_dir(), **settings
         )
         with progress.Bar("building") as update:
             result = job.build(config, update)
@@ -251,14 +232,4 @@ def verify(dataset_dir: "Place") -> None:
     click.echo(f"{dataset_dir}: intact")
 
 
-def _find(source: "Place | None", images: "Place | None", labels: "Place | None") -> "tuple[Place, Place]":
-    from pipeline.images import sources
-
-    if source is not None and images is None and labels is None:
-        return sources.find(source)
-    if source is None and images is not None and labels is not None:
-        return labels, images
-    raise click.UsageError(
-        "name the input: --source DIR (train.csv next to train/ or train.zip), or --images and --labels; "
-        "'python -m pipeline sample DIR' draws one"
-    )
+main.add_command(schema_commands.schema)

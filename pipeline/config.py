@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline import schema
 from pipeline.errors import InputError
 from pipeline.plan import shards, splits
-from pipeline.store import files
+from pipeline.schema import DEFAULT_SIZE, HPA_KAGGLE_2018, VERSION, Schema
+from pipeline.store import files, layout
 from pipeline.store.files import Place
 from pipeline.write.reports import BadImageRow, ShardReport
 from pipeline.write.writer import write_shard
@@ -27,7 +27,8 @@ class BuildConfig:
     labels: Place
     images: Place
     data_dir: Place
-    size: int = schema.DEFAULT_SIZE
+    schema: Schema = HPA_KAGGLE_2018
+    size: int = DEFAULT_SIZE
     seed: int = 0
     split_sizes: tuple[int, ...] | None = None
     groups: Place | None = None
@@ -48,15 +49,25 @@ class BuildConfig:
                 object.__setattr__(self, name, files.at(place))
         if not 1 <= self.size <= 4096:
             raise InputError(f"size is {self.size}, expected 1 to 4096 pixels a side")
+        if self.schema.depth == "percentile" and self.schema.channels[0].range is None:
+            raise InputError(
+                f"schema '{self.schema.name}': depth 'percentile' needs the range of each channel; "
+                "'python -m pipeline schema range' measures them"
+            )
         if self.on_error not in ("fail", "quarantine"):
             raise InputError(f"on_error is '{self.on_error}', expected 'fail' or 'quarantine'")
         if not 0 <= self.max_bad <= 1:
             raise InputError(f"max_bad is {self.max_bad}, expected a share from 0 to 1 (0% to 100%)")
 
+    @property
+    def target(self) -> Place:
+        """The folder of the dataset."""
+        return layout.dataset_dir(self.data_dir, self.schema, self.size)
+
     def parameters(self, num_examples: int) -> dict[str, Any]:
         """Returns what decides the bytes of the dataset beside its input, as plain values for its metadata."""
         return {
-            "dataset_version": schema.VERSION,
+            "dataset_version": VERSION,
             "seed": self.seed,
             "split_sizes": list(self.split_sizes or splits.proportional_sizes(num_examples)),
             "groups_sha256": files.sha256_of(self.groups) if self.groups else None,

@@ -4,14 +4,15 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pipeline import schema
 from pipeline.config import BuildConfig, BuildResult
 from pipeline.dataset import conservation, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
-from pipeline.errors import JobError
+from pipeline.errors import InputError, JobError
 from pipeline.images import sources
-from pipeline.plan import manifest, shards, splits
+from pipeline.images.stack import BadExample, read_channels
+from pipeline.plan import grouping, manifest, shards, splits, table
 from pipeline.plan.manifest import Manifest
+from pipeline.schema import NAME
 from pipeline.store import layout
 from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace, open_workspace
@@ -36,28 +37,28 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
       OSError: a file could not be written.
     """
     options = runners.parse_options(config.beam_args) if config.beam_args else None
-    source = manifest.read(config.labels, sources.open_images(config.images))
+    source = manifest.read(config.labels, sources.open_images(config.images, config.schema), config.schema)
     parameters = config.parameters(len(source.examples))
     fingerprint = source.fingerprint(**parameters)
-    workspace = open_workspace(layout.dataset_dir(config.data_dir, config.size))
+    workspace = open_workspace(config.target)
     with workspace.lock() as check_lock:
         if same := publish.find_same(config, source, workspace, fingerprint):
             return same
-        quarantine.check(config, workspace, quarantine.missing_images(source), len(source.examples))
+        check_images(config, source, workspace)
         with runners.importing_beam():
             every = plan_tasks(config, source)
         todo = resume.keep_finished(workspace, every)
-        workspace.check_space(shards.record_bytes(config.size) * sum(len(task.plan.examples) for task in todo))
+        workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
         with _showing_progress(workspace, every, on_progress):
             metrics = write_shards(config, source, workspace, todo, options) if todo else []
         planned = [example for task in every for example in task.plan.examples]
         expected = planned if config.max_examples else source.examples
         reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
         bad = quarantine.collect(config, workspace, reports, len(planned))
-        described = tfds_metadata.describe(every, reports, size=config.size, synthetic=source.synthetic)
+        described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
         metadata = {**described, "fingerprint": fingerprint, **parameters}
         check_lock()
-        publish.publish(config, workspace, every, reports, metadata)
+        publish.publish(config, source, workspace, every, reports, metadata)
     return BuildResult(
         path=workspace.target,
         metadata=metadata,
@@ -69,20 +70,50 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     )
 
 
+def check_images(config: BuildConfig, source: Manifest, workspace: Workspace) -> None:
+    """Checks that all images are there, and that the first one that can be decoded is large enough.
+
+    Raises:
+      InputError: they are not; nothing was decoded but a few images.
+    """
+    quarantine.check(config, workspace, quarantine.missing_images(source), len(source.examples))
+    for example in source.examples[:3]:
+        names = manifest.file_names(source.schema, example)
+        with contextlib.suppress(BadExample):  # reported with all others when the shards are written
+            side = min(read_channels(source.images, names, source.schema)[0].shape)
+            if side < config.size:
+                raise InputError(
+                    f"size is {config.size}, but the images are smaller: {names[0]} has {side} pixels a side; "
+                    "images are never enlarged, so choose a size up to that"
+                )
+            return
+
+
+def _record_bytes(config: BuildConfig) -> int:
+    return shards.record_bytes(config.schema, config.size)
+
+
 def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
     """Returns one task for every shard of a build."""
-    groups = manifest.read_groups(config.groups, source.examples) if config.groups else None
-    assigned = splits.assign(source.examples, config.split_sizes, seed=config.seed, groups=groups)
+    groups = table.read_groups(config.groups, source.examples) if config.groups else {}
+    assigned = splits.assign(
+        source.examples,
+        config.split_sizes,
+        seed=config.seed,
+        groups=grouping.join(source.groups, groups),
+        class_names=config.schema.classes,
+    )
     plans = shards.plan(
         source.examples,
         assigned.of,
+        schema=config.schema,
         size=config.size,
         seed=config.seed,
         num_shards=config.num_shards,
         shard_mib=config.shard_mib,
         max_examples=config.max_examples,
     )
-    return [Task(plan, plan.fingerprint(config.size, source.file_bytes)) for plan in plans]
+    return [Task(plan, plan.fingerprint(config.schema, config.size, source.file_bytes)) for plan in plans]
 
 
 def write_shards(
@@ -99,7 +130,7 @@ def write_shards(
     runners.check_reach(runner, {"images": config.images, "data directory": workspace.directory})
     workspace = workspace.absolute()  # workers may run in another folder
     path, ranges = tasks.write(workspace, todo)
-    write = WriteConfig(workspace, source.images, config.size, config.threads, config.write)
+    write = WriteConfig(workspace, source.images, config.schema, config.size, config.threads, config.write)
     with runners.pipeline_on(runner, options) as pipeline:
         make_graph(pipeline, path, ranges, write)
         return read_metrics(runners.run(pipeline))
@@ -151,9 +182,21 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append("  SYNTHETIC: drawn, not photographed")
     if num_quarantined := result.metadata["num_quarantined"]:
         lines.append(f"  {num_quarantined} bad examples left out, listed in {result.path / layout.QUARANTINE}")
+    lines += _dim_channels(result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
     lines += [f"  {line}" for line in result.metrics]
-    name = f"{schema.NAME}/{config.size}"
+    name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
     lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)
+
+
+def _dim_channels(result: BuildResult) -> list[str]:
+    """Returns a warning for each channel of which at least a tenth of the images are dim."""
+    num, dim = sum(result.num_examples.values()), result.metadata["num_dim_images"]
+    return [
+        f"  WARNING: {count} of {num} images of channel '{name}' use less than an eighth of the range of their values; "
+        "if the camera has fewer bits than the files, set depth in the schema"
+        for name, count in dim.items()
+        if 10 * count >= num
+    ]

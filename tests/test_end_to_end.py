@@ -10,8 +10,8 @@ from PIL import Image
 
 from pipeline.atlas.sample import write_sample
 from pipeline.cli import main
-from pipeline.plan.manifest import read_labels
-from pipeline.schema import FILTERS
+from pipeline.plan.table import read_labels
+from tests.support.hpa import FILTERS
 from tests.support.sources import REAL_SAMPLE, why_not_real
 
 READ = """

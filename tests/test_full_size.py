@@ -50,7 +50,7 @@ def undisturbed(trees, tmp_path_factory):
     seconds, peak = measure(trees / "31072", data_dir / "whole")
     print(f"\n 4,000 examples: {small_seconds:.0f} s, peak {small:.0f} MB")
     print(f"31,072 examples: {seconds:.0f} s, {31_072 / seconds:.0f} examples/s, peak {peak:.0f} MB")
-    return data_dir / "whole/hpa_stacked/256/1.0.0", small, peak
+    return data_dir / "whole/hpa_stacked/256/1.1.0", small, peak
 
 
 def test_memory_does_not_grow_with_the_number_of_examples(undisturbed):
@@ -66,7 +66,7 @@ def test_a_second_run_takes_seconds(trees, undisturbed):
 
 
 def test_killed_three_times_the_bytes_are_the_same(trees, undisturbed, tmp_path):
-    building = tmp_path / "hpa_stacked/256/.1.0.0.building/reports"
+    building = tmp_path / "hpa_stacked/256/.1.1.0.building/reports"
     for finished in (10, 60, 110):
         process = start(trees / "31072", tmp_path)
         while len(list(building.glob("*.json"))) < finished:
@@ -76,4 +76,4 @@ def test_killed_three_times_the_bytes_are_the_same(trees, undisturbed, tmp_path)
         process.wait()
         print(f"\nkilled after {len(list(building.glob('*.json')))} shards")
     measure(trees / "31072", tmp_path)
-    assert digests(tmp_path / "hpa_stacked/256/1.0.0") == digests(undisturbed[0])
+    assert digests(tmp_path / "hpa_stacked/256/1.1.0") == digests(undisturbed[0])

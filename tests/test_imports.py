@@ -60,7 +60,7 @@ def test_making_data_imports_only_what_each_step_needs(source, tmp_path):
     assert job == {"numpy", "pipeline"}
     assert worker == {"apache_beam", "numpy", "pipeline"}
     assert not built & {"hpa_tfds", "keras", "model", "tensorflow"}
-    assert (tmp_path / "data/hpa_stacked/16/1.0.0/dataset_info.json").exists()
+    assert (tmp_path / "data/hpa_stacked/16/1.1.0/dataset_info.json").exists()
 
 
 def test_registering_the_dataset_imports_neither_beam_nor_tensorflow():

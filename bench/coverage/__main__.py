@@ -24,7 +24,7 @@ import numpy as np
 from bench.coverage import methods
 from model.scores import intervals
 from pipeline.atlas.label_sets import draw_labels
-from pipeline.schema import NUM_CLASSES
+from pipeline.schema import HPA_KAGGLE_2018
 
 SIZES = (300, 1000, 4072)
 """A small split, one in between, and the test split of the whole Kaggle set."""
@@ -90,7 +90,7 @@ class Model:
 @functools.cache
 def population(num: int = 31072) -> np.ndarray:
     """Returns label vectors with the frequencies of the real label table: bool `[num, 28]`. Takes seconds."""
-    labels = np.zeros((num, NUM_CLASSES), bool)
+    labels = np.zeros((num, HPA_KAGGLE_2018.num_classes), bool)
     for index, row in enumerate(labels):
         row[list(draw_labels(0, index, balanced=False))] = True
     return labels
@@ -140,10 +140,12 @@ def _draw_codes(size: int, rng: np.random.Generator) -> np.ndarray:
 def _difficulty(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns standard normal values `[N, 28]`, correlated within an example (0.3) and within a group (0.8)."""
     groups = codes[-1] + 1
-    by_group = np.sqrt(0.3) * rng.normal(size=(groups, 1)) + np.sqrt(0.7) * rng.normal(size=(groups, NUM_CLASSES))
+    by_group = np.sqrt(0.3) * rng.normal(size=(groups, 1)) + np.sqrt(0.7) * rng.normal(
+        size=(groups, HPA_KAGGLE_2018.num_classes)
+    )
     if groups == len(codes):
         return by_group
-    return np.sqrt(0.8) * by_group[codes] + np.sqrt(0.2) * rng.normal(size=(len(codes), NUM_CLASSES))
+    return np.sqrt(0.8) * by_group[codes] + np.sqrt(0.2) * rng.normal(size=(len(codes), HPA_KAGGLE_2018.num_classes))
 
 
 def _quantile(probability: np.ndarray) -> np.ndarray:
@@ -168,7 +170,7 @@ def measure(labels: np.ndarray, case: Case, size: int, *, grouped: bool, seed: i
     rng, shares = np.random.default_rng([seed, size, grouped]), labels.mean(axis=0)
     models = draw_models(case, shares, rng)
     rows, (first, second), codes = draw_split(labels, models, size, rng, grouped=grouped, same=case.same)
-    every, frequent = np.ones(NUM_CLASSES, bool), rows.sum(axis=0) >= MIN_POSITIVES
+    every, frequent = np.ones(HPA_KAGGLE_2018.num_classes, bool), rows.sum(axis=0) >= MIN_POSITIVES
     before, after = (model.true_f1(shares) for model in models)
     truths = [values[chosen].mean() for values in (after, after - before) for chosen in (every, frequent)]
     resampled = intervals.resample_f1(rows, second, codes)

@@ -12,11 +12,13 @@ from typing import Any
 import tensorflow_datasets.public_api as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from pipeline import job, progress, schema
+from pipeline import job, progress
+from pipeline import schema as schemas
 from pipeline.config import BuildConfig
 from pipeline.dataset import metadata, publish, texts
 from pipeline.images import sources
-from pipeline.store import files
+from pipeline.schema import DEFAULT_SIZE, HPA_KAGGLE_2018, RELEASE_NOTES, VERSION, Schema
+from pipeline.store import files, layout
 from pipeline.store.files import Place
 
 _LAYOUT = """\
@@ -34,42 +36,51 @@ class HpaStackedConfig(tfds.core.BuilderConfig):
 
     Attributes:
       size: pixels a side.
+      schema: what the source is made of: a name or a TOML file, as `--schema` of `python -m pipeline shards`.
       seed: changes the split and the order of examples.
       on_error, max_bad: what happens to bad images, as in `pipeline.BuildConfig`.
     """
 
     name: str = ""
     description: str | None = None
-    size: int = schema.DEFAULT_SIZE
+    size: int = DEFAULT_SIZE
+    schema: str | Schema = HPA_KAGGLE_2018.name
     seed: int = 0
     on_error: str = "fail"
     max_bad: float = 0.01
 
     def __post_init__(self) -> None:
-        self.name = self.name or str(self.size)
-        self.description = self.description or texts.config_description(self.size)
-        if self.name != str(self.size):
-            raise ValueError(f"config '{self.name}' has size {self.size}, expected the name '{self.size}'")
+        self.schema = schemas.load(self.schema) if isinstance(self.schema, str) else self.schema
+        expected = layout.config_name(self.schema, self.size)
+        self.name = self.name or expected
+        self.description = self.description or texts.config_description(self.schema, self.size)
+        if self.name != expected:
+            raise ValueError(f"config '{self.name}' has size {self.size}, expected the name '{expected}'")
 
 
 class Builder(FileReaderBuilder):
-    """Builder of `hpa_stacked`. Its configurations are sizes, "256" by default."""
+    """Builder of `hpa_stacked`. Its configurations are sizes, "256" by default, or schemas and sizes."""
 
-    VERSION = tfds.core.Version(schema.VERSION)
-    RELEASE_NOTES = schema.RELEASE_NOTES
-    BUILDER_CONFIGS = [HpaStackedConfig(size=size) for size in schema.SIZES]  # noqa: RUF012
-    DEFAULT_BUILDER_CONFIG_NAME = str(schema.DEFAULT_SIZE)
+    VERSION = tfds.core.Version(VERSION)
+    SUPPORTED_VERSIONS = [tfds.core.Version("1.0.0")]  # noqa: RUF012
+    RELEASE_NOTES = RELEASE_NOTES
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        HpaStackedConfig(size=size, schema=name) for name in schemas.BUILT_IN for size in schemas.SIZES
+    ]
+    DEFAULT_BUILDER_CONFIG_NAME = str(DEFAULT_SIZE)
     MANUAL_DOWNLOAD_INSTRUCTIONS = _LAYOUT.format(dir="<manual_dir>")
 
     def _info(self) -> tfds.core.DatasetInfo:
+        schema = self.builder_config.schema
         published = publish.published_metadata(files.at(os.fspath(self._data_dir))) or {}
         return tfds.core.DatasetInfo(
             builder=self,
-            description=texts.description(synthetic=published.get("synthetic", False)),
-            features=metadata.features(self.builder_config.size),
-            supervised_keys=metadata.SUPERVISED_KEYS,
-            homepage=texts.HOMEPAGE,
-            citation=texts.citation(),
+            description=texts.description(schema, synthetic=published.get("synthetic", False)),
+            features=metadata.features(schema, self.builder_config.size),
+            supervised_keys=metadata.supervised_keys(schema),
+            homepage=schema.homepage,
+            citation=texts.citation(schema),
+            license=schema.licence or None,
             metadata=tfds.core.MetadataDict(),
         )
 
@@ -95,7 +106,9 @@ class Builder(FileReaderBuilder):
             return
         manager = self._make_download_manager(download_dir=download_dir, download_config=config)
         labels, images = _find(
-            manager, files.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual")
+            manager,
+            self.builder_config.schema,
+            files.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual"),
         )
         with progress.Bar("building") as update:
             job.build(self._build_config(labels, images, config), update)
@@ -111,6 +124,7 @@ class Builder(FileReaderBuilder):
             labels=labels,
             images=images,
             data_dir=files.at(os.fspath(self._data_dir_root)),
+            schema=self.builder_config.schema,
             size=self.builder_config.size,
             seed=self.builder_config.seed,
             on_error=self.builder_config.on_error,
@@ -148,15 +162,16 @@ def _refuse_one(name: str, advice: str) -> None:
     raise ValueError(f"{name} is not supported by hpa_stacked: {advice}")
 
 
-def _find(manager: tfds.download.DownloadManager, expected: Place) -> tuple[Place, Place]:
+def _find(manager: tfds.download.DownloadManager, schema: Schema, expected: Place) -> tuple[Place, Place]:
     """Returns (label table, images).
 
     Raises:
       AssertionError: as in TFDS, for a `manual_dir` without data; the message names the expected paths.
     """
     try:
-        return sources.find(files.at(os.fspath(manager.manual_dir)))
+        return sources.find(files.at(os.fspath(manager.manual_dir)), schema)
     except FileNotFoundError as error:
-        raise AssertionError(f"{error}\n{_LAYOUT.format(dir=expected)}") from None
+        advice = f"\n{_LAYOUT.format(dir=expected)}" if schema == HPA_KAGGLE_2018 else ""
+        raise AssertionError(f"{error}{advice}") from None
     except AssertionError as error:  # TFDS's own text, for a folder that is not there
         raise AssertionError(str(error).replace("<manual_dir>", str(expected))) from None

@@ -12,7 +12,7 @@ import numpy as np
 
 from model.data.dataset import Dataset, num_limited
 from model.data.order import Order, count_steps
-from pipeline.schema import NUM_CLASSES
+from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.threads import num_cores
 
 # Sixteen shards at a time, sixteen records of each: the records of a shard are in random order already, and reading
@@ -116,7 +116,7 @@ def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.nd
 
     batches = _stored(dataset, split, limit).batch(64).map(parse, num_parallel_calls=THREADS)
     parts = list(batches.with_options(options()).as_numpy_iterator())
-    return np.concatenate(parts) if parts else np.zeros((0, NUM_CLASSES), np.uint8)
+    return np.concatenate(parts) if parts else np.zeros((0, HPA_KAGGLE_2018.num_classes), np.uint8)
 
 
 def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
@@ -180,7 +180,7 @@ def _parser(dataset: Dataset, channels: Sequence[str]) -> Callable[[Any], Batch]
 def _label_vectors(labels: Any, dtype: Any) -> Any:
     import tensorflow as tf
 
-    return tf.cast(tf.sparse.to_indicator(labels, NUM_CLASSES), dtype)
+    return tf.cast(tf.sparse.to_indicator(labels, HPA_KAGGLE_2018.num_classes), dtype)
 
 
 def _tail(num_batches: int) -> Any:

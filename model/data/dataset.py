@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, MissingError
-from pipeline.schema import FILTERS, NAME, NUM_CLASSES, SPLITS
+from pipeline.schema import HPA_KAGGLE_2018, NAME, SPLITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,14 +108,16 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
 
 def _check_features(path: Path, info: Any, metadata: dict[str, Any], size: int | None) -> None:
     channels, shape = tuple(metadata["channels"]), info.features["image"].shape
-    if channels != FILTERS:
-        raise InputError(f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(FILTERS)}")
-    expected = (size or shape[0], size or shape[0], len(FILTERS))
+    if channels != HPA_KAGGLE_2018.channel_names:
+        raise InputError(
+            f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(HPA_KAGGLE_2018.channel_names)}"
+        )
+    expected = (size or shape[0], size or shape[0], len(HPA_KAGGLE_2018.channel_names))
     if shape != expected:
         raise InputError(f"dataset {path}: images of shape {shape}, expected {expected}")
     named, listed = info.features["labels"].feature.names, list(metadata["class_names"])
-    if len(named) != NUM_CLASSES or len(listed) != NUM_CLASSES:
-        raise InputError(f"dataset {path}: {len(named)} classes, expected {NUM_CLASSES}")
+    if len(named) != HPA_KAGGLE_2018.num_classes or len(listed) != HPA_KAGGLE_2018.num_classes:
+        raise InputError(f"dataset {path}: {len(named)} classes, expected {HPA_KAGGLE_2018.num_classes}")
     for index, (in_features, in_metadata) in enumerate(zip(named, listed, strict=True)):
         if in_features != in_metadata:
             raise InputError(

@@ -14,7 +14,7 @@ from pipeline.errors import InputError, MissingError
 from pipeline.images import sources
 from pipeline.images.sources import Images
 from pipeline.images.stack import BadExample, stack_example
-from pipeline.schema import FILTERS
+from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.store import files
 from pipeline.threads import map_ahead, num_cores
 
@@ -38,7 +38,7 @@ class RawImages:
         self, settings: Settings, batch_size: int, on_progress: Callable[[int, int], None]
     ) -> Iterator[tuple[list[str], np.ndarray]]:
         """Yields ids and images, uint8 `[B, S, S, C]` with the channels of `settings`, of the good examples."""
-        channels = [FILTERS.index(channel) for channel in settings.channels]
+        channels = [HPA_KAGGLE_2018.channel_names.index(channel) for channel in settings.channels]
         good = self._good(settings.size, on_progress)
         while batch := list(itertools.islice(good, batch_size)):
             yield [example_id for example_id, _ in batch], np.stack([image[..., channels] for _, image in batch])
@@ -73,10 +73,12 @@ def open_raw(path: Path) -> RawImages:
         images = sources.open_images(path)
     except FileNotFoundError as error:
         raise MissingError(str(error)) from None
-    endings = tuple(f"_{name}.png" for name in FILTERS)
+    endings = tuple(f"_{name}.png" for name in HPA_KAGGLE_2018.channel_names)
     ids = sorted({name.rpartition("_")[0] for name, _ in images.entries() if name.endswith(endings)})
     if not ids:
-        raise InputError(f"{path}: no images <Id>_<filter>.png with the filters {', '.join(FILTERS)}")
+        raise InputError(
+            f"{path}: no images <Id>_<filter>.png with the filters {', '.join(HPA_KAGGLE_2018.channel_names)}"
+        )
     return RawImages(path, images, ids)
 
 

@@ -11,8 +11,10 @@ import imageio.v3 as iio
 import numpy as np
 
 from pipeline.atlas.drawing import draw_example
-from pipeline.plan.manifest import read_labels
-from pipeline.schema import CLASS_NAMES, FILTERS
+from pipeline.plan.table import read_labels
+from pipeline.schema import HPA_KAGGLE_2018
+
+CLASS_NAMES, FILTERS = HPA_KAGGLE_2018.classes, HPA_KAGGLE_2018.channel_names
 
 
 @click.command()

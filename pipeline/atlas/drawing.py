@@ -8,7 +8,9 @@ from numpy.random import Generator
 
 from pipeline.atlas import cells, localisations, pens, stains
 from pipeline.atlas.cells import SIDE, Floats
-from pipeline.schema import CLASS_NAMES
+from pipeline.schema import HPA_KAGGLE_2018
+
+CLASS_NAMES = HPA_KAGGLE_2018.classes
 
 DRAWING_VERSION = 1
 """Incremented when the same seed gives other pixels or labels."""

@@ -10,7 +10,9 @@ import itertools
 import numpy as np
 from numpy.random import Generator
 
-from pipeline.schema import NUM_CLASSES
+from pipeline.schema import HPA_KAGGLE_2018
+
+NUM_CLASSES = HPA_KAGGLE_2018.num_classes
 
 # All counts: train.csv of the Kaggle competition "Human Protein Atlas Image Classification" (2018), 31,072 rows.
 ROWS_BY_NUM_LABELS = {1: 15126, 2: 12485, 3: 3160, 4: 299, 5: 2}

@@ -1,6 +1,6 @@
 """Drawings of the 28 localisations: what the protein's stain, green, shows of a scene.
 
-To add a class, write its function here and list it in `DRAW` at the place of its name in `schema.CLASS_NAMES`, and
+To add a class, write its function here and list it in `DRAW` at the place of its name in the classes of the schema, and
 extend the counts in `label_sets`. `test_every_localisation_shows_in_green` then draws it and
 `test_localisations_are_in_the_order_of_the_classes` checks its place.
 
@@ -270,4 +270,4 @@ DRAW: tuple[Callable[[Generator, Scene], Floats], ...] = (
     microtubule_organizing_center, centrosome, lipid_droplets, plasma_membrane, cell_junctions, mitochondria,
     aggresome, cytosol, cytoplasmic_bodies, rods_and_rings,
 )  # fmt: skip
-"""The functions by class id, in the order of `schema.CLASS_NAMES`."""
+"""The functions by class id, in the order of the classes of the schema."""

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from pipeline import progress
 from pipeline.atlas import processes
 from pipeline.errors import InputError
-from pipeline.schema import FILTERS, SYNTHETIC_PREFIX
+from pipeline.schema import HPA_KAGGLE_2018, SYNTHETIC_PREFIX
 from pipeline.store import files
 from pipeline.threads import num_cores
+
+FILTERS = HPA_KAGGLE_2018.channel_names
 
 if TYPE_CHECKING:
     import numpy as np

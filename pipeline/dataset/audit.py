@@ -9,8 +9,9 @@ from pipeline.dataset import quarantine
 from pipeline.images import sources
 from pipeline.images.stack import BadExample, stack_example
 from pipeline.plan import manifest
-from pipeline.plan.manifest import Manifest
-from pipeline.schema import CLASS_NAMES, FILTERS
+from pipeline.plan.manifest import Manifest, file_names
+from pipeline.plan.table import Example, count_labels
+from pipeline.schema import HPA_KAGGLE_2018, Schema
 from pipeline.store.files import Place
 from pipeline.threads import map_ahead
 from pipeline.write.reports import BadImageRow
@@ -29,12 +30,13 @@ class Audit:
     def report(self) -> str:
         """Returns the counts and every problem, as text."""
         examples, kinds = self.source.examples, Counter(len(e.labels) for e in self.source.examples)
+        classes = self.source.schema.classes
         lines = [
             f"{len(examples)} examples, {len({e.labels for e in examples})} distinct label sets",
             "labels per example: " + ", ".join(f"{k}: {kinds[k]}" for k in sorted(kinds)),
             *(
                 f"  {label:>2} {name:<31}{count:>8}"
-                for label, (name, count) in enumerate(zip(CLASS_NAMES, manifest.count_labels(examples), strict=True))
+                for label, (name, count) in enumerate(zip(classes, count_labels(examples, len(classes)), strict=True))
             ),
             f"images of ids that are not in the label table (left alone): {self.source.num_unlisted}",
             *self.problems,
@@ -48,6 +50,7 @@ class Audit:
 def audit(
     labels: Place,
     images: Place,
+    schema: Schema = HPA_KAGGLE_2018,
     *,
     deep: bool = False,
     size: int = 1,
@@ -59,6 +62,7 @@ def audit(
     Args:
       labels: the label table.
       images: folder or zip.
+      schema: what the source is made of.
       deep: decode too.
       size: the pixels a side that a build would ask for; smaller images are a problem.
       threads: to decode with; `None`: as many as suit the machine and the source.
@@ -67,7 +71,7 @@ def audit(
     Raises:
       InputError: a label table that cannot be used, every bad row named.
     """
-    source = manifest.read(labels, sources.open_images(images))
+    source = manifest.read(labels, sources.open_images(images, schema), schema)
     if deep:
         bad = _decode_all(source, size, threads or source.images.threads, on_progress)
     else:
@@ -78,9 +82,9 @@ def audit(
 
 def _empty_files(source: Manifest) -> list[BadImageRow]:
     return [
-        BadImageRow(example.id, name, "empty", "the file has 0 bytes, expected a PNG image")
+        BadImageRow(example.id, source.channels_of(k), "empty", "the file has 0 bytes, expected an image")
         for example in source.examples
-        for name, num_bytes in zip(FILTERS, source.file_bytes[example.id], strict=True)
+        for k, num_bytes in enumerate(source.file_bytes[example.id])
         if num_bytes == 0
     ]
 
@@ -88,9 +92,9 @@ def _empty_files(source: Manifest) -> list[BadImageRow]:
 def _decode_all(
     source: Manifest, size: int, threads: int, on_progress: Callable[[int, int], None]
 ) -> list[BadImageRow]:
-    def check(example: manifest.Example) -> list[BadImageRow]:
+    def check(example: Example) -> list[BadImageRow]:
         try:
-            stack_example(source.images, example.id, size)
+            stack_example(source.images, file_names(source.schema, example), source.schema, size)
         except BadExample as error:
             return bad_rows(example.id, error)
         return []

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipeline.errors import JobError
-from pipeline.plan.manifest import Example, summary
 from pipeline.plan.shards import ShardPlan
+from pipeline.plan.table import Example, summary
 from pipeline.store.files import Stored
 from pipeline.store.workspace import Workspace
 from pipeline.write import records

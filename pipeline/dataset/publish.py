@@ -4,20 +4,22 @@ Shards, TFDS's metadata and `SHA256SUMS` (which `sha256sum -c` checks too) are c
 appears in one step: a reader sees all of it or nothing.
 """
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import schema
 from pipeline.config import BuildConfig, BuildResult, default_data_dir
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.dataset import quarantine
 from pipeline.errors import InputError
 from pipeline.plan.manifest import Manifest
+from pipeline.schema import DEFAULT_SIZE, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
-from pipeline.store.layout import CHECKSUMS, GROUPS, INFO, METADATA, QUARANTINE
+from pipeline.store.layout import CHECKSUMS, COLUMNS, GROUPS, INFO, METADATA, QUARANTINE
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
@@ -76,7 +78,7 @@ def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, finge
 def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> None:
     """A synthetic dataset is never built where a real one is expected, nor beside one."""
     kind = {True: "synthetic", False: "real"}
-    for other in (folder / schema.VERSION for folder in files.folders(target.parent.parent)):
+    for other in (folder / VERSION for folder in files.folders(target.parent.parent)):
         metadata = published_metadata(other) or {}
         if metadata.get("synthetic", source.synthetic) != source.synthetic:
             raise AlreadyPublished(
@@ -92,6 +94,7 @@ def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> No
 
 def publish(
     config: BuildConfig,
+    source: Manifest,
     workspace: Workspace,
     tasks: Sequence[Task],
     reports: Sequence[ShardReport],
@@ -101,9 +104,11 @@ def publish(
     with workspace.completing() as folder:
         if config.groups:
             (folder / GROUPS).write_bytes(config.groups.read_bytes())
+        if config.schema.table.carry:
+            _write_columns(folder / COLUMNS, source)
         if bad := [row for report in reports for row in report.bad]:
             quarantine.write_table(folder / QUARANTINE, bad)
-        tfds_metadata.write_dataset_info(folder, tasks, reports, metadata)
+        tfds_metadata.write_dataset_info(folder, tasks, reports, config.schema, metadata)
         _write_checksums(folder, reports)
         workspace.publish(folder)
     _write_default_config(workspace.target.parent.parent)
@@ -119,9 +124,22 @@ def _write_checksums(folder: Path, reports: Sequence[ShardReport]) -> None:
         file.write("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())
 
 
+def _write_columns(path: Path, source: Manifest) -> None:
+    """Writes a CSV of the columns that the schema carries along, by id."""
+    names = source.schema.table.carry
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["Id", *names])
+    columns = [source.columns[name] for name in names]
+    writer.writerows([example.id, *(of[example.id] for of in columns)] for example in source.examples)
+    with files.replacing(path) as file:
+        file.write(text.getvalue().encode())
+
+
 def _write_default_config(dataset_root: Place) -> None:
-    # Lets `tfds.load("hpa_stacked")` find the default size without our code; the format is TFDS's.
-    configs = sorted(int(path.name) for path in files.folders(dataset_root) if path.name.isdigit())
-    default = schema.DEFAULT_SIZE if schema.DEFAULT_SIZE in configs else configs[0]
+    # Lets `tfds.load("hpa_stacked")` find a configuration without our code; the format is TFDS's.
+    names = [path.name for path in files.folders(dataset_root) if path.name[:1].isalnum()]
+    sizes = sorted((name for name in names if name.isdigit()), key=int)
+    default = str(DEFAULT_SIZE) if str(DEFAULT_SIZE) in sizes else (sizes or sorted(names))[0]
     with files.replacing(dataset_root / ".config" / METADATA) as file:
-        file.write(json.dumps({"default_config_name": str(default)}).encode())
+        file.write(json.dumps({"default_config_name": default}).encode())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.config import BuildConfig
 from pipeline.errors import InputError
-from pipeline.plan import manifest
+from pipeline.plan import table
 from pipeline.plan.manifest import Manifest
 from pipeline.store import files
 from pipeline.store.files import Place
@@ -21,8 +21,8 @@ class BadExamples(InputError):
 def missing_images(source: Manifest) -> list[BadImageRow]:
     """Returns a row for each image of the label table that does not exist."""
     return [
-        BadImageRow(example_id, name, "missing_filter", f"no file {example_id}_{name}.png")
-        for example_id, name in source.missing()
+        BadImageRow(missing.id, "+".join(missing.channels), "missing_filter", str(missing))
+        for missing in source.missing
     ]
 
 
@@ -51,7 +51,7 @@ def check(config: BuildConfig, workspace: Workspace, bad: Sequence[BadImageRow],
     if not bad or (config.on_error == "quarantine" and num_bad <= config.max_bad * num_examples):
         return
     write_table(workspace.bad_examples, bad)
-    listed = manifest.summary([str(row) for row in sorted(bad, key=lambda row: (row.id, row.filter))], "bad images")
+    listed = table.summary([str(row) for row in sorted(bad, key=lambda row: (row.id, row.filter))], "bad images")
     if config.on_error == "quarantine":
         advice = f"more than --max-bad {config.max_bad:.3%}"
     else:

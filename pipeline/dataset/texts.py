@@ -1,32 +1,33 @@
-"""The texts of the dataset: description, citation and homepage.
+"""The texts of the dataset: description and citation.
 
-They are files in `hpa_tfds/hpa_stacked/`, where TFDS expects them: `README.md`, `CITATIONS.bib`, and `SYNTHETIC.md`,
+Those of the Human Protein Atlas are files in `hpa_tfds/hpa_stacked/`, where TFDS expects them: `README.md`, `CITATIONS.bib`, and `SYNTHETIC.md`,
 the description of a dataset of drawn images. They are read without importing the builder.
 """
 
 from pathlib import Path
 
-from pipeline import schema
+from pipeline.schema import BUILT_IN, HPA_KAGGLE_2018, NAME, Schema
 
-FOLDER = Path(__file__).parents[2] / "hpa_tfds" / schema.NAME
+FOLDER = Path(__file__).parents[2] / "hpa_tfds" / NAME
 """`hpa_tfds` is installed beside `pipeline`: both are in one distribution."""
 
-HOMEPAGE = "https://www.kaggle.com/c/human-protein-atlas-image-classification"
 
-
-def description(*, synthetic: bool) -> str:
+def description(schema: Schema, *, synthetic: bool) -> str:
     """Returns the description of the dataset; that of a synthetic one starts with `SYNTHETIC`."""
-    return _read("SYNTHETIC.md" if synthetic else "README.md")
+    if synthetic:
+        return _read("SYNTHETIC.md")
+    return schema.description.strip() or (_read("README.md") if schema == HPA_KAGGLE_2018 else schema.name)
 
 
-def config_description(size: int) -> str:
+def config_description(schema: Schema, size: int) -> str:
     """Returns one line on the configuration for images of `size` x `size` pixels."""
-    return f"Images of {size} x {size} pixels."
+    of = "" if schema == HPA_KAGGLE_2018 else f" of the schema {schema.name}"
+    return f"Images{of} of {size} x {size} pixels."
 
 
-def citation() -> str:
-    """Returns the BibTeX entry to cite."""
-    return _read("CITATIONS.bib")
+def citation(schema: Schema) -> str:
+    """Returns the BibTeX entry to cite; empty if the schema names none."""
+    return schema.citation.strip() or (_read("CITATIONS.bib") if schema.name in BUILT_IN else "")
 
 
 def _read(name: str) -> str:

@@ -4,15 +4,16 @@ Reads every byte once: files against `SHA256SUMS`, records against their own che
 Any flipped byte is found and named by file and, inside a shard, by record.
 """
 
+import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Set
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import Any, BinaryIO
 
-from pipeline import schema
 from pipeline.dataset import publish
 from pipeline.errors import InputError
-from pipeline.plan import manifest
+from pipeline.plan.table import check_id
+from pipeline.schema import DEFAULT_SIZE, NAME, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.layout import CHECKSUMS, is_shard
@@ -39,11 +40,32 @@ def verify(directory: Place, on_progress: OnProgress = lambda done, total: None)
         if not is_shard(name) and files.sha256_of(directory / name) != digests[name]:
             problems.append(f"{name}: changed since it was published (its SHA-256 differs)")
     try:
-        size = int((publish.published_metadata(directory) or {})["size"])
+        form = _form(publish.published_metadata(directory) or {})
         lengths = publish.shard_lengths(directory)
     except (KeyError, TypeError, ValueError, OSError) as error:
         return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
-    return problems + list(_verify_shards(directory, present, digests, lengths, size, on_progress))
+    return problems + list(_verify_shards(directory, present, digests, lengths, form, on_progress))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    """What every record of a dataset has."""
+
+    num_bytes: int
+    num_classes: int
+    single_label: bool
+    has_vector: bool
+
+
+def _form(metadata: Mapping[str, Any]) -> _Form:
+    """Returns the form of the records; raises `KeyError`, `TypeError` or `ValueError` for damaged metadata."""
+    size, depth = int(metadata["size"]), metadata.get("schema", {}).get("depth")
+    return _Form(
+        num_bytes=size * size * len(metadata["channels"]) * (2 if depth == "uint16" else 1),
+        num_classes=len(metadata["class_names"]),
+        single_label=bool(metadata.get("single_label", False)),
+        has_vector=metadata["dataset_version"] != "1.0.0",
+    )
 
 
 def _read_checksums(directory: Place) -> tuple[dict[str, str], list[str]]:
@@ -53,7 +75,7 @@ def _read_checksums(directory: Place) -> tuple[dict[str, str], list[str]]:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{directory}: no {CHECKSUMS} there; expected the folder of one version of the dataset, "
-            f"like data/{schema.NAME}/{schema.DEFAULT_SIZE}/{schema.VERSION}"
+            f"like data/{NAME}/{DEFAULT_SIZE}/{VERSION}"
         ) from None
     except UnicodeDecodeError:
         return {}, [f"{CHECKSUMS}: not text"]
@@ -72,29 +94,29 @@ def _verify_shards(
     present: Set[str],
     digests: dict[str, str],
     lengths: dict[str, list[int]],
-    size: int,
+    form: _Form,
     on_progress: OnProgress,
 ) -> Iterator[str]:
     seen: dict[str, str] = {}  # id -> its shard
     total, done = sum(itertools.chain(*lengths.values())), 0
     for split, counts in lengths.items():
         for index, expected in enumerate(counts):
-            name = f"{schema.NAME}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
+            name = f"{NAME}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
             if name not in present:
                 if name not in digests:
                     yield f"{name}: does not exist"
                 continue
-            yield from _verify_shard(directory / name, digests.get(name, ""), expected, size, seen)
+            yield from _verify_shard(directory / name, digests.get(name, ""), expected, form, seen)
             done += expected
             on_progress(done, total)
 
 
-def _verify_shard(path: Place, digest: str, expected: int, size: int, seen: dict[str, str]) -> list[str]:
+def _verify_shard(path: Place, digest: str, expected: int, form: _Form, seen: dict[str, str]) -> list[str]:
     problems, count, actual = [], 0, hashlib.sha256()
     try:
         with files.reading(path) as file:
             for record in records.read(_Hashing(file, actual)):
-                problems += [f"{path.name}: record {count}: {p}" for p in _verify_record(record, size, path, seen)]
+                problems += [f"{path.name}: record {count}: {p}" for p in _verify_record(record, form, path, seen)]
                 count += 1
         if count != expected:
             problems.append(f"{path.name}: {count} records, expected {expected} as dataset_info.json says")
@@ -117,19 +139,23 @@ class _Hashing:
         return data
 
 
-def _verify_record(data: bytes, size: int, path: Place, seen: dict[str, str]) -> Iterator[str]:
+def _verify_record(data: bytes, form: _Form, path: Place, seen: dict[str, str]) -> Iterator[str]:
     try:
         record = records.decode(data)
-        manifest.check_id(record.id)
+        check_id(record.id)
     except ValueError as error:
         yield str(error)
         return
     if record.id in seen:
         yield f"id '{record.id}' is already in {seen[record.id]}"
     seen[record.id] = path.name
-    num_bytes = size * size * len(schema.FILTERS)
-    if len(record.image) != num_bytes:
-        yield f"id '{record.id}': image of {len(record.image)} bytes, expected {num_bytes}"
+    if len(record.image) != form.num_bytes:
+        yield f"id '{record.id}': image of {len(record.image)} bytes, expected {form.num_bytes}"
     labels = list(record.labels)
-    if not labels or labels != sorted(set(labels)) or labels[-1] >= schema.NUM_CLASSES:
-        yield f"id '{record.id}': labels {labels}, expected ascending class ids 0..{schema.NUM_CLASSES - 1}"
+    if not labels or labels != sorted(set(labels)) or labels[-1] >= form.num_classes:
+        yield f"id '{record.id}': labels {labels}, expected ascending class ids 0..{form.num_classes - 1}"
+        return
+    if record.single != form.single_label or (form.single_label and len(labels) > 1):
+        yield f"id '{record.id}': labels {labels}, expected {'exactly one' if form.single_label else 'a list'}"
+    if record.label_vector != (records.label_vector(labels, form.num_classes) if form.has_vector else None):
+        yield f"id '{record.id}': its label vector is not that of the labels {labels}"

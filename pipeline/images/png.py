@@ -1,4 +1,4 @@
-"""Checked decoding of greyscale PNG files.
+"""Checked decoding of PNG files of one to four planes.
 
 The signature, the header and the checksum of every chunk are checked before a file is decoded, and the decoder
 sees nothing of the file but the image itself: no metadata, no animation. Sections named below are those of the
@@ -7,7 +7,7 @@ PNG specification, third edition.
 
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import imagecodecs
@@ -15,11 +15,7 @@ import imageio.v3 as iio
 import numpy as np
 from imageio.core.v3_plugin_api import PluginV3
 
-MAX_SIDE = 8192
-"""Largest width or height that is decoded, in pixels; the atlas's originals are 2048, 3072 or 4096."""
-
-MAX_FILE_BYTES = 2 * MAX_SIDE * MAX_SIDE
-"""Largest file that is decoded: an uncompressed 16-bit image of `MAX_SIDE`, in bytes."""
+from pipeline.images.limits import Bad, check_bytes, check_side
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_START = b"\0\0\0\rIHDR"  # length and type of the first chunk (11.2.1)
@@ -27,25 +23,24 @@ _HEADER_END = 33  # signature and IHDR
 _IEND = b"\0\0\0\0IEND\xaeB`\x82"
 _crc32: Any = imagecodecs.deflate_crc32  # seven times as fast as zlib's; its type hint leaves out memoryview
 _LAST_READ = 4096  # bytes; libpng reads up to 8192 of a chunk at once
-_COLOUR_TYPES = {2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # table 11.1
-
-Bad = Callable[[str, str], Exception]
-"""Makes the exception to raise from a code of `stack.CODES` and a detail."""
+_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # table 11.1
+_PLANES = {0: 1, 2: 3, 4: 2, 6: 4}
 
 # libpng warns about interlaced images and about bytes after the image data, and decodes both correctly.
 logging.getLogger("imagecodecs").addFilter(lambda record: record.msg != "PNG warning: %s")
 
 
-def decode(data: bytes, bad: Bad) -> np.ndarray:
-    """Returns the pixels of a greyscale PNG file: uint8 or uint16 `[height, width]`, as stored.
+def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
+    """Returns the planes of a PNG file: uint8 or uint16 `[height, width]` each, as stored.
 
-    Metadata is ignored: orientation, gamma, transparency. An animated PNG gives its default image.
+    One plane is greyscale, two are grey with alpha, three RGB and four RGBA; alpha is a plane like any other. Metadata is
+    ignored: orientation, gamma, transparency. An animated PNG gives its default image.
 
     Raises:
-      Exception: made by `bad(code, detail)`: the file is not a PNG, not 8-bit or 16-bit greyscale, larger than
-        `MAX_SIDE` or `MAX_FILE_BYTES`, truncated or damaged.
+      Exception: made by `bad(code, detail)`: the file is not a PNG of 8 or 16 bits with so many planes, too large,
+        truncated or damaged.
     """
-    stream = _stored(data, check(data, bad))
+    stream = _stored(data, check(data, bad, planes))
     try:
         with iio.imopen(_image_only(data, stream), "r", plugin=Plugin) as file:
             pixels = file.read()
@@ -53,10 +48,11 @@ def decode(data: bytes, bad: Bad) -> np.ndarray:
         # The error itself is not shown: imagecodecs reads its text from memory that libpng has already given up.
         raise bad("unreadable", "damaged: the image data cannot be decoded") from None
     width, height, depth, *_ = _header(data)
-    if pixels.shape != (height, width) or pixels.itemsize != depth // 8:
+    expected = (height, width) if planes == 1 else (height, width, planes)
+    if pixels.shape != expected or pixels.itemsize != depth // 8:
         found = f"{pixels.dtype} {pixels.shape}"
-        raise bad("unreadable", f"decoded to {found}, expected {depth} bits and {(height, width)} as the header says")
-    return pixels
+        raise bad("unreadable", f"decoded to {found}, expected {depth} bits and {expected} as the header says")
+    return [pixels] if planes == 1 else [np.ascontiguousarray(pixels[..., plane]) for plane in range(planes)]
 
 
 class Plugin(PluginV3):
@@ -70,7 +66,7 @@ class Plugin(PluginV3):
         return imagecodecs.png_decode(self.request.get_file().read())
 
 
-def check(data: bytes, bad: Bad) -> bytes:
+def check(data: bytes, bad: Bad, planes: int = 1) -> bytes:
     """Checks the signature, the header and the checksum of every chunk of a PNG file.
 
     Returns the image data: a zlib stream, not yet checked.
@@ -78,15 +74,12 @@ def check(data: bytes, bad: Bad) -> bytes:
     Raises:
       Exception: made by `bad(code, detail)`.
     """
-    if not data:
-        raise bad("empty", "the file has 0 bytes, expected a PNG image")
-    if len(data) > MAX_FILE_BYTES:
-        raise bad("too_large", f"the file has {len(data):,} bytes, expected at most {MAX_FILE_BYTES:,}")
+    check_bytes(data, "PNG", planes, bad)
     if data[:8] != _SIGNATURE[: len(data)]:
         raise bad("unreadable", f"not a PNG image: the file starts with {bytes(data[:8])!r}")
     if len(data) < _HEADER_END:
         raise bad("truncated", f"the file ends at byte {len(data)}, inside the header")
-    _check_header(data, bad)
+    _check_header(data, bad, planes)
     return b"".join(body for kind, body in _checked_chunks(data, bad) if kind == b"IDAT")
 
 
@@ -95,8 +88,10 @@ def _stored(data: bytes, stream: bytes) -> bytes | bytearray:
 
     libdeflate inflates about twice as fast as the zlib that libpng calls, which gains more than the copies cost.
     """
-    width, height, depth, *_ = _header(data)
-    limit = height * (width * depth // 8 + 2) + 8  # each row starts with a byte (7.3); interlaced, there are more rows
+    width, height, depth, colour_type, *_ = _header(data)
+    limit = (
+        height * (width * depth * _PLANES[colour_type] // 8 + 2) + 8
+    )  # each row starts with a byte (7.3); interlaced, there are more rows
     try:
         return imagecodecs.deflate_encode(imagecodecs.deflate_decode(stream, out=limit), level=0)
     except imagecodecs.DeflateError:
@@ -120,17 +115,17 @@ def _idat(body: memoryview) -> tuple[bytes, memoryview, bytes]:
     return struct.pack(">I4s", len(body), b"IDAT"), body, struct.pack(">I", crc)
 
 
-def _check_header(data: bytes, bad: Bad) -> None:
+def _check_header(data: bytes, bad: Bad, planes: int) -> None:
     if data[8:16] != _HEADER_START:
         raise bad("unreadable", f"damaged: the first chunk starts with {data[8:16]!r}, expected {_HEADER_START!r}")
     width, height, depth, colour_type, *_ = _header(data)
-    if max(width, height) > MAX_SIDE:
-        raise bad("too_large", f"the header claims {width}x{height}, expected at most {MAX_SIDE}x{MAX_SIDE}")
-    if colour_type != 0:
+    check_side(width, height, bad)
+    if _PLANES.get(colour_type) != planes:
         found = _COLOUR_TYPES.get(colour_type, f"colour type {colour_type}")
-        raise bad("wrong_mode", f"{found} image, expected 8-bit or 16-bit greyscale")
+        expected = "greyscale" if planes == 1 else f"with {planes} planes"
+        raise bad("wrong_mode", f"{found} image, expected 8-bit or 16-bit {expected}")
     if depth not in (8, 16):
-        raise bad("wrong_mode", f"{depth}-bit greyscale image, expected 8 or 16 bits")
+        raise bad("wrong_mode", f"{depth}-bit {_COLOUR_TYPES[colour_type]} image, expected 8 or 16 bits")
 
 
 def _header(data: bytes) -> tuple[int, int, int, int, int, int, int]:

@@ -1,4 +1,4 @@
-"""Four greyscale filter images, checked, resized and stacked into one image."""
+"""The files of an example, checked, resized and stacked into one image."""
 
 import dataclasses
 import functools
@@ -6,17 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.images import png
+from pipeline.images import depth, formats
+from pipeline.images.limits import MAX_SIDE, BadImage
 from pipeline.images.sources import Images
-from pipeline.schema import FILTERS
-
-
-class BadImage(ValueError):
-    """An image that cannot be used. `code` is one of `CODES`."""
-
-    def __init__(self, filter_name: str, code: str, detail: str):
-        super().__init__(filter_name, code, detail)
-        self.filter, self.code, self.detail = filter_name, code, detail
+from pipeline.schema import Schema
+from pipeline.schema.declared import Source
 
 
 class BadExample(ValueError):
@@ -28,60 +22,125 @@ class BadExample(ValueError):
 
 
 CODES = {
-    "missing_filter": "there is no file for this filter",
+    "missing_filter": "there is no file for this channel",
     "empty": "the file has no bytes",
-    "unreadable": "the file cannot be read, is not a PNG image, or is damaged",
+    "unreadable": "the file cannot be read, is not an image of the expected format, or is damaged",
     "truncated": "the file ends before the image does",
-    "wrong_mode": "the image is not 8-bit or 16-bit greyscale",
-    "wrong_size": "the image is not square, not of the size of the other filters, or smaller than the output",
-    "too_large": f"the image has more than {png.MAX_SIDE} pixels a side, or the file is too large for such an image",
+    "wrong_mode": "the image has other planes or another bit depth than the schema says",
+    "wrong_size": "the image is not square, not of the size of the other channels, or smaller than the output",
+    "out_of_range": "a pixel has a larger value than the depth in the schema allows",
+    "too_large": f"the image has more than {MAX_SIDE} pixels a side, or the file is too large for such an image",
 }
+
+DIM = 8
+"""An image is dim if no pixel reaches the full range divided by this: 12-bit values in a 16-bit file, for example."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Stacked:
-    """`image` is uint8 `[size, size, 4]`, channels in `FILTERS` order; `moments` is what the function returns."""
+    """`image` is uint8 or uint16 `[size, size, channels]`; `moments` is what the function returns.
+
+    `num_16bit` counts channels scaled from 16 to 8 bits, `dim` says of each channel whether it is dim (see `DIM`).
+    """
 
     image: np.ndarray
     moments: np.ndarray
-    num_16bit: int  # filters that were scaled down from 16 bits
+    num_16bit: int
+    dim: tuple[bool, ...]
 
 
-def stack_example(images: Images, example_id: str, size: int) -> Stacked:
-    """Reads, checks, resizes and stacks the four filters of one example.
+def stack_example(images: Images, names: Sequence[str], schema: Schema, size: int) -> Stacked:
+    """Reads, checks, resizes and stacks the channels of one example.
+
+    Args:
+      images: where the files are.
+      names: of the example's files, in the order of `schema.sources()`.
+      schema: what the files hold.
+      size: pixels a side of the result.
 
     Raises:
-      BadExample: naming every bad filter.
+      BadExample: naming every bad file or channel.
     """
-    channels, bad = [], []
-    images = images.together([f"{example_id}_{name}.png" for name in FILTERS])
-    for name in FILTERS:
+    channels = read_channels(images, names, schema)
+    if bad := list(_mismatches(schema, channels, size)):
+        raise BadExample(bad)
+    dim = tuple(int(image.max()) < depth.full_range(image, schema.depth) // DIM for image in channels)
+    converted = _convert(schema, channels)
+    num_16bit = sum(before.itemsize > after.itemsize for before, after in zip(channels, converted, strict=True))
+    resized = [resize(image, size) for image in converted]
+    return Stacked(stack(resized), moments(resized), num_16bit, dim)
+
+
+def read_channels(images: Images, names: Sequence[str], schema: Schema) -> list[np.ndarray]:
+    """Returns the channels of one example as stored: uint8 or uint16 `[height, width]` each.
+
+    Raises:
+      BadExample: naming every bad file.
+    """
+    channels: dict[int, np.ndarray] = {}
+    bad: list[BadImage] = []
+    images = images.together(names)
+    for name, source in zip(names, schema.default_sources, strict=True):
         try:
-            channels.append(read_filter(images, example_id, name))
+            channels |= read_file(images, name, source, schema)
         except BadImage as error:
             bad.append(error)
-    if not bad:
-        bad = list(_mismatches(channels, size))
     if bad:
         raise BadExample(bad)
-    num_16bit = sum(channel.dtype == np.uint16 for channel in channels)
-    resized = [resize(to_8bit(channel), size) for channel in channels]
-    return Stacked(stack(resized), moments(resized), num_16bit)
+    return [channels[index] for index in range(schema.num_channels)]
+
+
+def read_file(images: Images, name: str, source: Source, schema: Schema) -> dict[int, np.ndarray]:
+    """Returns the channels of one file by their index in the schema, uint8 or uint16 `[height, width]` each.
+
+    Raises:
+      BadImage: the file is missing, cannot be read or cannot be used.
+    """
+    bad = functools.partial(BadImage, "+".join(schema.channels[index].name for index in source.channels))
+    try:
+        data = images.read(name)
+    except FileNotFoundError:
+        raise bad("missing_filter", f"no file {name}") from None
+    except OSError as error:
+        raise bad("unreadable", f"{name}: {error.strerror or error}") from None
+    planes = formats.decode(name, data, bad, schema.num_planes(source))
+    if len({(plane.shape, plane.dtype) for plane in planes}) > 1:
+        found = ", ".join(f"{plane.shape[1]}x{plane.shape[0]} {plane.dtype}" for plane in planes[:4])
+        raise bad("wrong_size", f"planes of different size or depth: {found}")
+    chosen = {index: schema.channels[index].planes or (0,) for index in source.channels}
+    return {index: depth.mean_of([planes[plane] for plane in which]) for index, which in chosen.items()}
+
+
+def _convert(schema: Schema, channels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Returns the channels with the dataset's values; raises `BadExample` for values that are not of its depth."""
+    converted, bad = [], []
+    for channel, image in zip(schema.channels, channels, strict=True):
+        try:
+            converted.append(depth.convert(image, schema.depth, channel, functools.partial(BadImage, channel.name)))
+        except BadImage as error:
+            bad.append(error)
+    if bad:
+        raise BadExample(bad)
+    return converted
 
 
 def stack(channels: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns uint8 `[size, size, 4]` from four uint8 `[size, size]` in `FILTERS` order."""
+    """Returns `[size, size, channels]` from images `[size, size]` of one type."""
     import cv2
 
-    return cv2.merge(list(channels))
+    # OpenCV leaves out the last axis of a single channel.
+    return cv2.merge(list(channels)).reshape(*channels[0].shape, len(channels))
 
 
 def moments(channels: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns int64 `[2, channels]`: the exact sum of the pixels of each uint8 image, and of their squares."""
+    """Returns int64 `[2, channels]`: the exact sum of the pixels of each image, and of their squares."""
     import cv2
 
     out = np.empty((2, len(channels)), np.int64)
     for k, channel in enumerate(channels):
+        if channel.dtype == np.uint16:
+            out[:, k] = channel.sum(dtype=np.int64), np.square(channel, dtype=np.int64).sum()
+            continue
         # Integers throughout; `sumElems` is exact at these sizes. A dot product would run in BLAS, whose threads
         # compete with ours, and OpenCV's `norm` adds in single precision for small images.
         squares = np.multiply(channel, channel, dtype=np.uint16)
@@ -89,41 +148,17 @@ def moments(channels: Sequence[np.ndarray]) -> np.ndarray:
     return out
 
 
-def read_filter(images: Images, example_id: str, filter_name: str) -> np.ndarray:
-    """Returns one filter image, uint8 or uint16 `[height, width]`.
-
-    Raises:
-      BadImage: the file is missing, cannot be read or cannot be used.
-    """
-    bad = functools.partial(BadImage, filter_name)
-    name = f"{example_id}_{filter_name}.png"
-    try:
-        data = images.read(name)
-    except FileNotFoundError:
-        raise bad("missing_filter", f"no file {name}") from None
-    except OSError as error:
-        raise bad("unreadable", f"{name}: {error.strerror or error}") from None
-    return png.decode(data, bad)
-
-
-def _mismatches(channels: Sequence[np.ndarray], size: int) -> Iterator[BadImage]:
+def _mismatches(schema: Schema, channels: Sequence[np.ndarray], size: int) -> Iterator[BadImage]:
     expected = channels[0].shape
-    for name, channel in zip(FILTERS, channels, strict=True):
+    for name, channel in zip(schema.channel_names, channels, strict=True):
         height, width = channel.shape
         if channel.shape != expected:
-            like = f"{expected[1]}x{expected[0]} like '{FILTERS[0]}'"
+            like = f"{expected[1]}x{expected[0]} like '{schema.channel_names[0]}'"
             yield BadImage(name, "wrong_size", f"{width}x{height}, expected {like}")
         elif height != width:
             yield BadImage(name, "wrong_size", f"{width}x{height}, expected a square image")
         elif height < size:
             yield BadImage(name, "wrong_size", f"{width}x{height}, expected at least {size}x{size}")
-
-
-def to_8bit(image: np.ndarray) -> np.ndarray:
-    """Returns uint8 `[H, W]`; 16-bit values 0..65535 are divided by 257 and rounded to nearest (no ties)."""
-    if image.dtype == np.uint8:
-        return image
-    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -46,6 +46,21 @@ def members(path: Place) -> dict[str, Member]:
     return {info.filename: _member(info, end) for info, end in zip(infos, ends, strict=True)}
 
 
+def read(path: Place, name: str) -> bytes:
+    """Returns the content of one member.
+
+    Raises:
+      InputError: there is no such member, or it cannot be unpacked.
+    """
+    found = members(path.absolute()).get(name)
+    if found is None:
+        raise InputError(f"{path}: no member '{name}' in the zip")
+    try:
+        return unpack(found, files.read_range(path, found.start, found.end))
+    except OSError as error:
+        raise InputError(f"{path}: member '{name}' cannot be read: {error}") from None
+
+
 def _member(info: zipfile.ZipInfo, end: int) -> Member:
     # The local header has its own name and extra field, whose lengths are not in the directory: 2**16 at most each.
     longest = _LOCAL_HEADER.size + 2 * 0xFFFF + info.compress_size

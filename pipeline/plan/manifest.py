@@ -1,34 +1,32 @@
-"""The label table and the listing of the images, checked before any pixel is decoded.
+"""The input of a build: the examples of the label table and the files they are made from."""
 
-Every problem of a table is reported in one message, so that a large source need not be fixed one error at a time.
-"""
-
-import csv
 import dataclasses
 import hashlib
-import io
-import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.errors import InputError
 from pipeline.images import sources
-from pipeline.schema import CLASS_NAMES, FILTERS, NUM_CLASSES, SYNTHETIC_PREFIX, VERSION
+from pipeline.plan import grouping, table
+from pipeline.plan.table import Example
+from pipeline.schema import HPA_KAGGLE_2018, SYNTHETIC_PREFIX, VERSION, Schema
+from pipeline.schema.declared import placeholders
 from pipeline.store.files import Place
 
-HEADER = ("Id", "Target")
-MAX_LISTED = 10
 
-_SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Example:
-    """One row of the label table: `labels` are class ids 0..27, ascending, without repeats."""
+@dataclasses.dataclass(frozen=True)
+class MissingFile:
+    """A file that does not exist; `channels` are the names of those in it, `similar` is a file that may be meant."""
 
     id: str
-    labels: tuple[int, ...]
+    channels: tuple[str, ...]
+    name: str
+    similar: str | None = None
+
+    def __str__(self) -> str:
+        hint = f", but there is {self.similar}" if self.similar else ""
+        return f"no file {self.name}{hint}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,199 +34,156 @@ class Manifest:
     """The input of a build.
 
     Attributes:
+      schema: what it is made of.
       examples: sorted by id.
+      columns: `{column: {id: value}}` of the schema's further columns.
       images: where the images are.
-      file_bytes: `{id: sizes}`, the size in bytes of the file of each filter, in `FILTERS` order; -1 if it is missing.
+      file_bytes: `{id: sizes}`, the size in bytes of each file of an example; -1 if it is missing.
+      missing: files that do not exist.
       num_unlisted: image files whose id is not in the label table.
     """
 
+    schema: Schema
     examples: tuple[Example, ...]
+    columns: Mapping[str, Mapping[str, str]]
     images: sources.Images
     file_bytes: Mapping[str, tuple[int, ...]]
+    missing: tuple[MissingFile, ...]
     num_unlisted: int
 
     @property
     def synthetic(self) -> bool:
         return any(example.id.startswith(SYNTHETIC_PREFIX) for example in self.examples)
 
-    def missing(self) -> Iterator[tuple[str, str]]:
-        """Yields (id, filter) of every missing image."""
-        for example in self.examples:
-            for name, num_bytes in zip(FILTERS, self.file_bytes[example.id], strict=True):
-                if num_bytes < 0:
-                    yield example.id, name
+    @property
+    def groups(self) -> dict[str, str]:
+        """`{id: group}` by the schema's group columns."""
+        return column_groups(self.schema, self.columns)
+
+    def channels_of(self, index: int) -> str:
+        """Returns the channels of an example's file by its place in `file_bytes`, joined with '+'."""
+        return "+".join(self.schema.channels[k].name for k in self.schema.default_sources[index].channels)
 
     def fingerprint(self, **parameters: object) -> str:
-        """SHA-256 (hex) of everything that decides the published bytes: labels, listing, parameters, version.
+        """SHA-256 (hex) of everything that decides the published bytes: schema, labels, listing, parameters, version.
 
         It does not depend on the order of the rows, nor on whether the images are in a folder or in a zip.
         """
-        digest = hashlib.sha256(json.dumps([VERSION, parameters], sort_keys=True).encode())
+        carried = [self.columns[name] for name in self.schema.table.carry]
+        decisive = [VERSION, self.schema.to_dict(), parameters]
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
         for example in self.examples:
-            digest.update(json.dumps([example.id, example.labels, self.file_bytes[example.id]]).encode())
+            row = [example.id, example.labels, self.file_bytes[example.id], [of[example.id] for of in carried]]
+            digest.update(json.dumps(row).encode())
         return digest.hexdigest()
 
 
-def read(labels_path: Place, images: sources.Images) -> Manifest:
+def read(labels_path: Place, images: sources.Images, schema: Schema = HPA_KAGGLE_2018) -> Manifest:
     """Reads the label table and lists the images.
 
     Raises:
       InputError: a table that cannot be used. Missing images raise no error here, see `Manifest.missing`.
     """
-    examples = read_labels(labels_path)
-    file_bytes, num_unlisted = _list_images(images, {example.id for example in examples})
-    manifest = Manifest(tuple(examples), images, file_bytes, num_unlisted)
+    read_table = table.read_table(labels_path, schema)
+    examples = read_table.examples
     num_synthetic = sum(example.id.startswith(SYNTHETIC_PREFIX) for example in examples)
     if 0 < num_synthetic < len(examples):
         raise InputError(
             f"{labels_path}: {num_synthetic} of {len(examples)} ids start with '{SYNTHETIC_PREFIX}'; "
             "drawn and real examples cannot be mixed: build them separately"
         )
-    return manifest
+    deep = any("/" in pattern for pattern in _patterns(schema)) or any("/" in example.id for example in examples)
+    listed = dict(images.entries(deep=deep))
+    if schema.needs_table:
+        examples = _with_files(labels_path, schema, examples, read_table.columns, listed)
+    names = {example.id: file_names(schema, example) for example in examples}
+    claimed = {name for files in names.values() for name in files}
+    unclaimed = listed.keys() - claimed
+    return Manifest(
+        schema=schema,
+        examples=tuple(examples),
+        columns=read_table.columns,
+        images=images,
+        file_bytes={i: tuple(listed.get(name, -1) for name in files) for i, files in names.items()},
+        missing=tuple(_missing(schema, names, listed, unclaimed)),
+        num_unlisted=_count_like(schema, unclaimed),
+    )
 
 
-def read_labels(path: Place) -> list[Example]:
-    """Returns the examples of a label table (CSV, header `Id,Target`), sorted by id.
+def file_names(schema: Schema, example: Example) -> tuple[str, ...]:
+    """Returns the names of an example's files, in the order of `schema.sources()`."""
+    return example.files or schema.files(example.id)
 
-    A byte order mark, CRLF line ends and labels in any order are accepted.
 
-    Raises:
-      InputError: naming the file and every bad row (ten at most).
-    """
-    examples: dict[str, Example] = {}
-    rows: dict[str, int] = {}
-    problems: list[str] = []
-    for number, row in _rows(path, HEADER):
-        try:
-            example = _parse_row(row)
-            if example.id in rows:
-                raise ValueError(f"id '{example.id}' is already in row {rows[example.id]}; keep one of them")
-            rows[example.id] = number
-            examples[example.id] = example
-        except ValueError as error:
-            problems.append(f"row {number}: {error}")
+def column_groups(schema: Schema, columns: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Returns `{id: group}` of examples that share a value of one of the schema's group columns."""
+    return grouping.join(*(columns[name] for name in schema.table.groups))
+
+
+def _patterns(schema: Schema) -> list[str]:
+    """Returns the patterns of all files by which the schema may find an example."""
+    return [source.pattern for pattern in schema.patterns or ("",) for source in schema.sources(pattern)]
+
+
+def _with_files(
+    path: Place,
+    schema: Schema,
+    examples: Sequence[Example],
+    columns: Mapping[str, Mapping[str, str]],
+    listed: Mapping[str, int],
+) -> list[Example]:
+    """Returns the examples with the names of their files, by the pattern that most of them follow."""
+    candidates = [_named(path, schema, pattern, examples, columns) for pattern in schema.patterns or ("",)]
+    best = max(candidates, key=lambda named: sum(name in listed for example in named for name in example.files))
+    owner: dict[str, str] = {}
+    problems = []
+    for example in best:
+        for name in example.files:
+            if owner.setdefault(name, example.id) != example.id:
+                problems.append(f"examples '{owner[name]}' and '{example.id}' have the same file {name}")
     if problems:
-        raise InputError(f"{path}: {summary(problems, 'bad rows')}")
-    if not examples:
-        raise InputError(f"{path}: no rows after the header, expected one example a row like 'some-id,16 0'")
-    return sorted(examples.values(), key=lambda example: example.id)
+        raise InputError(f"{path}: {table.summary(problems, 'problems')}")
+    return best
 
 
-def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
-    """Returns `{id: group}` from a CSV with header `Id,Group`; ids that are not in it have no group.
-
-    Raises:
-      InputError: a row that names an id twice, or one that is not in the label table.
-    """
-    known = {example.id for example in examples}
-    groups: dict[str, str] = {}
-    problems: list[str] = []
-    for number, row in _rows(path, ("Id", "Group")):
-        if len(row) != 2 or not row[1].strip():
-            problems.append(f"row {number}: expected 'id,group', found {','.join(row)!r}")
-        elif row[0] not in known:
-            problems.append(f"row {number}: id '{row[0]}' is not in the label table")
-        elif row[0] in groups:
-            problems.append(f"row {number}: id '{row[0]}' already has a group; keep one of its rows")
-        else:
-            groups[row[0]] = row[1].strip()
-    if problems:
-        raise InputError(f"{path}: {summary(problems, 'bad rows')}")
-    return groups
-
-
-def summary(problems: Sequence[str], what: str) -> str:
-    """Returns one problem as it is, several as a count and a list of at most ten."""
-    if len(problems) == 1:
-        return problems[0]
-    lines = [f"{len(problems)} {what}", *(f"  {problem}" for problem in problems[:MAX_LISTED])]
-    if len(problems) > MAX_LISTED:
-        lines.append(f"  ... and {len(problems) - MAX_LISTED} more")
-    return "\n".join(lines)
-
-
-def count_labels(examples: Iterable[Example]) -> list[int]:
-    """Returns the number of examples of each class, a list of 28."""
-    counts = [0] * NUM_CLASSES
+def _named(
+    path: Place, schema: Schema, pattern: str, examples: Sequence[Example], columns: Mapping[str, Mapping[str, str]]
+) -> list[Example]:
+    sources_of, problems, named = schema.sources(pattern), [], []
     for example in examples:
-        for label in example.labels:
-            counts[label] += 1
-    return counts
+        values = {"id": example.id} | {name: of[example.id] for name, of in columns.items()}
+        files = tuple(source.pattern.format_map(values) for source in sources_of)
+        problems += [
+            f"id '{example.id}': its file '{name}' is outside the folder of the images"
+            for name in files
+            if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name or not name
+        ]
+        named.append(dataclasses.replace(example, files=files))
+    if problems:
+        raise InputError(f"{path}: {table.summary(problems, 'problems')}")
+    return named
 
 
-def _rows(path: Place, header: tuple[str, str]) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line number, columns) of each row after the header."""
-    expected = ",".join(header)
-    try:
-        # utf-8-sig: spreadsheets write a byte order mark before the header.
-        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
-        first = next(reader, None)
-        if first is None:
-            raise InputError(f"{path}: the file is empty, expected the header '{expected}'")
-        if tuple(first) != header:
-            raise InputError(f"{path}: the header is '{','.join(first)}', expected '{expected}'")
-        for row in reader:
-            yield reader.line_num, row
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected a CSV with the header '{expected}'") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, expected a CSV with the header '{expected}'") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}; save the table as UTF-8 CSV") from None
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV ({error})") from None
+def _missing(
+    schema: Schema, names: Mapping[str, Sequence[str]], listed: Mapping[str, int], unclaimed: set[str]
+) -> Iterator[MissingFile]:
+    by_stem = {name.rpartition(".")[0].rpartition("/")[2]: name for name in sorted(unclaimed)}
+    for example_id, files in names.items():
+        for name, source in zip(files, schema.default_sources, strict=True):
+            if name not in listed:
+                channels = tuple(schema.channels[index].name for index in source.channels)
+                stem = name.rpartition("/")[2]
+                stem = stem.rpartition(".")[0] if stem.lower().endswith(sources.ENDINGS) else stem
+                yield MissingFile(example_id, channels, name, by_stem.get(stem))
 
 
-def _parse_row(row: list[str]) -> Example:
-    if not row or row == [""]:
-        raise ValueError("blank row; remove it")
-    if len(row) != 2:
-        raise ValueError(f"{len(row)} columns, expected 2 (id,labels): {','.join(row)!r}")
-    example_id, target = row
-    check_id(example_id)
-    return Example(example_id, _parse_target(example_id, target))
-
-
-def check_id(example_id: str) -> None:
-    """Raises `ValueError` unless the id is safe as part of a file name on every file system."""
-    if not _SAFE_ID.fullmatch(example_id) or ".." in example_id:
-        raise ValueError(
-            f"id {example_id!r} cannot be part of a file name; expected letters, digits, '-', '_' or '.', "
-            "not starting with '-' or '.', without '..', 200 characters at most"
-        )
-
-
-def _parse_target(example_id: str, target: str) -> tuple[int, ...]:
-    words = target.split()
-    if not words:
-        raise ValueError(f"id '{example_id}' has no labels, expected class ids 0..27 separated by spaces")
-    for word in words:
-        if not (word.isascii() and word.isdigit()):
-            raise ValueError(f"id '{example_id}' has label '{word}', expected a whole number 0..27")
-        if int(word) >= NUM_CLASSES:
-            last = NUM_CLASSES - 1
-            raise ValueError(f"id '{example_id}' has label {word}, expected 0..{last} ({CLASS_NAMES[last]})")
-    labels = sorted(int(word) for word in words)
-    for first, second in itertools.pairwise(labels):
-        if first == second:
-            raise ValueError(f"id '{example_id}' has label {first} more than once")
-    return tuple(labels)
-
-
-def _list_images(images: sources.Images, ids: set[str]) -> tuple[dict[str, tuple[int, ...]], int]:
-    """Returns (`Manifest.file_bytes`, `Manifest.num_unlisted`)."""
-    column = {name: k for k, name in enumerate(FILTERS)}
-    file_bytes = dict.fromkeys(sorted(ids), (-1,) * len(FILTERS))
-    num_unlisted = 0
-    for name, num_bytes in images.entries():
-        stem, dot, extension = name.rpartition(".")
-        example_id, _, filter_name = stem.rpartition("_")
-        if not dot or extension != "png" or filter_name not in column:
-            continue
-        if example_id not in file_bytes:
-            num_unlisted += 1
-            continue
-        row = list(file_bytes[example_id])
-        row[column[filter_name]] = num_bytes
-        file_bytes[example_id] = tuple(row)
-    return file_bytes, num_unlisted
+def _count_like(schema: Schema, names: set[str]) -> int:
+    """Returns how many of the names follow a pattern of the schema."""
+    expressions = []
+    for pattern in dict.fromkeys(_patterns(schema)):
+        expression = re.escape(pattern)
+        for name in placeholders(pattern):
+            expression = expression.replace(re.escape(f"{{{name}}}"), ".+")
+        expressions.append(expression)
+    like = re.compile("|".join(expressions))
+    return sum(like.fullmatch(name) is not None for name in names)

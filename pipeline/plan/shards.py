@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from pipeline.errors import InputError
-from pipeline.plan.manifest import Example
-from pipeline.schema import FILTERS, NAME, NUM_CLASSES, SPLITS, VERSION
+from pipeline.plan.table import Example
+from pipeline.schema import HPA_KAGGLE_2018, NAME, SPLITS, VERSION, Schema
 from pipeline.write import records
 
 DEFAULT_SHARD_MIB = 64
@@ -33,22 +33,25 @@ class ShardPlan:
         """The name that TFDS gives shard `index` of `num_shards`."""
         return f"{NAME}-{self.split}.tfrecord-{self.index:05d}-of-{self.num_shards:05d}"
 
-    def fingerprint(self, size: int, file_bytes: Mapping[str, Sequence[int]]) -> str:
+    def fingerprint(self, schema: Schema, size: int, file_bytes: Mapping[str, Sequence[int]]) -> str:
         """SHA-256 (hex) of everything that decides this shard's bytes; a finished shard is reused only if it matches."""
-        rows = [[example.id, example.labels, file_bytes[example.id]] for example in self.examples]
-        return hashlib.sha256(json.dumps([VERSION, size, self.filename, rows]).encode()).hexdigest()
+        rows = [[example.id, example.labels, example.files, file_bytes[example.id]] for example in self.examples]
+        form = [schema.digest(), schema.num_classes, schema.single_label, size, self.filename]
+        return hashlib.sha256(json.dumps([VERSION, form, rows]).encode()).hexdigest()
 
 
-def record_bytes(size: int, id_bytes: int = 36) -> int:
+def record_bytes(schema: Schema, size: int, id_bytes: int = 36) -> int:
     """Returns the largest number of bytes that one record of a `size` x `size` image takes in a shard."""
-    # 28 labels of a byte each, and 60 for names and lengths
-    return size * size * len(FILTERS) + id_bytes + NUM_CLASSES + 60 + records.FRAME_BYTES
+    pixels = size * size * schema.num_channels * (schema.max_value.bit_length() // 8)
+    # The label vector, as many labels of two bytes at most, and 100 for names and lengths
+    return pixels + id_bytes + 3 * schema.num_classes + 100 + records.FRAME_BYTES
 
 
 def plan(
     examples: Sequence[Example],
     splits: Mapping[str, str],
     *,
+    schema: Schema = HPA_KAGGLE_2018,
     size: int,
     seed: int = 0,
     num_shards: int | None = None,
@@ -60,6 +63,7 @@ def plan(
     Args:
       examples: with unique ids.
       splits: `{id: split}`.
+      schema: what an example is made of.
       size: pixels a side of the stacked image.
       seed: changes the order.
       num_shards: shards per split, at most one per example; `None` for as many as `shard_mib` asks for.
@@ -78,14 +82,14 @@ def plan(
     plans = []
     for split in SPLITS:
         ordered = sorted(members[split], key=lambda example: _place(seed, example.id))[:max_examples]
-        count = num_shards or _count_shards(ordered, size, shard_mib)
+        count = num_shards or _count_shards(ordered, schema, size, shard_mib)
         plans += _cut(split, ordered, min(count, len(ordered)))
     return plans
 
 
-def _count_shards(examples: Sequence[Example], size: int, shard_mib: float) -> int:
+def _count_shards(examples: Sequence[Example], schema: Schema, size: int, shard_mib: float) -> int:
     """Returns how many shards of at most `shard_mib` MiB the examples fill."""
-    per_record = record_bytes(size, max((len(example.id) for example in examples), default=0))
+    per_record = record_bytes(schema, size, max((len(example.id) for example in examples), default=0))
     per_shard = max(1, int(shard_mib * 2**20 // per_record))
     return -(-len(examples) // per_shard)
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError, JobError
-from pipeline.plan.manifest import Example
-from pipeline.schema import CLASS_NAMES, NUM_CLASSES, SPLITS
+from pipeline.plan.table import Example
+from pipeline.schema import HPA_KAGGLE_2018, SPLITS
 
 PAPER_SIZES = (24_000, 3_000, 4_072)
 """Sizes of train, dev and test in the report that the project follows (Mylavarapu 2020, section 4.3)."""
@@ -40,30 +40,31 @@ Kind = tuple[tuple[int, ...], ...]
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """`of` maps id to split; `counts` is int `[3, 28]`, `shares` the exact (fractional) shares, same shape."""
+    """`of` maps id to split; `counts` is int `[3, classes]`, `shares` the exact (fractional) shares, same shape."""
 
     of: Mapping[str, str]
     sizes: tuple[int, ...]
     counts: np.ndarray
     shares: np.ndarray
+    class_names: Sequence[str]
 
     def worst(self) -> tuple[float, str, str]:
         """Returns (examples off the exact share, class name, split) where it is largest."""
         off = np.abs(self.counts - self.shares)
         split, label = np.unravel_index(off.argmax(), off.shape)
-        return float(off[split, label]), CLASS_NAMES[label], SPLITS[split]
+        return float(off[split, label]), self.class_names[label], SPLITS[split]
 
     def report(self) -> str:
         """Returns a table: one line per class with its count in each split, and the largest deviation."""
         lines = [f"{'class':<34}" + "".join(f"{split:>8}" for split in SPLITS)]
-        for label, name in enumerate(CLASS_NAMES):
+        for label, name in enumerate(self.class_names):
             lines.append(f"{label:>2} {name:<31}" + "".join(f"{n:>8}" for n in self.counts[:, label]))
         lines.append(f"{'examples':<34}" + "".join(f"{n:>8}" for n in self.sizes))
         off, name, split = self.worst()
         lines.append(f"largest deviation from the exact share: {off:.2f} examples ({name} in {split})")
         absent = [
             name
-            for label, name in enumerate(CLASS_NAMES)
+            for label, name in enumerate(self.class_names)
             if self.counts[:, label].sum() > 0 and not self.counts[:, label].all()
         ]
         if absent:
@@ -95,6 +96,7 @@ def assign(
     *,
     seed: int = 0,
     groups: Mapping[str, str] | None = None,
+    class_names: Sequence[str] = HPA_KAGGLE_2018.classes,
 ) -> Splits:
     """Assigns every example to train, dev or test.
 
@@ -115,12 +117,12 @@ def assign(
     _check_sizes(sizes, len(examples))
     units = _units_by_kind(examples, groups or {}, seed)
     kinds = sorted(units, key=lambda kind: _hash(seed, "kind", repr(kind)))
-    classes = _count_classes(kinds)
+    classes = _count_classes(kinds, len(class_names))
     quotas = _solve(kinds, classes, [len(units[kind]) for kind in kinds], sizes)
     actual = quotas.T @ [len(kind) for kind in kinds]
     counts = quotas.T @ classes
     shares = counts.sum(axis=0) * actual[:, None] / actual.sum()
-    return Splits(_fill_quotas(units, kinds, quotas), tuple(actual.tolist()), counts, shares)
+    return Splits(_fill_quotas(units, kinds, quotas), tuple(actual.tolist()), counts, shares, class_names)
 
 
 def _check_sizes(sizes: tuple[int, ...], num_examples: int) -> None:
@@ -155,9 +157,9 @@ def _fill_quotas(units: Mapping[Kind, Sequence[Unit]], kinds: Sequence[Kind], qu
     return of
 
 
-def _count_classes(kinds: Sequence[Kind]) -> np.ndarray:
-    """Returns int `[kinds, 28]`: how many examples of a unit of each kind have each class."""
-    classes = np.zeros((len(kinds), NUM_CLASSES), int)
+def _count_classes(kinds: Sequence[Kind], num_classes: int) -> np.ndarray:
+    """Returns int `[kinds, classes]`: how many examples of a unit of each kind have each class."""
+    classes = np.zeros((len(kinds), num_classes), int)
     for row, kind in enumerate(kinds):
         for label in itertools.chain(*kind):
             classes[row, label] += 1
@@ -174,7 +176,7 @@ def _solve(kinds: Sequence[Kind], classes: np.ndarray, num_units: Sequence[int],
 
     Args:
       kinds: in the order that breaks ties.
-      classes: int `[kinds, 28]`, from `_count_classes`.
+      classes: int `[kinds, classes]`, from `_count_classes`.
       num_units: units of each kind.
       sizes: examples wanted in each split.
 
@@ -235,12 +237,12 @@ def _program(kinds: Sequence[Kind], classes: np.ndarray, units: np.ndarray, size
 
     Without groups a solution with exact sizes exists: it is a transport problem with integral bounds.
     """
-    num_kinds, num_splits = len(kinds), len(sizes)
+    num_kinds, num_splits, num_classes = len(kinds), len(sizes), classes.shape[1]
     share = np.array(sizes) / sum(sizes)
     exact = units[:, None] * share
     examples = np.array([len(kind) for kind in kinds], float)  # in a unit of each kind
 
-    split, kind, count = np.arange(num_splits), np.arange(num_kinds)[:, None], np.arange(num_splits * (1 + NUM_CLASSES))
+    split, kind, count = np.arange(num_splits), np.arange(num_kinds)[:, None], np.arange(num_splits * (1 + num_classes))
     quota = num_splits * kind + split  # its column, int [kinds, splits]
     shortfall, excess = exact.size + count, exact.size + len(count) + count
     size_row, class_row = num_kinds + split, num_kinds + num_splits + split

@@ -79,6 +79,23 @@ def entries(folder: Place) -> Iterator[tuple[str, Stored]]:
                         yield entry.name, Stored(entry.stat().st_size, "")
 
 
+def entries_below(folder: Place, prefix: str = "") -> Iterator[tuple[str, Stored]]:
+    """Yields (path below `folder` with slashes, Stored) of every file in it and in its folders, at any depth.
+
+    Links to folders are not followed, so that a loop of links cannot go on for ever.
+    """
+    if isinstance(folder, ObjectPath):
+        for info in folder.descendants():
+            if not info["name"].endswith("/"):
+                yield info["name"], Stored(info["size"], stamp_of(info))
+        return
+    for name, stored in entries(folder):
+        yield prefix + name, stored
+    for below in folders(folder):
+        if not cast(Path, below).is_symlink():
+            yield from entries_below(below, f"{prefix}{below.name}/")
+
+
 def folders(place: Place) -> list[Place]:
     """Returns the folders directly in `place`, sorted by name; empty if it does not exist."""
     if isinstance(place, ObjectPath):

@@ -2,7 +2,7 @@
 
 import re
 
-from pipeline import schema
+from pipeline.schema import HPA_KAGGLE_2018, NAME, VERSION, Schema
 from pipeline.store.files import Place
 
 INFO = "dataset_info.json"
@@ -12,11 +12,14 @@ METADATA = "metadata.json"
 CHECKSUMS = "SHA256SUMS"
 QUARANTINE = "quarantine.csv"
 GROUPS = "groups.csv"
+COLUMNS = "columns.csv"
+"""The columns of the label table that the schema carries along, by id."""
+
 BAD_EXAMPLES = "bad_examples.csv"
 """Beside the dataset: the bad images that stopped the last build."""
 
 _OURS = re.compile(
-    rf"{schema.NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|features\.json|{METADATA}|.*\.labels\.txt"
+    rf"{NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{COLUMNS}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
 )
 
 
@@ -30,6 +33,11 @@ def is_shard(name: str) -> bool:
     return ".tfrecord-" in name
 
 
-def dataset_dir(data_dir: Place, size: int) -> Place:
-    """Returns where TFDS looks for the dataset of that size, in pixels a side."""
-    return data_dir / schema.NAME / str(size) / schema.VERSION
+def config_name(schema: Schema, size: int) -> str:
+    """Returns the name of the TFDS configuration for a size in pixels a side: `256`, or `mitocheck-64`."""
+    return str(size) if schema == HPA_KAGGLE_2018 else f"{schema.name}-{size}"
+
+
+def dataset_dir(data_dir: Place, schema: Schema, size: int) -> Place:
+    """Returns where TFDS looks for the dataset of a schema and a size."""
+    return data_dir / NAME / config_name(schema, size) / VERSION

@@ -102,6 +102,13 @@ class ObjectPath:
             except FileNotFoundError:
                 return []
 
+    def descendants(self) -> list[dict[str, Any]]:
+        """Returns what `fsspec` finds below this folder at any depth; `name` is relative to it."""
+        with store_errors(self):
+            found = self.filesystem.find(self.url, detail=True)
+        start = len(self.url.partition("://")[2]) + 1
+        return [{**info, "name": name[start:]} for name, info in found.items()]
+
     def stamp(self) -> str:
         """Returns the store's own checksum of the object, as a listing gives it."""
         return stamp_of(self._call("info"))

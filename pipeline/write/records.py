@@ -45,20 +45,48 @@ _SCHEMA = """
 """
 
 
+_FORMS = (
+    ["id", "image", "label_vector", "labels"],
+    ["id", "image", "label", "label_vector"],
+    ["id", "image", "labels"],
+)
+"""Features of a record, in the order in which they are written: multi-label, single-label, and version 1.0.0."""
+
+
 class RecordError(ValueError):
     """A record that this module would not have written; the message says where and why."""
 
 
 class Record(NamedTuple):
-    """A decoded example; `image` is raw bytes, row by row, channels last."""
+    """A decoded example.
+
+    `image` is raw bytes, row by row, channels last. `label_vector` has one byte per class, 0 or 1; records of dataset
+    version 1.0.0 have none. A `single` record has one label, under the name `label`.
+    """
 
     id: str
     image: bytes
     labels: tuple[int, ...]
+    label_vector: bytes | None = None
+    single: bool = False
 
 
-def encode(example_id: str, image: bytes | memoryview, labels: Sequence[int]) -> bytes:
-    """Returns the serialised `tf.train.Example` with features id, image (bytes) and labels (int64, not negative)."""
+def label_vector(labels: Sequence[int], num_classes: int) -> bytes:
+    """Returns one byte for each class: 1 for the classes in `labels`, 0 for the others."""
+    vector = bytearray(num_classes)
+    for label in labels:
+        vector[label] = 1
+    return bytes(vector)
+
+
+def encode(
+    example_id: str,
+    image: bytes | memoryview,
+    labels: Sequence[int],
+    label_vector: bytes | None = None,
+    single: bool = False,
+) -> bytes:
+    """Returns the serialised `tf.train.Example` of the fields of a `Record`; labels are int64, not negative."""
     image = memoryview(image).cast("B")
     # The heads of the messages around the image, innermost first: its bytes are copied once.
     value = _head(1, len(image))
@@ -66,9 +94,17 @@ def encode(example_id: str, image: bytes | memoryview, labels: Sequence[int]) ->
     feature = _head(2, len(bytes_list) + len(value) + len(image))
     entry = _field(1, b"image") + feature + bytes_list + value
     before = _id_entry(example_id) + _head(1, len(entry) + len(image)) + entry
-    packed = b"".join(_varint(label) for label in labels)
-    after = _entry(b"labels", _field(3, _field(1, packed)))
+    after = b"".join(value for _, value in sorted(_label_entries(labels, label_vector, single)))
     return b"".join((_head(1, len(before) + len(image) + len(after)), before, image, after))
+
+
+def _label_entries(labels: Sequence[int], label_vector: bytes | None, single: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Yields (key, entry) of the features that hold the labels."""
+    key = b"label" if single else b"labels"
+    packed = b"".join(_varint(label) for label in labels)
+    yield key, _entry(key, _field(3, _field(1, packed)))
+    if label_vector is not None:
+        yield b"label_vector", _entry(b"label_vector", _field(1, _field(1, label_vector)))
 
 
 def decode(data: bytes) -> Record:
@@ -84,12 +120,20 @@ def decode(data: bytes) -> Record:
 
 
 def _parsed_record(data: bytes) -> Record:
-    entries = _parsed("Example", data).features.feature
-    names = [entry.key for entry in entries]
-    if names != ["id", "image", "labels"]:
-        raise RecordError(f"features are {names}, expected ['id', 'image', 'labels']")
-    example_id, image, labels = (entry.value for entry in entries)
-    return Record(_id(example_id), _only(image, "image"), tuple(labels.int64_list.value))
+    features = _parsed("Example", data).features.feature
+    names = [entry.key for entry in features]
+    if names not in _FORMS:
+        raise RecordError(f"features are {names}, expected {_FORMS[0]}")
+    entries = {entry.key: entry.value for entry in features}
+    single = "label" in entries
+    vector = entries.get("label_vector")
+    return Record(
+        id=_id(entries["id"]),
+        image=_only(entries["image"], "image"),
+        labels=tuple(entries["label" if single else "labels"].int64_list.value),
+        label_vector=None if vector is None else _only(vector, "label_vector"),
+        single=single,
+    )
 
 
 def frame(data: bytes) -> tuple[bytes, bytes, bytes]:

@@ -10,7 +10,10 @@ from pipeline.store.workspace import Workspace
 
 @dataclasses.dataclass(frozen=True)
 class BadImageRow:
-    """A bad image: one row of `quarantine.csv`. `code` is a key of `images.stack.CODES`."""
+    """A bad image: one row of `quarantine.csv`.
+
+    `filter` is its channel, or all channels of the file joined with '+'; `code` is a key of `images.stack.CODES`.
+    """
 
     id: str
     filter: str
@@ -26,7 +29,7 @@ class ShardReport:
     """What a worker states about the shard it wrote.
 
     `ids` are in the order of the records; `channel_sums` and `channel_squares` are the exact sums of all pixels
-    (0..255) and of their squares, per channel; `stamp` is an object store's own checksum of the file.
+    and of their squares, per channel; `num_dim` counts dim images by channel (`stack.DIM`); `stamp` is an object store's own checksum of the file.
     """
 
     filename: str
@@ -39,6 +42,7 @@ class ShardReport:
     channel_sums: tuple[int, ...]
     channel_squares: tuple[int, ...]
     num_16bit: int
+    num_dim: tuple[int, ...]
     stamp: str = ""
 
     @property

@@ -10,8 +10,8 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator
 
-from pipeline.plan.manifest import Example
 from pipeline.plan.shards import ShardPlan
+from pipeline.plan.table import Example
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
@@ -58,11 +58,11 @@ def read(path: Place, start: int, end: int) -> Iterator[Task]:
 
 def _to_json(task: Task) -> str:
     plan = task.plan
-    examples = [[example.id, example.labels] for example in plan.examples]
+    examples = [[example.id, example.labels, *example.files] for example in plan.examples]
     return json.dumps([plan.split, plan.index, plan.num_shards, task.fingerprint, examples]) + "\n"
 
 
 def _from_json(line: bytes) -> Task:
     split, index, num_shards, fingerprint, rows = json.loads(line)
-    examples = tuple(Example(example_id, tuple(labels)) for example_id, labels in rows)
+    examples = tuple(Example(example_id, tuple(labels), tuple(names)) for example_id, labels, *names in rows)
     return Task(ShardPlan(split, index, num_shards, examples), fingerprint)

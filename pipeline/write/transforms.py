@@ -9,6 +9,7 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.images.sources import Images
+from pipeline.schema import Schema
 from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
 from pipeline.write import tasks
@@ -26,6 +27,7 @@ class WriteConfig:
 
     workspace: Workspace
     images: Images
+    schema: Schema
     size: int
     threads: int | None = None
     write: Callable[..., ShardReport] = write_shard
@@ -65,6 +67,7 @@ class StackAndWrite(beam.DoFn):
             task,
             workspace=config.workspace,
             images=config.images,
+            schema=config.schema,
             size=config.size,
             pool=self._pool,
             # Many threads wait for an object store; a few results ahead are enough for them.

@@ -12,8 +12,9 @@ import numpy as np
 from pipeline.errors import JobError
 from pipeline.images.sources import Images
 from pipeline.images.stack import BadExample, Stacked, stack_example
-from pipeline.plan.manifest import Example
-from pipeline.schema import FILTERS
+from pipeline.plan.manifest import file_names
+from pipeline.plan.table import Example
+from pipeline.schema import Schema
 from pipeline.store import files
 from pipeline.store.workspace import Workspace
 from pipeline.threads import map_ahead
@@ -38,6 +39,7 @@ def write_shard(
     *,
     workspace: Workspace,
     images: Images,
+    schema: Schema,
     size: int,
     pool: ThreadPoolExecutor,
     look_ahead: int,
@@ -53,10 +55,10 @@ def write_shard(
       JobError: an object store failed, or what was written cannot be read back.
     """
     plan = task.plan
-    shard = _Shard()
+    shard = _Shard(schema)
 
     def prepare(example: Example) -> _Prepared | list[BadImageRow]:
-        return _prepare(example, images, size)
+        return _prepare(example, images, schema, size)
 
     path = workspace.shards / plan.filename
     with files.replacing(path) as file:
@@ -71,14 +73,16 @@ def write_shard(
     return report
 
 
-def _prepare(example: Example, images: Images, size: int) -> _Prepared | list[BadImageRow]:
+def _prepare(example: Example, images: Images, schema: Schema, size: int) -> _Prepared | list[BadImageRow]:
     """Returns the example as a record, or its bad images."""
     start = time.perf_counter()
     try:
-        stacked = stack_example(images, example.id, size)
+        stacked = stack_example(images, file_names(schema, example), schema, size)
     except BadExample as error:
         return bad_rows(example.id, error)
-    pieces = records.frame(records.encode(example.id, stacked.image.data, example.labels))
+    vector = records.label_vector(example.labels, schema.num_classes)
+    record = records.encode(example.id, stacked.image.data, example.labels, vector, schema.single_label)
+    pieces = records.frame(record)
     return _Prepared(stacked, pieces, _milliseconds(start))
 
 
@@ -90,12 +94,13 @@ def bad_rows(example_id: str, error: BadExample) -> list[BadImageRow]:
 class _Shard:
     """Running totals of a shard that is being written."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: Schema) -> None:
         self.ids: list[str] = []
         self.bad: list[BadImageRow] = []
         self.num_bytes = self.num_16bit = 0
         self.digest = hashlib.sha256()
-        self.moments = np.zeros((2, len(FILTERS)), np.int64)
+        self.moments = np.zeros((2, schema.num_channels), np.int64)
+        self.num_dim = np.zeros(schema.num_channels, np.int64)
 
     def add(self, file: BinaryIO, example: Example, prepared: _Prepared, observe: Observe) -> None:
         start = time.perf_counter()
@@ -107,6 +112,7 @@ class _Shard:
         self.ids.append(example.id)
         self.moments += prepared.stacked.moments
         self.num_16bit += prepared.stacked.num_16bit
+        self.num_dim += prepared.stacked.dim
 
     def report(self, task: Task, size: int, stamp: str) -> ShardReport:
         sums, squares = self.moments.tolist()
@@ -121,6 +127,7 @@ class _Shard:
             channel_sums=tuple(sums),
             channel_squares=tuple(squares),
             num_16bit=self.num_16bit,
+            num_dim=tuple(self.num_dim.tolist()),
             stamp=stamp,
         )
 

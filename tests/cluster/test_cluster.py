@@ -37,7 +37,7 @@ def sources(request, real_sample, tmp_path_factory):
         subprocess.run([sys.executable, TREE, source, "--num", "2000"], check=True, capture_output=True)
     data_dir = tmp_path_factory.mktemp("direct")
     assert cluster.build(source, data_dir, *options).returncode == 0
-    return source, options, digests(data_dir / "hpa_stacked/256/1.0.0")
+    return source, options, digests(data_dir / "hpa_stacked/256/1.1.0")
 
 
 def compare(name, done, path, expected):
@@ -53,19 +53,19 @@ def test_prism_gives_the_same_bytes(sources, tmp_path):
     source, options, expected = sources
     with cluster.prism(tmp_path / "logs") as runner:
         done = cluster.build(source, tmp_path / "data", *options, *runner)
-    compare("Prism", done, tmp_path / "data/hpa_stacked/256/1.0.0", expected)
+    compare("Prism", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
 
 def test_flink_gives_the_same_bytes(sources, tmp_path):
     source, options, expected = sources
     with cluster.flink(tmp_path / "logs") as flink:
         done = cluster.build(source, tmp_path / "data", *options, *flink.options)
-    compare("Flink, two task managers", done, tmp_path / "data/hpa_stacked/256/1.0.0", expected)
+    compare("Flink, two task managers", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
 
 def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
     source, options, expected = sources
-    reports = tmp_path / "data/hpa_stacked/256/.1.0.0.building/reports"
+    reports = tmp_path / "data/hpa_stacked/256/.1.1.0.building/reports"
     with cluster.flink(tmp_path / "logs") as flink:
         command = cluster.command(source, tmp_path / "data", *options, *flink.options)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -82,14 +82,14 @@ def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
             assert process.returncode == 1
             assert "Traceback" not in errors
             assert "Run the same command again: it continues" in errors
-            assert not (tmp_path / "data/hpa_stacked/256/1.0.0").exists()
+            assert not (tmp_path / "data/hpa_stacked/256/1.1.0").exists()
             cluster.wait_for("the loss to be noticed", lambda: flink.num_alive() == 1)
             flink.add_task_manager()
             done = cluster.build(source, tmp_path / "data", *options, *flink.options)
             assert "of them from an earlier run" in done.stdout, done.stdout + done.stderr
         else:
             done = subprocess.CompletedProcess(command, 0, output, errors)
-    compare("Flink, after the loss", done, tmp_path / "data/hpa_stacked/256/1.0.0", expected)
+    compare("Flink, after the loss", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
 
 @contextlib.contextmanager
@@ -108,12 +108,12 @@ def test_prism_reads_and_writes_an_object_store(real_sample, tmp_path):
     shutil.copytree(real_sample, tmp_path / "buckets/hpa")
     options = ("--num-shards", "8")
     assert cluster.build(real_sample, tmp_path / "direct", *options).returncode == 0
-    expected = digests(tmp_path / "direct/hpa_stacked/256/1.0.0")
+    expected = digests(tmp_path / "direct/hpa_stacked/256/1.1.0")
     logs = tmp_path / "logs"
     with fake_gcs_server(tmp_path / "buckets", logs) as environment, cluster.prism(logs, **environment) as runner:
         done = cluster.build("gs://hpa", "gs://hpa/data", *options, *runner, **environment)
         assert done.returncode == 0, done.stdout + done.stderr
-        target = "gs://hpa/data/hpa_stacked/256/1.0.0"
+        target = "gs://hpa/data/hpa_stacked/256/1.1.0"
         intact = subprocess.run(
             [sys.executable, "-m", "pipeline", "verify", target],
             capture_output=True,
@@ -122,7 +122,7 @@ def test_prism_reads_and_writes_an_object_store(real_sample, tmp_path):
         )
         assert intact.stdout == f"{target}: intact\n", intact.stderr
         address = (
-            f"{environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/hpa/o/data%2Fhpa_stacked%2F256%2F1.0.0%2FSHA256SUMS"
+            f"{environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/hpa/o/data%2Fhpa_stacked%2F256%2F1.1.0%2FSHA256SUMS"
         )
         with urllib.request.urlopen(f"{address}?alt=media") as answer:
             sums = dict(line.split("  ")[::-1] for line in answer.read().decode().splitlines())

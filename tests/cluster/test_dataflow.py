@@ -129,7 +129,7 @@ def test_the_submitted_job_is_small_and_its_workers_write_the_same_bytes(store, 
     from apache_beam.portability.api import beam_runner_api_pb2
 
     assert cluster.build(real_sample, tmp_path / "direct", "--num-shards", "8").returncode == 0
-    expected = digests(tmp_path / "direct/hpa_stacked/256/1.0.0")
+    expected = digests(tmp_path / "direct/hpa_stacked/256/1.1.0")
     service = Service(tmp_path, store)
     done = submit(service)
     assert done.returncode == 0, done.stdout + done.stderr + service.log
@@ -153,7 +153,7 @@ def test_the_submitted_job_is_small_and_its_workers_write_the_same_bytes(store, 
 
     # The workers wrote the same bytes.
     assert f"DONE with {tmp_path / 'site'}/pipeline/write/transforms.py" in service.log
-    sums = download(store, "gs://hpa/data/hpa_stacked/256/1.0.0/SHA256SUMS", tmp_path / "sums").read_text()
+    sums = download(store, "gs://hpa/data/hpa_stacked/256/1.1.0/SHA256SUMS", tmp_path / "sums").read_text()
     del expected["SHA256SUMS"]
     assert dict(line.split("  ")[::-1] for line in sums.splitlines()) == expected
     print(

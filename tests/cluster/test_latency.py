@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.images import sources
-from pipeline.plan import manifest, shards
-from pipeline.schema import FILTERS
+from pipeline.plan import shards, table
+from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.store.workspace import DiskWorkspace
 from pipeline.write import writer
 from pipeline.write.tasks import Task
+from tests.support.hpa import FILTERS
 from tests.support.object_stores import running
 from tests.support.sources import SHARED
 
@@ -51,7 +52,7 @@ def own_cores():
 
 def rate(source, images, out, threads=None) -> tuple[float, float]:
     """Writes two shards as a worker does; returns (examples a second, CPU milliseconds of it an example)."""
-    examples = manifest.read_labels(source / "train.csv")
+    examples = table.read_labels(source / "train.csv")
     images = sources.open_images(images)
     threads = threads or images.threads
     plans = shards.plan(examples, dict.fromkeys((e.id for e in examples), "train"), size=256, num_shards=2)
@@ -59,7 +60,7 @@ def rate(source, images, out, threads=None) -> tuple[float, float]:
     with ThreadPoolExecutor(threads) as pool:
         for plan in plans:
             writer.write_shard(
-                Task(plan, ""), workspace=DiskWorkspace(out), images=images, size=256, pool=pool,
+                Task(plan, ""), workspace=DiskWorkspace(out), images=images, schema=HPA_KAGGLE_2018, size=256, pool=pool,
                 look_ahead=min(4 * threads, threads + 32),
             )  # fmt: skip
     return NUM / (time.monotonic() - start), 1000 * (time.process_time() - cpu) / NUM
@@ -88,7 +89,7 @@ def test_reads_overlap_within_an_example_and_between_threads(tree, tmp_path):
     """The baseline is measured in the same run: the images of ten examples, read one after another."""
     with running("gs", "--folder", f"bucket/train={tree / 'train'}", "--latency-ms", "100") as store:
         images = sources.open_images(store.root / "train")
-        ids = [example.id for example in manifest.read_labels(tree / "train.csv")[:10]]
+        ids = [example.id for example in table.read_labels(tree / "train.csv")[:10]]
         start = time.monotonic()
         for example_id in ids:
             for name in FILTERS:

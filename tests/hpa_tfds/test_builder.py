@@ -12,6 +12,7 @@ import hpa_tfds
 from pipeline.config import BuildConfig
 from pipeline.dataset import texts
 from pipeline.job import build
+from pipeline.schema import HPA_KAGGLE_2018
 from tests.support.sources import digests, draw_source
 
 ROOT = Path(__file__).parents[2]
@@ -54,14 +55,14 @@ def test_tfds_build_finds_the_dataset(big_source, tmp_path):
     assert json.loads(done.stdout.splitlines()[-1]) == [0, 0, 0], done.stderr[-5000:]
     for name in ways:
         # Read without our code, as in another project.
-        dataset = tfds.builder_from_directory(str(tmp_path / name / "hpa_stacked/128/1.0.0"))
+        dataset = tfds.builder_from_directory(str(tmp_path / name / "hpa_stacked/128/1.1.0"))
         assert sum(split.num_examples for split in dataset.info.splits.values()) == 12
 
 
 def test_texts_are_those_that_tfds_reads_from_the_dataset_folder(big_source, tmp_path):
     metadata = hpa_tfds.HpaStacked.get_metadata()
-    assert texts.description(synthetic=False) == metadata.description.strip()
-    assert texts.citation() == metadata.citation.strip()
+    assert texts.description(HPA_KAGGLE_2018, synthetic=False) == metadata.description.strip()
+    assert texts.citation(HPA_KAGGLE_2018) == metadata.citation.strip()
     assert "content.subject.biology" in metadata.tags
     info = prepare(big_source, tmp_path).info
     assert (info.description, info.citation) == (metadata.description.strip(), metadata.citation.strip())
@@ -79,7 +80,7 @@ def test_a_synthetic_dataset_is_described_as_synthetic(tmp_path):
     builder = hpa_tfds.HpaStacked(data_dir=tmp_path, config=config)
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=source.root))
     again = hpa_tfds.HpaStacked(data_dir=tmp_path, config=config)
-    assert again.info.description == texts.description(synthetic=True)
+    assert again.info.description == texts.description(HPA_KAGGLE_2018, synthetic=True)
     assert again.info.description.startswith("SYNTHETIC: drawn by a program")
 
 

@@ -26,7 +26,7 @@ def test_shards_then_verify(source, tmp_path):
     result = run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
     assert result.exit_code == 0, result.output
     assert "train 15, dev 2, test 3 examples in 3 shards" in result.output
-    assert run("verify", tmp_path / "data/hpa_stacked/16/1.0.0").stdout.endswith("1.0.0: intact\n")
+    assert run("verify", tmp_path / "data/hpa_stacked/16/1.1.0").stdout.endswith("1.1.0: intact\n")
     again = run(
         "shards", "--images", source.images, "--labels", source.table, "--data-dir", tmp_path / "data", "--size", 16
     )
@@ -35,7 +35,7 @@ def test_shards_then_verify(source, tmp_path):
 
 def test_verify_exits_with_1(source, tmp_path):
     run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
-    path = tmp_path / "data/hpa_stacked/16/1.0.0"
+    path = tmp_path / "data/hpa_stacked/16/1.1.0"
     (path / "features.json").write_text("{}")
     result = run("verify", path)
     assert result.exit_code == 1

@@ -19,17 +19,17 @@ from pipeline.dataset.conservation import ConservationError
 from pipeline.dataset.publish import AlreadyPublished
 from pipeline.dataset.quarantine import BadExamples
 from pipeline.errors import InputError
-from pipeline.images.stack import stack_example
 from pipeline.job import build
+from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.store import layout
 from pipeline.store.workspace import DiskWorkspace, open_workspace
 from pipeline.write import writer
 from pipeline.write.reports import ShardReport
-from tests.support.sources import config_for, digests, draw_source
+from tests.support.sources import config_for, digests, draw_source, stacked
 
 
 def nothing_published(data_dir):
-    return not list(data_dir.glob("hpa_stacked/*/1.0.0"))
+    return not list(data_dir.glob("hpa_stacked/*/1.1.0"))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_tfds_reads_every_example_back_once(source, built):
     assert len(found) == 20
     images = job.sources.open_images(source.images)
     for example_id, image, _ in found:
-        np.testing.assert_array_equal(image, stack_example(images, example_id, 16).image)
+        np.testing.assert_array_equal(image, stacked(images, example_id, 16).image)
 
 
 def test_mean_and_std_are_those_of_numpy_over_train(built):
@@ -102,11 +102,11 @@ def test_other_input_is_refused_unless_overwrite(source, tmp_path, built):
     assert digests(built.path) == before
     replaced = build(config_for(source, tmp_path / "data", overwrite=True))
     assert digests(replaced.path) != before
-    assert [p.name for p in replaced.path.parent.iterdir()] in (["1.0.0", ".1.0.0.lock"], [".1.0.0.lock", "1.0.0"])
+    assert [p.name for p in replaced.path.parent.iterdir()] in (["1.1.0", ".1.1.0.lock"], [".1.1.0.lock", "1.1.0"])
 
 
 def test_a_folder_that_is_no_dataset_of_ours_is_refused(source, tmp_path):
-    target = tmp_path / "data/hpa_stacked/16/1.0.0"
+    target = tmp_path / "data/hpa_stacked/16/1.1.0"
     target.mkdir(parents=True)
     (target / "precious.txt").write_text("")
     with pytest.raises(AlreadyPublished, match="no fingerprint"):
@@ -137,7 +137,7 @@ def repeat_first(task, **settings):
 def lose_shard(task, **settings):
     """Reports test's shards as written and writes nothing."""
     if task.plan.split == "test":
-        return ShardReport(task.filename, "", (), (), 0, "", 0, (0,) * 4, (0,) * 4, 0)
+        return ShardReport(task.filename, "", (), (), 0, "", 0, (0,) * 4, (0,) * 4, 0, (0,) * 4)
     return writer.write_shard(task, **settings)
 
 
@@ -166,7 +166,7 @@ def test_a_worker_that_loses_or_repeats_is_found_before_publishing(source, tmp_p
     # What was written wrong is not taken for finished work by the next run.
     build(config_for(source, tmp_path / "data"))
     reference = build(config_for(source, tmp_path / "reference"))
-    assert digests(tmp_path / "data/hpa_stacked/16/1.0.0") == digests(reference.path)
+    assert digests(tmp_path / "data/hpa_stacked/16/1.1.0") == digests(reference.path)
 
 
 # Quarantine.
@@ -243,7 +243,7 @@ def test_a_killed_build_continues_and_gives_the_same_bytes(tmp_path):
         sys.executable, "-m", "pipeline", "shards", "--source", str(source.root), "--data-dir", str(tmp_path / "data"),
         "--size", "32", "--num-shards", "30", "--shard-mib", "0.005",
     ]  # fmt: skip
-    building = tmp_path / "data/hpa_stacked/32/.1.0.0.building"
+    building = tmp_path / "data/hpa_stacked/32/.1.1.0.building"
     for finished in (5, 20):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
         while len(list(building.glob("reports/*.json"))) < finished and process.poll() is None:
@@ -254,7 +254,7 @@ def test_a_killed_build_continues_and_gives_the_same_bytes(tmp_path):
         assert nothing_published(tmp_path / "data")
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "of them from an earlier run" in done.stdout
-    assert digests(tmp_path / "data/hpa_stacked/32/1.0.0") == digests(reference.path)
+    assert digests(tmp_path / "data/hpa_stacked/32/1.1.0") == digests(reference.path)
 
 
 def test_a_damaged_shard_of_an_earlier_run_is_written_again(source, tmp_path):
@@ -262,7 +262,7 @@ def test_a_damaged_shard_of_an_earlier_run_is_written_again(source, tmp_path):
     spoil(source)
     with pytest.raises(BadExamples):
         build(config_for(source, tmp_path / "data"))
-    shards = sorted((tmp_path / "data/hpa_stacked/16/.1.0.0.building/shards").iterdir())
+    shards = sorted((tmp_path / "data/hpa_stacked/16/.1.1.0.building/shards").iterdir())
     data = bytearray(shards[0].read_bytes())
     data[100] ^= 1
     shards[0].write_bytes(data)
@@ -287,14 +287,14 @@ def test_killed_between_two_renames_the_next_run_publishes(source, tmp_path, bui
         build(config)
     result = build(dataclasses.replace(config, overwrite=False))
     assert result.num_shards_resumed == result.num_shards
-    assert not (result.path.parent / ".1.0.0.replaced").exists()
+    assert not (result.path.parent / ".1.1.0.replaced").exists()
 
 
 # The place.
 
 
 def test_two_builds_in_one_place_are_refused(source, tmp_path):
-    workspace = open_workspace(layout.dataset_dir(tmp_path / "data", 16))
+    workspace = open_workspace(layout.dataset_dir(tmp_path / "data", HPA_KAGGLE_2018, 16))
     with (
         workspace.lock(),
         pytest.raises(InputError, match="another build is running there; wait for it to finish, or stop"),

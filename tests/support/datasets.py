@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.schema import FILTERS, NUM_CLASSES, SPLITS
+from pipeline.schema import SPLITS
+from tests.support.hpa import FILTERS, NUM_CLASSES
 
 CHANNELS = list(FILTERS)
 CLASS_NAMES = [f"class {index}" for index in range(NUM_CLASSES)]

@@ -9,7 +9,9 @@ import imageio.v3 as iio
 import numpy as np
 
 from pipeline.config import BuildConfig
-from pipeline.schema import FILTERS, SYNTHETIC_PREFIX
+from pipeline.images.stack import Stacked, stack_example
+from pipeline.schema import HPA_KAGGLE_2018, SYNTHETIC_PREFIX
+from tests.support.hpa import FILTERS
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 REAL_SAMPLE = SHARED / "data/hpa_sample"
@@ -73,6 +75,11 @@ def config_for(source, data_dir, **settings) -> BuildConfig:
     return BuildConfig(
         labels=source.table, images=source.images, data_dir=data_dir, **{"size": 16, "shard_mib": 0.005, **settings}
     )
+
+
+def stacked(images, example_id, size) -> Stacked:
+    """Returns an example in Kaggle's layout, stacked."""
+    return stack_example(images, HPA_KAGGLE_2018.files(example_id), HPA_KAGGLE_2018, size)
 
 
 def digests(path: Path) -> dict[str, str]:

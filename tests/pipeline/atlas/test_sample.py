@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from pipeline.atlas import contact_sheet, drawing, label_sets, localisations, processes, sample
 from pipeline.errors import InputError, JobError
-from pipeline.schema import CLASS_NAMES, FILTERS, NUM_CLASSES
+from tests.support.hpa import CLASS_NAMES, FILTERS, NUM_CLASSES
 
 
 def digests(folder):

@@ -6,8 +6,8 @@ import functools
 import numpy as np
 import pytest
 
-from pipeline.schema import CLASS_NAMES, NUM_CLASSES
 from tests.support import atlas_features
+from tests.support.hpa import CLASS_NAMES, NUM_CLASSES
 
 BY_RELATION = [3, 4, 5, 6, 7, 14, 16, 17, 18, 19, 24, 26]
 """Classes that are defined by where they lie relative to nucleus, fibres or reticulum."""

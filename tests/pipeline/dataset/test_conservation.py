@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from pipeline.dataset.conservation import ConservationError, prove
-from pipeline.plan.manifest import Example
 from pipeline.plan.shards import ShardPlan
+from pipeline.plan.table import Example
 from pipeline.store.workspace import open_workspace
 from pipeline.write import records
 from pipeline.write.reports import ShardReport
@@ -18,7 +18,7 @@ TASK = Task(ShardPlan("train", 0, 1, EXAMPLES), "fingerprint")
 
 @pytest.fixture
 def workspace(tmp_path):
-    workspace = open_workspace(tmp_path / "1.0.0")
+    workspace = open_workspace(tmp_path / "1.1.0")
     workspace.prepare()
     return workspace
 
@@ -28,7 +28,7 @@ def write(workspace, examples=EXAMPLES) -> ShardReport:
     data = b"".join(pieces)
     (workspace.shards / TASK.filename).write_bytes(data)
     ids = tuple(example.id for example in examples)
-    return ShardReport(TASK.filename, TASK.fingerprint, ids, (), len(data), "", 0, (), (), 0)
+    return ShardReport(TASK.filename, TASK.fingerprint, ids, (), len(data), "", 0, (), (), 0, ())
 
 
 def problems(workspace, report, examples=EXAMPLES) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.images import png
+from pipeline.images import limits, png
 
 RNG = np.random.default_rng(0)
 SIDE = 300
@@ -52,7 +52,7 @@ class Refused(Exception):
 
 
 def decode(data: bytes):
-    return png.decode(data, Refused)
+    return png.decode(data, Refused)[0]
 
 
 def refused(data: bytes) -> tuple[str, str]:
@@ -247,10 +247,10 @@ ANIMATED_AND_DAMAGED = {
 
 DECODE = """
 import pathlib, sys
-from pipeline.images import png
+from pipeline.images import limits, png
 for path in sys.argv[1:]:
     try:
-        print(png.decode(pathlib.Path(path).read_bytes(), ValueError).tobytes().hex())
+        print(png.decode(pathlib.Path(path).read_bytes(), ValueError)[0].tobytes().hex())
     except ValueError as error:
         print(error.args)
 """
@@ -288,7 +288,7 @@ def test_the_decoder_prints_nothing(tmp_path):
 # In another process: the peak of this one may be higher already.
 PEAK = """
 import pathlib, resource, sys
-from pipeline.images import png
+from pipeline.images import limits, png
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 decode = lambda path: png.decode(pathlib.Path(path).read_bytes(), ValueError)
 decode(sys.argv[1])
@@ -311,5 +311,5 @@ def test_data_beyond_what_the_header_says_takes_no_memory(tmp_path):
 
 
 def test_a_file_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr(png, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(limits, "max_bytes", lambda planes: 1000)
     assert refused(bytes(1234)) == ("too_large", "the file has 1,234 bytes, expected at most 1,000")

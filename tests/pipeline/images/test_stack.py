@@ -10,8 +10,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from pipeline.images import sources, stack
-from pipeline.images.stack import BadExample, resize, stack_example, to_8bit
-from pipeline.schema import FILTERS
+from pipeline.images.depth import to_8bit
+from pipeline.images.stack import BadExample, resize
+from tests.support.hpa import FILTERS
+from tests.support.sources import stacked
 
 RNG = np.random.default_rng(0)
 
@@ -27,7 +29,7 @@ def replace(source, name, data: bytes):
 def bad_images(source, size=16):
     images = sources.open_images(source.images)
     with pytest.raises(BadExample) as caught:
-        stack_example(images, "ex-0000", size)
+        stacked(images, "ex-0000", size)
     return [(image.filter, image.code, image.detail) for image in caught.value.images]
 
 
@@ -84,8 +86,8 @@ def test_resize_does_not_overflow(side):
 def test_16_bits_are_scaled_over_the_full_range_to_the_nearest():
     values = np.arange(65536, dtype=np.uint16)
     expected = np.rint(values.astype(np.float64) * 255 / 65535).astype(np.uint8)
-    np.testing.assert_array_equal(to_8bit(values), expected)
-    assert to_8bit(np.array([0, 128, 129, 65535], np.uint16)).tolist() == [0, 0, 1, 255]
+    np.testing.assert_array_equal(to_8bit(values, 65535), expected)
+    assert to_8bit(np.array([0, 128, 129, 65535], np.uint16), 65535).tolist() == [0, 0, 1, 255]
 
 
 def test_channels_stand_in_order_and_do_not_influence_one_another(source):
@@ -93,7 +95,7 @@ def test_channels_stand_in_order_and_do_not_influence_one_another(source):
     pixels["yellow"][:] = 0  # as an alpha channel this would blacken the others
     for name in FILTERS:
         replace(source, name, png(pixels[name]))
-    image = stack_example(sources.open_images(source.images), "ex-0000", 16).image
+    image = stacked(sources.open_images(source.images), "ex-0000", 16).image
     assert image.shape == (16, 16, 4)
     for channel, name in enumerate(FILTERS):
         np.testing.assert_array_equal(image[..., channel], area_mean(pixels[name], 16))
@@ -109,9 +111,7 @@ def test_a_zip_gives_the_same_pixels_as_a_folder(source, tmp_path, bits):
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as file:
         for path in source.images.iterdir():
             file.write(path, path.name)
-    results = [
-        stack_example(sources.open_images(place), "ex-0000", 16) for place in (source.images, tmp_path / "train.zip")
-    ]
+    results = [stacked(sources.open_images(place), "ex-0000", 16) for place in (source.images, tmp_path / "train.zip")]
     np.testing.assert_array_equal(results[0].image, results[1].image)
     assert [result.num_16bit for result in results] == [4 if bits == 16 else 0] * 2
 
@@ -137,7 +137,7 @@ COLOUR = RNG.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         (png(COLOUR), "wrong_mode", "RGB image, expected 8-bit or 16-bit greyscale"),
         (header(32, 32, 8, 3), "wrong_mode", "palette image, expected 8-bit or 16-bit greyscale"),
         (header(32, 32, 8, 4), "wrong_mode", "grey with alpha image, expected 8-bit or 16-bit greyscale"),
-        (header(32, 32, 1), "wrong_mode", "1-bit greyscale image, expected 8 or 16 bits"),
+        (header(32, 32, 1), "wrong_mode", "1-bit grey image, expected 8 or 16 bits"),
         (header(60_000, 60_000), "too_large", "the header claims 60000x60000, expected at most 8192x8192"),
         (png(np.zeros((48, 48), np.uint8)), "wrong_size", "48x48, expected 32x32 like 'red'"),
     ],
@@ -165,8 +165,8 @@ def test_an_image_is_not_turned_however_a_viewer_is_asked_to_show_it(source):
     pixels, data = RNG.integers(0, 256, (32, 32), dtype=np.uint8), io.BytesIO()
     Image.fromarray(pixels).save(data, "png", exif=upside_down)
     replace(source, "green", data.getvalue())
-    stacked = stack_example(sources.open_images(source.images), "ex-0000", 32)
-    np.testing.assert_array_equal(stacked.image[..., 1], pixels)
+    turned = stacked(sources.open_images(source.images), "ex-0000", 32)
+    np.testing.assert_array_equal(turned.image[..., 1], pixels)
 
 
 def test_every_bad_filter_of_an_example_is_named(source):
@@ -189,8 +189,8 @@ def test_examples_may_differ_in_size(source):
     for name in FILTERS:
         replace(source, name, png(np.full((48, 48), 7, np.uint8)))
     images = sources.open_images(source.images)
-    assert (stack_example(images, "ex-0000", 16).image == 7).all()
-    assert stack_example(images, "ex-0001", 16).image.shape == (16, 16, 4)
+    assert (stacked(images, "ex-0000", 16).image == 7).all()
+    assert stacked(images, "ex-0001", 16).image.shape == (16, 16, 4)
 
 
 def test_every_reason_code_is_explained():

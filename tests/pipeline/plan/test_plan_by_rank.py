@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from pipeline.plan import shards, splits
-from pipeline.plan.manifest import Example
+from pipeline.plan.table import Example
 from pipeline.schema import SPLITS
 
 NUM, SIZE, SHARD_MIB = 4_000, 16, 0.1

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.plan import shards, splits
-from pipeline.plan.manifest import Example, read_labels
+from pipeline.plan.table import Example, read_labels
 from pipeline.write import records
 
 EXAMPLES = [Example(f"id{k:03d}", (k % 28,)) for k in range(100)]

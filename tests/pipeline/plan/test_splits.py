@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.errors import InputError, JobError
 from pipeline.plan import splits
-from pipeline.plan.manifest import Example, read_labels
+from pipeline.plan.table import Example, read_labels
 from pipeline.schema import SPLITS
 
 

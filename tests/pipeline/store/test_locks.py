@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.errors import InputError, JobError
 from pipeline.job import build
+from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.store import layout, locks
 from pipeline.store.objects import ChangedError
 from pipeline.store.workspace import open_workspace
@@ -49,8 +50,8 @@ def test_a_conditional_write_needs_the_version_that_is_there(place):
 
 
 def test_a_second_build_is_refused_while_the_first_holds_the_lock(place, source):
-    target = layout.dataset_dir(place, 16)
-    lock = target.with_name(".1.0.0.lock")
+    target = layout.dataset_dir(place, HPA_KAGGLE_2018, 16)
+    lock = target.with_name(".1.1.0.lock")
     with open_workspace(target).lock() as check:
         check()
         with pytest.raises(
@@ -132,9 +133,9 @@ def test_a_build_that_lost_its_lock_publishes_nothing(place, source, monkeypatch
         JobError, match="this build lost its lock there, so nothing was published; run the same command"
     ):
         build(config_for(source, place, write=lose_lock))
-    target = layout.dataset_dir(place, 16)
+    target = layout.dataset_dir(place, HPA_KAGGLE_2018, 16)
     assert not (target / layout.INFO).exists()
-    assert json.loads(target.with_name(".1.0.0.lock").read_text())["host"] == "elsewhere"  # left to its new holder
+    assert json.loads(target.with_name(".1.1.0.lock").read_text())["host"] == "elsewhere"  # left to its new holder
 
 
 def test_a_lock_that_could_not_be_renewed_for_its_lease_counts_as_lost(place, monkeypatch):

@@ -152,8 +152,8 @@ def test_the_command_line_takes_urls(store, place, drawn):
 
     done = run("shards", "--source", place / "in", "--data-dir", place / "data", "--size", 16)
     assert done.exit_code == 0, done.output
-    assert f"published {place}/data/hpa_stacked/16/1.0.0" in done.output
-    assert run("verify", f"{place}/data/hpa_stacked/16/1.0.0").stdout.endswith("1.0.0: intact\n")
+    assert f"published {place}/data/hpa_stacked/16/1.1.0" in done.output
+    assert run("verify", f"{place}/data/hpa_stacked/16/1.1.0").stdout.endswith("1.1.0: intact\n")
     assert run("audit", "--source", place / "in").exit_code == 0
     assert run("verify", "hdfs://x/y").exit_code == 2
 
@@ -182,7 +182,7 @@ def test_audit_and_verify_find_what_is_wrong_in_a_store(store, place, drawn):
 
 def test_readers_see_a_dataset_only_when_its_metadata_is_there(store, place, drawn, monkeypatch):
     source, _ = drawn
-    target = place / "data/hpa_stacked/16/1.0.0"
+    target = place / "data/hpa_stacked/16/1.1.0"
     order, upload = [], ObjectPath.upload
 
     def watched(path, file):
@@ -201,7 +201,7 @@ def test_readers_see_a_dataset_only_when_its_metadata_is_there(store, place, dra
 def test_overwriting_removes_the_metadata_first(store, place, drawn, monkeypatch):
     source, reference = drawn
     build(config_for(source, place / "data", num_shards=1))
-    target = place / "data/hpa_stacked/16/1.0.0"
+    target = place / "data/hpa_stacked/16/1.1.0"
     with pytest.raises(AlreadyPublished, match="holds a dataset of other input or parameters"):
         build(config_for(source, place / "data"))
 
@@ -226,7 +226,7 @@ def test_a_build_that_failed_continues_with_what_is_missing(store, place, drawn)
     source, reference = drawn
     with pytest.raises((OSError, JobError), match="the machine went away"):
         build(config_for(source, place / "data", write=fail_second))
-    target = place / "data/hpa_stacked/16/1.0.0"
+    target = place / "data/hpa_stacked/16/1.1.0"
     assert names_of(target)  # shards, at their final names
     assert published_metadata(target) is None
     damaged = target / names_of(target)[0]
@@ -237,7 +237,7 @@ def test_a_build_that_failed_continues_with_what_is_missing(store, place, drawn)
 
 
 def test_a_folder_that_is_no_dataset_of_ours_is_refused(place, drawn):
-    target = place / "data/hpa_stacked/16/1.0.0"
+    target = place / "data/hpa_stacked/16/1.1.0"
     (target / "precious.txt").write_bytes(b"")
     with pytest.raises(AlreadyPublished, match="no fingerprint"):
         build(config_for(drawn[0], place / "data"))
@@ -270,14 +270,14 @@ def lose_object(task, **settings):
 def test_what_is_not_as_its_writer_left_it_is_found_before_publishing(place, drawn, write, message):
     with pytest.raises(ConservationError, match=message):
         build(config_for(drawn[0], place / "data", write=write))
-    assert published_metadata(place / "data/hpa_stacked/16/1.0.0") is None
+    assert published_metadata(place / "data/hpa_stacked/16/1.1.0") is None
 
 
 def test_a_writer_reads_its_ids_again_before_the_upload(place, drawn, monkeypatch):
     monkeypatch.setattr(writer.records, "read_ids", lambda file: iter(["other"]))
     with pytest.raises(Exception, match="the ids in the file are not those that were written to it"):
         build(config_for(drawn[0], place / "data"))
-    assert names_of(place / "data/hpa_stacked/16/1.0.0") == []
+    assert names_of(place / "data/hpa_stacked/16/1.1.0") == []
 
 
 # Reading, and faults.
@@ -366,5 +366,5 @@ def test_a_store_that_never_answers_is_one_line_and_no_bad_image(store, place, d
             build(config_for(remote, place / "data", on_error="quarantine", max_bad=1.0))
     finally:
         store.tell(faults=[], only="")
-    assert published_metadata(place / "data/hpa_stacked/16/1.0.0") is None
+    assert published_metadata(place / "data/hpa_stacked/16/1.1.0") is None
     assert same_bytes(store, build(config_for(remote, place / "data")).path, reference)

@@ -83,7 +83,7 @@ def test_the_parts_of_an_example_are_what_encode_writes():
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", r"features are \[\], expected \['id', 'image', 'labels'\]"),
+        (b"", r"features are \[\], expected \['id', 'image', 'label_vector', 'labels'\]"),
         (b"hello", "not a tf.train.Example"),
         (records.encode("a", b"", ())[:-1] + b"\x07", "not a tf.train.Example"),
         (example(IMAGE_4, ID, LABELS), r"features are \['image', 'id', 'labels'\], expected"),
@@ -125,10 +125,19 @@ def test_a_record_without_a_leading_id_is_refused(data, words):
         next(ids)
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_labels_of_both_forms_read_back(single):
+    labels = (3,) if single else (0, 3, 27)
+    vector = records.label_vector(labels, 28)
+    assert list(np.flatnonzero(np.frombuffer(vector, np.uint8))) == list(labels)
+    record = records.decode(records.encode("a", b"1234", labels, vector, single))
+    assert record == ("a", b"1234", labels, vector, single)
+
+
 @pytest.mark.parametrize("num_bytes", [0, 1, 125, 126, 127, 128, 16_380, 16_383, 16_384, 1 << 21])
 def test_images_of_every_size_read_back(num_bytes):
     image = bytes(num_bytes)
-    assert records.decode(records.encode("a", image, (0,))) == ("a", image, (0,))
+    assert records.decode(records.encode("a", image, (0,))) == ("a", image, (0,), None, False)
 
 
 @pytest.mark.parametrize(

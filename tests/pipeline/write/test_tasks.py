@@ -5,7 +5,8 @@ import apache_beam as beam
 from pipeline import job
 from pipeline.images import sources
 from pipeline.plan import shards
-from pipeline.plan.manifest import Example
+from pipeline.plan.table import Example
+from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.store import files
 from pipeline.store.workspace import DiskWorkspace
 from pipeline.write import tasks
@@ -39,15 +40,15 @@ def test_each_run_has_a_file_of_its_own(tmp_path):
 
 
 def test_a_million_examples_make_a_small_job(tmp_path):
-    per_shard = int(shards.DEFAULT_SHARD_MIB * 2**20 // shards.record_bytes(256))
+    per_shard = int(shards.DEFAULT_SHARD_MIB * 2**20 // shards.record_bytes(HPA_KAGGLE_2018, 256))
     examples = tuple(Example(f"{k:08x}-bb99-11e8-b2b9-ac1f6b6435d0", (k % 28,)) for k in range(per_shard))
     num = -(-1_000_000 // per_shard)
     assert num > 3900
-    workspace = DiskWorkspace(tmp_path / "1.0.0")
+    workspace = DiskWorkspace(tmp_path / "1.1.0")
     every = (Task(shards.ShardPlan("train", k, num, examples), f"{k:064x}") for k in range(num))
     path, ranges = tasks.write(workspace, every)
     pipeline = beam.Pipeline()
-    job.make_graph(pipeline, path, ranges, WriteConfig(workspace, sources.Folder("images"), 256))
+    job.make_graph(pipeline, path, ranges, WriteConfig(workspace, sources.Folder("images"), HPA_KAGGLE_2018, 256))
     proto = pipeline.to_runner_api()
     print(f"{num} shards: a job of {proto.ByteSize():,} bytes, tasks of {path.stat().st_size:,} bytes")
     assert path.stat().st_size > 40_000_000

@@ -1,0 +1,42 @@
+"""The largest images that are decoded, checked before they are."""
+
+from collections.abc import Callable
+
+MAX_SIDE = 8192
+"""Largest width or height that is decoded, in pixels; the atlas's originals are 2048, 3072 or 4096."""
+
+MAX_PLANES = 64
+"""Largest number of planes of one file."""
+
+
+class BadImage(ValueError):
+    """An image that cannot be used: its channel, a `code` of `stack.CODES` and a detail."""
+
+    def __init__(self, filter_name: str, code: str, detail: str):
+        super().__init__(filter_name, code, detail)
+        self.filter, self.code, self.detail = filter_name, code, detail
+
+
+Bad = Callable[[str, str], Exception]
+"""Makes the exception to raise, a `BadImage`, from a code and a detail."""
+
+
+def max_bytes(planes: int) -> int:
+    """Returns the size of the largest file that is decoded: uncompressed, of 16 bits, in bytes."""
+    return 2 * MAX_SIDE * MAX_SIDE * planes
+
+
+def check_bytes(data: bytes, kind: str, planes: int, bad: Bad) -> None:
+    """Raises `bad(...)` for an empty file or one that is too large."""
+    if not data:
+        raise bad("empty", f"the file has 0 bytes, expected a {kind} image")
+    if len(data) > max_bytes(planes):
+        raise bad("too_large", f"the file has {len(data):,} bytes, expected at most {max_bytes(planes):,}")
+
+
+def check_side(width: int, height: int, bad: Bad) -> None:
+    """Raises `bad(...)` for an image whose header claims no pixels or too many."""
+    if max(width, height) > MAX_SIDE:
+        raise bad("too_large", f"the header claims {width}x{height}, expected at most {MAX_SIDE}x{MAX_SIDE}")
+    if min(width, height) < 1:
+        raise bad("unreadable", f"damaged: the header claims {width}x{height} pixels")

@@ -1,0 +1,84 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.schema import Schema
+    from pipeline.store.files import Place
+
+
+class PlaceType(click.ParamType):  # type: ignore[type-arg]
+    """A path, or a URL of an object store."""
+
+    name = "place"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        from pipeline.errors import InputError
+        from pipeline.store import files
+
+        try:
+            return files.at(value)
+        except InputError as error:
+            self.fail(str(error), parameter, context)
+
+
+PLACE = PlaceType()
+
+
+def _load_schema(context: click.Context, parameter: click.Parameter, value: str) -> Any:
+    from pipeline import schema
+    from pipeline.errors import InputError
+
+    try:
+        return schema.load(value)
+    except InputError as error:
+        raise click.ClickException(str(error)) from None
+
+
+SCHEMA_OPTION = click.option(
+    "--schema",
+    default="hpa_kaggle_2018",
+    show_default=True,
+    callback=_load_schema,
+    help="What the source is made of: a TOML file ('schema init' drafts one), hpa_kaggle_2018, hpa_v18 or hpa_subcell.",
+)
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options for the input."""
+    for option in (
+        click.option(
+            "--labels",
+            type=PLACE,
+            help="Label table, a CSV.  [default: the one in --source that the schema names]",
+        ),
+        click.option("--images", type=PLACE, help="Folder or zip of the images.  [default: those in --source]"),
+        click.option(
+            "--source",
+            type=PLACE,
+            help="Folder or zip (also gs://, s3://) in the schema's layout; by default Kaggle's: train.csv next to "
+            "train/ or the unopened train.zip.",
+        ),
+        SCHEMA_OPTION,
+    ):
+        command = option(command)
+    return command
+
+
+def find_source(
+    source: "Place | None", images: "Place | None", labels: "Place | None", schema: "Schema"
+) -> "tuple[Place, Place]":
+    """Returns the paths of (label table, images) that the options name."""
+    from pipeline.images import sources
+
+    if source is not None and images is None and labels is None:
+        return sources.find(source, schema)
+    if source is None and images is not None and labels is not None:
+        return labels, images
+    raise click.UsageError(
+        "name the input: --source DIR (the label table next to the images), or --images and --labels; "
+        "'python -m pipeline sample DIR' draws one"
+    )

@@ -1,0 +1,122 @@
+"""The commands `python -m pipeline schema init | check | range | show`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.errors import one_line_errors
+from pipeline.options import PLACE, SCHEMA_OPTION, find_source, source_options
+
+if TYPE_CHECKING:
+    from pipeline.schema import Schema
+    from pipeline.store.files import Place
+
+
+@click.group()
+def schema() -> None:
+    """Declare what your images are: channels, files, label table and classes.
+
+    \b
+    Draft a schema:            python -m pipeline schema init DIR --out atlas.toml
+    Correct it, then check it: python -m pipeline schema check --schema atlas.toml --source DIR
+    Build with it:             python -m pipeline shards --schema atlas.toml --source DIR
+    """
+
+
+@schema.command()
+@click.argument("folder", type=PLACE)
+@click.option("--table", help="Name of the label table in DIR.  [default: its only CSV]")
+@click.option("--out", type=click.Path(path_type=Path), help="TOML file to write.  [default: show it]")
+def init(folder: "Place", table: str | None, out: Path | None) -> None:
+    """Look at the images and the table in FOLDER and draft a schema for you to correct."""
+    from pipeline.errors import InputError
+    from pipeline.schema.write import to_toml
+    from pipeline.source.draft import draft
+
+    with one_line_errors():
+        if out and out.exists():
+            raise InputError(f"{out}: exists already; remove it or name another file")
+        drafted = draft(folder, table)
+        comment = "A draft: check every line, above all what each channel shows, the classes and the groups."
+        _show(to_toml(drafted, comment), out)
+    if out:
+        click.echo(f"next: python -m pipeline schema check --schema {out} --source {folder}")
+
+
+@schema.command()
+@source_options
+def check(source: "Place | None", images: "Place | None", labels: "Place | None", schema: "Schema") -> None:
+    """Compare a source with a schema: what is found, what is missing, what the first images hold.
+
+    Exits with 1 if anything does not match.
+    """
+    from pipeline.source import match
+
+    with one_line_errors():
+        facts, problems = match.report(_manifest(source, images, labels, schema))
+    click.echo("\n".join(facts))
+    for problem in problems[:20]:
+        click.echo(problem)
+    if problems:
+        click.echo(f"{len(problems)} problems")
+        sys.exit(1)
+    click.echo("matches")
+
+
+@schema.command("range")
+@source_options
+@click.option("--percentiles", nargs=2, type=click.FloatRange(0, 100), help="[default: those of the schema]")
+@click.option("--num", type=click.IntRange(1), help="Measure only so many examples.  [default: all]")
+@click.option("--out", type=click.Path(path_type=Path), help="TOML file to write.  [default: show it]")
+def measure_range(
+    source: "Place | None",
+    images: "Place | None",
+    labels: "Place | None",
+    schema: "Schema",
+    percentiles: tuple[float, float] | None,
+    num: int | None,
+    out: Path | None,
+) -> None:
+    """Measure the range of each channel's values and write the schema with depth 'percentile'.
+
+    For cameras that use only a part of the range of their files. Decodes all images once.
+    """
+    from pipeline import progress
+    from pipeline.schema.write import to_toml
+    from pipeline.source import ranges
+
+    with one_line_errors():
+        manifest = _manifest(source, images, labels, schema)
+        with progress.Bar("measuring") as update:
+            measured = ranges.measure(manifest, percentiles or schema.percentiles, num=num, on_progress=update)
+        _show(to_toml(measured), out)
+
+
+@schema.command()
+@SCHEMA_OPTION
+def show(schema: "Schema") -> None:
+    """Print a schema, to begin your own with."""
+    from pipeline.schema.write import to_toml
+
+    click.echo(to_toml(schema), nl=False)
+
+
+def _manifest(source: "Place | None", images: "Place | None", labels: "Place | None", schema: "Schema") -> Any:
+    from pipeline.images import sources
+    from pipeline.plan import manifest
+
+    labels_path, images_path = find_source(source, images, labels, schema)
+    return manifest.read(labels_path, sources.open_images(images_path, schema), schema)
+
+
+def _show(text: str, out: Path | None) -> None:
+    from pipeline.store import files
+
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    with files.replacing(out) as file:
+        file.write(text.encode())
+    click.echo(f"wrote {out}")
