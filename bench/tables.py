@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from pipeline.atlas import label_sets
-from pipeline.plan.manifest import Example
+from pipeline.plan.table import Example
 
 ROWS_PER_GROUP = 5.82
 """Rows of an antibody in the table of 74,606 rows and 12,815 antibodies."""

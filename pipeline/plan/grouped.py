@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.plan.problem import FREE, SIZE_WEIGHT, Problem
+from pipeline.plan.problem import SIZE_WEIGHT, Problem
 
 WINDOW = 2048
 """Units of the other split that one step looks at."""
@@ -32,8 +32,8 @@ NEAREST = 48
 FEW_UNITS, LARGEST_WEIGHT = 400, 8
 """A class of fewer than so many units weighs more, in proportion, up to eight times as much."""
 
-CHAINS = 2
-"""Independent searches, of which the better one counts."""
+ALL_STEPS = 1000
+"""From so many units on, a stage has all its steps; with fewer, in proportion, but at least a twentieth."""
 
 EMPTY_SLOTS = 64
 """Places without a unit in each split: a swap with one is a move."""
@@ -53,6 +53,10 @@ class Stage:
     squared: bool = False
     weighted: bool = False
     size_weight: float = 1.0
+
+    def scaled(self, num_units: int) -> "Stage":
+        """Returns the stage for a problem of so many free units."""
+        return dataclasses.replace(self, steps=self.steps * max(min(num_units, ALL_STEPS), ALL_STEPS // 20) // ALL_STEPS)
 
     def temperatures(self) -> Iterator[float]:
         """Yields a temperature for each step: it halves at equal distances, and falls in straight lines between.
@@ -74,27 +78,35 @@ STAGES = (
 )
 
 
-def search(problem: Problem, seed: int, stages: tuple[Stage, ...] = STAGES, chains: int = CHAINS) -> np.ndarray:
-    """Returns the split of each unit, int `[units]`; fixed units keep theirs.
+def search(problem: Problem, seed: int, chain: int = 0, stages: tuple[Stage, ...] = STAGES) -> np.ndarray:
+    """Returns the quotas of a good solution, int `[kinds, splits]`.
 
     Args:
-      problem: the order of its units breaks ties.
+      problem: the order of its kinds breaks ties.
       seed: changes the answer, not its quality.
-      stages: of each search.
-      chains: independent searches, of which the best one counts.
+      chain: number of the search: another one gives another answer.
+      stages: of the search.
     """
-    found = [_search_once(problem, _random(seed, chain), stages) for chain in range(chains)]
-    return min(found, key=lambda part: value(problem, part))
+    random = _random(seed, chain)
+    units = _Units(problem)
+    part = _greedy(units, random)
+    if len(part) > 1:
+        noise = _gumbel(random)
+        for stage in (stage.scaled(len(part)) for stage in stages):
+            if not stage.squared:
+                part = bring_into_every_split(problem, part)
+            part = _anneal(units, part, stage, noise, random)
+    return problem.quotas_of(bring_into_every_split(problem, part))
 
 
-def value(problem: Problem, part: np.ndarray) -> tuple[int, float]:
-    """Returns (classes missing where they are required, cost): smaller is better.
+class _Units:
+    """The free units, one by one: `rows` is int `[units, classes + 1]`, their counts and, last, their size."""
 
-    The cost is rounded, so that the order in which a processor adds up does not matter.
-    """
-    counts, _ = problem.counts_of(part)
-    of_classes, of_sizes = problem.deviations(part)
-    return int((problem.required() & (counts == 0)).sum()), round(of_classes + SIZE_WEIGHT * of_sizes, 6)
+    def __init__(self, problem: Problem):
+        self.problem = problem
+        table = np.column_stack([problem.counts, problem.examples]).astype(np.int64)
+        self.rows = table[problem.kind_of()]
+        self.placed = np.column_stack([problem.placed_counts, problem.placed_sizes]).astype(np.int64)
 
 
 def _random(seed: int, chain: int) -> np.random.RandomState:
@@ -102,32 +114,16 @@ def _random(seed: int, chain: int) -> np.random.RandomState:
     return np.random.RandomState(int.from_bytes(digest[:4], "big"))
 
 
-def _search_once(problem: Problem, random: np.random.RandomState, stages: tuple[Stage, ...]) -> np.ndarray:
-    part = _greedy(problem, random)
-    if (problem.fixed == FREE).sum() < 2:
-        return _bring_into_every_split(problem, part)
-    noise = _gumbel(random)
-    for stage in stages:
-        if not stage.squared:
-            part = _bring_into_every_split(problem, part)
-        part = _anneal(problem, part, stage, noise, random)
-    return _bring_into_every_split(problem, part)
+def _greedy(units: _Units, random: np.random.RandomState) -> np.ndarray:
+    """Returns a first split, int `[units]`: units by falling size, each where its classes are furthest behind.
 
-
-def _greedy(problem: Problem, random: np.random.RandomState) -> np.ndarray:
-    """Returns a first split: units by falling size, each where its classes fall behind their share most.
-
-    Whole numbers throughout: `behind` is the deviation from the share of what is placed, times all examples.
+    Whole numbers throughout: `ahead` is the deviation from the share of what is placed, times all examples.
     """
-    rows = np.column_stack([problem.counts, problem.examples]).astype(np.int64)
-    wanted, part = np.array(problem.wanted, np.int64), problem.fixed.copy()
-    fixed = part != FREE
-    ahead = np.stack([rows[part == split].sum(axis=0) for split in range(len(wanted))]) * wanted.sum()
-    ahead -= wanted[:, None] * rows[fixed].sum(axis=0)
-    order = random.permutation(len(part))
-    for unit in order[np.argsort(-problem.examples[order], kind="stable")].tolist():
-        if part[unit] != FREE:
-            continue
+    rows, wanted = units.rows, np.array(units.problem.wanted, np.int64)
+    ahead = units.placed * wanted.sum() - wanted[:, None] * units.placed.sum(axis=0)
+    part = np.zeros(len(rows), np.int64)
+    order = random.permutation(len(rows))
+    for unit in order[np.argsort(-rows[order, -1], kind="stable")].tolist():
         row = rows[unit]
         part[unit] = split = int((ahead @ row - wanted * (row @ row)).argmin())
         ahead -= wanted[:, None] * row
@@ -149,18 +145,16 @@ class _Slots:
     `ahead` is `[splits, classes + 1]`, weighted.
     """
 
-    def __init__(self, problem: Problem, part: np.ndarray, weights: np.ndarray):
-        table = np.column_stack([problem.counts, problem.examples])
-        every = np.vstack([table, np.zeros_like(table[:1])]) * weights
-        free = problem.fixed == FREE
-        splits = range(len(problem.wanted))
+    def __init__(self, units: _Units, part: np.ndarray, weights: np.ndarray):
+        every = np.vstack([units.rows, np.zeros_like(units.rows[:1])]) * weights
+        splits = range(len(units.problem.wanted))
         empty = np.full(EMPTY_SLOTS, -1)
-        self.units = [np.concatenate([np.flatnonzero(free & (part == split)), empty]) for split in splits]
+        self.units = [np.concatenate([np.flatnonzero(part == split), empty]) for split in splits]
         self.rows = [np.ascontiguousarray(every[units].T) for units in self.units]
         self.squares = [(rows * rows).sum(axis=0) for rows in self.rows]
-        shares = np.column_stack([problem.shares, problem.wanted])
+        shares = np.column_stack([units.problem.shares, units.problem.wanted])
         self.shares = np.round(shares / STEP) * STEP * weights
-        self.ahead = np.stack([every[:-1][part == split].sum(axis=0) for split in splits]) - self.shares
+        self.ahead = np.stack([rows.sum(axis=1) for rows in self.rows]) + units.placed * weights - self.shares
 
     def swap(self, a: int, i: int, b: int, j: int) -> None:
         """Exchanges place `i` of split `a` and place `j` of split `b`."""
@@ -172,9 +166,9 @@ class _Slots:
         for values in (self.units, self.squares):
             values[a][i], values[b][j] = values[b][j], values[a][i]
 
-    def part(self, fixed: np.ndarray) -> np.ndarray:
+    def part(self) -> np.ndarray:
         """Returns the split of each unit, int `[units]`."""
-        part = fixed.copy()
+        part = np.zeros(sum((units >= 0).sum() for units in self.units), np.int64)
         for split, units in enumerate(self.units):
             part[units[units >= 0]] = split
         return part
@@ -191,12 +185,12 @@ def _weights(problem: Problem, stage: Stage) -> np.ndarray:
 
 
 def _anneal(
-    problem: Problem, part: np.ndarray, stage: Stage, noise: np.ndarray, random: np.random.RandomState
+    units: _Units, part: np.ndarray, stage: Stage, noise: np.ndarray, random: np.random.RandomState
 ) -> np.ndarray:
     """Returns the split after a stage; after an unweighted stage, the best one that it went through."""
-    weights = _weights(problem, stage)
-    slots = _Slots(problem, part, weights)
-    watched = np.flatnonzero(problem.required().any(axis=0) & (problem.carriers < FEW_UNITS))
+    weights = _weights(units.problem, stage)
+    slots = _Slots(units, part, weights)
+    watched = np.flatnonzero(units.problem.required.any(axis=0) & (units.problem.carriers < FEW_UNITS))
     draw = _draw_squared if stage.squared else _draw_absolute
     best, best_cost = part, np.inf if stage.weighted else _cost(slots, weights)
     numbers = random.randint(0, 1 << 30, (stage.steps, 4)).tolist()
@@ -210,8 +204,8 @@ def _anneal(
             continue
         slots.swap(a, i, b, j)
         if not stage.weighted and (cost := _cost(slots, weights)) < best_cost:
-            best, best_cost = slots.part(problem.fixed), cost
-    return slots.part(problem.fixed) if stage.weighted else best
+            best, best_cost = slots.part(), cost
+    return slots.part() if stage.weighted else best
 
 
 def _cost(slots: _Slots, weights: np.ndarray) -> float:
@@ -287,15 +281,12 @@ def _squared_costs(slots: _Slots, a: int, i: int, b: int, start: int, stop: int)
     return np.asarray(slots.squares[b][start:stop] - pull @ slots.rows[b][:, start:stop])
 
 
-def _bring_into_every_split(problem: Problem, part: np.ndarray) -> np.ndarray:
-    """Returns the split with units moved so that each required class is in each split, one move at a time."""
+def bring_into_every_split(problem: Problem, part: np.ndarray) -> np.ndarray:
+    """Returns the split (int `[units]`) with units moved so that classes are where they have to be, if that can be."""
     part = part.copy()
-    required = problem.required()
-    for _ in range(2 * required.size):
-        counts, _ = problem.counts_of(part)
-        missing = np.argwhere(required & (counts == 0))
-        if len(missing) == 0:
-            break
+    for _ in range(2 * problem.required.size):
+        counts = problem.counts_of(problem.quotas_of(part))
+        missing = np.argwhere(problem.required & (counts == 0)).tolist()
         moves = [move for split, label in missing if (move := _best_move(problem, part, counts, split, label))]
         if not moves or min(moves)[0] >= 0:
             break
@@ -308,16 +299,16 @@ def _best_move(
     problem: Problem, part: np.ndarray, counts: np.ndarray, split: int, label: int
 ) -> tuple[int, float, int, int] | None:
     """Returns (change of the missing classes, cost, unit, split) of the best move of one class into a split."""
-    units = np.flatnonzero((problem.fixed == FREE) & (problem.counts[:, label] > 0) & (part != split))
-    units = units[problem.examples[units] <= max(problem.wanted[split], 1)]
+    kind_of, required, shares = problem.kind_of(), problem.required, problem.shares
+    fits = (problem.counts[:, label] > 0) & (problem.examples <= max(problem.wanted[split], 1))
+    units = np.flatnonzero(fits[kind_of] & (part != split))
     if len(units) == 0:
         return None
-    rows, required = problem.counts[units], problem.required()
-    before, after = counts[part[units]], counts[part[units]] - rows
-    lost = ((before > 0) & (after == 0) & required[part[units]]).sum(axis=1)
+    rows, here = problem.counts[kind_of[units]], part[units]
+    before, after = counts[here], counts[here] - rows
+    lost = ((before > 0) & (after == 0) & required[here]).sum(axis=1)
     won = ((counts[split] == 0) & required[split] & (rows > 0)).sum(axis=1)
-    shares = problem.shares
-    cost = np.abs(after - shares[part[units]]).sum(axis=1) - np.abs(before - shares[part[units]]).sum(axis=1)
-    cost += np.abs(counts[split] + rows - shares[split]).sum(axis=1)
-    best = np.lexsort((units, np.round(cost, 6), lost - won))[0]
-    return int((lost - won)[best]), float(np.round(cost[best], 6)), int(units[best]), split
+    cost = np.abs(after - shares[here]).sum(axis=1) - np.abs(before - shares[here]).sum(axis=1)
+    cost = np.round(cost + np.abs(counts[split] + rows - shares[split]).sum(axis=1), 6)
+    best = np.lexsort((units, cost, lost - won))[0]
+    return int((lost - won)[best]), float(cost[best]), int(units[best]), split

@@ -1,4 +1,4 @@
-"""What a split has to solve: units, the sizes wanted, and what a solution is worth."""
+"""What a split has to solve: kinds of units, the sizes wanted, and what a solution is worth."""
 
 import dataclasses
 import functools
@@ -8,61 +8,96 @@ import numpy as np
 SIZE_WEIGHT = 1e3
 """Cost of one example too many or too few in a split; of one too many or too few of a class, the cost is 1."""
 
-FREE = -1
-"""The split of a unit that may go to any."""
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """Units, each of which goes to one split as a whole.
+    """Units (examples, or groups) of several kinds, each of which goes to one split as a whole.
 
     Attributes:
-      counts: int `[units, classes]`, how many examples of each class a unit has.
-      examples: int `[units]`, how many examples a unit has.
+      counts: int `[kinds, classes]`, how many examples of each class a unit has.
+      examples: int `[kinds]`, how many examples a unit has.
+      units: int `[kinds]`, how many units may go to any split.
+      placed: int `[kinds, splits]`, how many units stay in each split.
       wanted: examples wanted in each split.
-      fixed: int `[units]`, the number of the split that a unit has to stay in, or `FREE`.
+
+    A solution is called `quotas`: int `[kinds, splits]`, how many of the free units go to each split.
     """
 
     counts: np.ndarray
     examples: np.ndarray
+    units: np.ndarray
+    placed: np.ndarray
     wanted: tuple[int, ...]
-    fixed: np.ndarray
+
+    @functools.cached_property
+    def placed_counts(self) -> np.ndarray:
+        """Examples of each class that stay, int `[splits, classes]`."""
+        return np.asarray(self.placed.T @ self.counts)
+
+    @functools.cached_property
+    def placed_sizes(self) -> np.ndarray:
+        """Examples that stay, int `[splits]`."""
+        return np.asarray(self.placed.T @ self.examples)
 
     @functools.cached_property
     def totals(self) -> np.ndarray:
         """Examples of each class, int `[classes]`."""
-        return np.asarray(self.counts.sum(axis=0))
+        return np.asarray(self.units @ self.counts + self.placed_counts.sum(axis=0))
 
     @functools.cached_property
     def shares(self) -> np.ndarray:
         """The exact, fractional share of each class in each split of the wanted size, float `[splits, classes]`."""
-        return self.totals * np.array(self.wanted)[:, None] / sum(self.wanted)
+        return np.asarray(self.totals * np.array(self.wanted)[:, None] / sum(self.wanted))
 
     @functools.cached_property
     def carriers(self) -> np.ndarray:
-        """Units that have each class, int `[classes]`."""
-        return np.asarray((self.counts > 0).sum(axis=0))
+        """Free units that have each class, int `[classes]`."""
+        return np.asarray(self.units @ (self.counts > 0))
 
-    def counts_of(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (int `[splits, classes]`, int `[splits]`): examples of each class, and of all; `FREE` ones are none."""
-        rows = [part == split for split in range(len(self.wanted))]
-        counts = np.stack([self.counts[row].sum(axis=0) for row in rows])
-        return counts, np.array([self.examples[row].sum() for row in rows])
-
-    def deviations(self, part: np.ndarray) -> tuple[float, int]:
-        """Returns the sums of (deviations of classes from their shares, deviations of sizes), in examples."""
-        counts, sizes = self.counts_of(part)
-        return float(np.abs(counts - self.shares).sum()), int(np.abs(sizes - self.wanted).sum())
-
+    @functools.cached_property
     def required(self) -> np.ndarray:
-        """Returns bool `[splits, classes]`: a split that must have a class.
+        """Bool `[splits, classes]`: a class that has to be in a split.
 
-        A class must stand in every split of a wanted size above 0 if it has as many units as there are such splits;
-        units larger than a split do not count, nor those of which too many are fixed elsewhere.
+        A class has to be in every split of a wanted size above 0 if there are as many units with it; units larger
+        than the smallest split do not count. A split that has it keeps it.
         """
         wanted = np.array(self.wanted)
-        fitting = self.examples <= wanted[wanted > 0].min()
-        movable = (self.counts[(self.fixed == FREE) & fitting] > 0).sum(axis=0)
-        has, _ = self.counts_of(self.fixed)
-        empty = (has == 0) & (wanted > 0)[:, None]
-        return ((wanted > 0)[:, None] & (empty.sum(axis=0) <= movable)) | (has > 0)
+        fits = self.examples <= wanted[wanted > 0].min()
+        movable = (self.units * fits) @ (self.counts > 0)
+        has = self.placed_counts > 0
+        empty = ~has & (wanted > 0)[:, None]
+        return np.asarray(has | (empty & (empty.sum(axis=0) <= movable)))
+
+    def counts_of(self, quotas: np.ndarray) -> np.ndarray:
+        """Returns the examples of each class in each split, int `[splits, classes]`."""
+        return np.asarray(quotas.T @ self.counts + self.placed_counts)
+
+    def deviation(self, quotas: np.ndarray) -> float:
+        """Returns the sum of the classes' deviations from their shares, rounded to a millionth of an example.
+
+        So the order in which a processor adds up does not matter.
+        """
+        return round(float(np.abs(self.counts_of(quotas) - self.shares).sum()), 6)
+
+    def size_deviation(self, quotas: np.ndarray) -> int:
+        """Returns the sum of the splits' deviations from the sizes wanted."""
+        return int(np.abs(quotas.T @ self.examples + self.placed_sizes - self.wanted).sum())
+
+    def value(self, quotas: np.ndarray) -> tuple[int, float]:
+        """Returns (classes missing where they have to be, cost): smaller is better."""
+        missing = int((self.required & (self.counts_of(quotas) == 0)).sum())
+        return missing, self.deviation(quotas) + SIZE_WEIGHT * self.size_deviation(quotas)
+
+    def kind_of(self) -> np.ndarray:
+        """Returns the kind of each free unit, int `[units]`, ascending."""
+        return np.repeat(np.arange(len(self.units)), self.units)
+
+    def quotas_of(self, part: np.ndarray) -> np.ndarray:
+        """Returns the quotas of a split, given as the number of the split of each free unit, int `[units]`."""
+        quotas = np.zeros_like(self.placed)
+        np.add.at(quotas, (self.kind_of(), part), 1)
+        return quotas
+
+    def part_of(self, quotas: np.ndarray) -> np.ndarray:
+        """Returns the split of each free unit, int `[units]`; the inverse of `quotas_of`."""
+        return np.repeat(np.tile(np.arange(len(self.wanted)), len(self.units)), quotas.ravel())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import JobError
-from pipeline.plan.problem import SIZE_WEIGHT
+from pipeline.plan.problem import SIZE_WEIGHT, Problem
 
 SOLVER_OPTIONS = {"output_flag": False, "threads": 1, "mip_max_nodes": 2000, "mip_rel_gap": 1e-3}
 """The limit is on nodes, not on seconds: the answer must not depend on how busy the machine is."""
@@ -41,28 +41,54 @@ class Quotas:
     exact: bool
 
 
-def in_proportion(units: np.ndarray, counts: np.ndarray, sizes: Sequence[int]) -> Quotas:
+def in_proportion(problem: Problem) -> Quotas:
     """Returns what is asked of units of one example each: each kind within one of its exact share in every split.
 
     This also keeps label *sets* stratified. A solution with exact sizes exists: it is a transport problem with
     integral bounds.
     """
-    share = np.array(sizes) / sum(sizes)
-    exact = units[:, None] * share
+    share = np.array(problem.wanted) / sum(problem.wanted)
+    exact = problem.units[:, None] * share
     return Quotas(
-        units=units,
-        counts=counts,
-        examples=np.ones(len(units), int),
-        sizes=np.array(sizes),
-        targets=(np.array(units, float) @ counts)[:, None] * share,
+        units=problem.units,
+        counts=problem.counts,
+        examples=problem.examples,
+        sizes=np.array(problem.wanted),
+        targets=(np.array(problem.units, float) @ problem.counts)[:, None] * share,
         lower=np.floor(exact + 1e-9),
         upper=np.ceil(exact - 1e-9),
         exact=True,
     )
 
 
-def solve(asked: Quotas, max_nodes: int | None = None) -> np.ndarray:
-    """Returns int `[kinds, splits]`: how many units of each kind go to each split.
+def remaining(problem: Problem, kinds: np.ndarray, quotas: np.ndarray) -> Quotas:
+    """Returns what is asked of the free units of some `kinds` (their numbers) beside the quotas of all other kinds."""
+    others = quotas.copy()
+    others[kinds] = 0
+    units = problem.units[kinds]
+    lower = np.zeros((len(kinds), len(problem.wanted)))
+    return Quotas(
+        units=units,
+        counts=problem.counts[kinds],
+        examples=problem.examples[kinds],
+        sizes=np.array(problem.wanted) - problem.placed_sizes - others.T @ problem.examples,
+        targets=(problem.shares - problem.counts_of(others)).T,
+        lower=lower,
+        upper=lower + units[:, None],
+        exact=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solved:
+    """`quotas` is int `[kinds, splits]`; no solution of what was asked costs less than `bound`."""
+
+    quotas: np.ndarray
+    bound: float
+
+
+def solve(asked: Quotas, max_nodes: int | None = None) -> Solved:
+    """Returns how many units of each kind go to each split.
 
     Args:
       asked: the order of its kinds breaks ties.
@@ -78,11 +104,12 @@ def solve(asked: Quotas, max_nodes: int | None = None) -> np.ndarray:
         solver.setOptionValue(name, value)
     solver.passModel(_program(asked).to_highs())
     solver.run()
-    if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+    info = solver.getInfo()
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         status = solver.modelStatusToString(solver.getModelStatus())
         raise JobError(f"no split found for {len(asked.units)} kinds into {tuple(asked.sizes.tolist())}: {status}")
     quotas = solver.getSolution().col_value[: asked.lower.size]
-    return np.rint(quotas).astype(int).reshape(asked.lower.shape)
+    return Solved(np.rint(quotas).astype(int).reshape(asked.lower.shape), info.mip_dual_bound)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,6 +12,9 @@ METADATA = "metadata.json"
 CHECKSUMS = "SHA256SUMS"
 QUARANTINE = "quarantine.csv"
 GROUPS = "groups.csv"
+SPLIT = "split.csv"
+"""The split of every example, which a dataset that grows keeps."""
+
 COLUMNS = "columns.csv"
 """The columns of the label table that the schema carries along, by id."""
 
@@ -19,7 +22,7 @@ BAD_EXAMPLES = "bad_examples.csv"
 """Beside the dataset: the bad images that stopped the last build."""
 
 _OURS = re.compile(
-    rf"{NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{COLUMNS}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
+    rf"{NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{SPLIT}|{COLUMNS}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
 )
 
 

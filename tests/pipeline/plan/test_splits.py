@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, JobError
-from pipeline.plan import splits
+from pipeline.plan import program, splits
 from pipeline.plan.table import Example, read_labels
 from pipeline.schema import SPLITS
 
@@ -92,7 +92,7 @@ def test_classes_that_are_too_rare_for_every_split_are_named():
 
 
 def test_a_solver_without_a_solution_is_an_error(monkeypatch):
-    monkeypatch.setitem(splits.SOLVER_OPTIONS, "mip_max_nodes", 0)
+    monkeypatch.setitem(program.SOLVER_OPTIONS, "mip_max_nodes", 0)
     with pytest.raises(JobError, match=r"no split found for \d+ kinds into \(232, 29, 39\): Solution limit reached"):
         splits.assign(draw_examples(300))
 
