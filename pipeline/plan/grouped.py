@@ -5,7 +5,7 @@ relaxation says nothing: every group could be divided in proportion, without any
 
 1. A greedy start: the largest units first, each to the split that lacks its classes most.
 2. Annealing by swaps of two units, or moves of one. A random unit is compared with all those of another split (or
-   2,048 of them), and one partner is drawn with Boltzmann's probability. First the cost is the sum of squared
+   1,024 of them), and one partner is drawn with Boltzmann's probability. First the cost is the sum of squared
    deviations, whose changes are one product of matrices; then the sum of absolute ones. Classes that few units have
    weigh more at first: they can be balanced only while large changes are still allowed.
 3. Each class that has enough units is brought into every split, and stays there.
@@ -23,7 +23,7 @@ import numpy as np
 
 from pipeline.plan.problem import SIZE_WEIGHT, Problem
 
-WINDOW = 2048
+WINDOW = 1024
 """Units of the other split that one step looks at."""
 
 NEAREST = 48
@@ -31,6 +31,9 @@ NEAREST = 48
 
 FEW_UNITS, LARGEST_WEIGHT = 400, 8
 """A class of fewer than so many units weighs more, in proportion, up to eight times as much."""
+
+FOCUS = 4
+"""Every fourth step takes a unit of an uneven class: units of rare classes would seldom be drawn."""
 
 ALL_STEPS = 1000
 """From so many units on, a stage has all its steps; with fewer, in proportion, but at least a twentieth."""
@@ -54,9 +57,10 @@ class Stage:
     weighted: bool = False
     size_weight: float = 1.0
 
-    def scaled(self, num_units: int) -> "Stage":
+    def scaled(self, num_units: int, effort: float) -> "Stage":
         """Returns the stage for a problem of so many free units."""
-        return dataclasses.replace(self, steps=self.steps * max(min(num_units, ALL_STEPS), ALL_STEPS // 20) // ALL_STEPS)
+        share = effort * max(min(num_units / ALL_STEPS, 1), 1 / 20)
+        return dataclasses.replace(self, steps=max(1, int(self.steps * share)))
 
     def temperatures(self) -> Iterator[float]:
         """Yields a temperature for each step: it halves at equal distances, and falls in straight lines between.
@@ -78,21 +82,21 @@ STAGES = (
 )
 
 
-def search(problem: Problem, seed: int, chain: int = 0, stages: tuple[Stage, ...] = STAGES) -> np.ndarray:
+def search(problem: Problem, seed: int, chain: int = 0, effort: float = 1.0) -> np.ndarray:
     """Returns the quotas of a good solution, int `[kinds, splits]`.
 
     Args:
       problem: the order of its kinds breaks ties.
       seed: changes the answer, not its quality.
       chain: number of the search: another one gives another answer.
-      stages: of the search.
+      effort: share of the steps to make.
     """
     random = _random(seed, chain)
-    units = _Units(problem)
-    part = _greedy(units, random)
+    units = _Units(problem, random)
+    part = _greedy(units)
     if len(part) > 1:
         noise = _gumbel(random)
-        for stage in (stage.scaled(len(part)) for stage in stages):
+        for stage in (stage.scaled(len(part), effort) for stage in STAGES):
             if not stage.squared:
                 part = bring_into_every_split(problem, part)
             part = _anneal(units, part, stage, noise, random)
@@ -100,12 +104,16 @@ def search(problem: Problem, seed: int, chain: int = 0, stages: tuple[Stage, ...
 
 
 class _Units:
-    """The free units, one by one: `rows` is int `[units, classes + 1]`, their counts and, last, their size."""
+    """The free units, one by one: `rows` is int `[units, classes + 1]`, their counts and, last, their size.
 
-    def __init__(self, problem: Problem):
+    `order` is the order in which they are laid out: units of a kind must not be neighbours, or a window has few kinds.
+    """
+
+    def __init__(self, problem: Problem, random: np.random.RandomState):
         self.problem = problem
         table = np.column_stack([problem.counts, problem.examples]).astype(np.int64)
         self.rows = table[problem.kind_of()]
+        self.order = random.permutation(len(self.rows))
         self.placed = np.column_stack([problem.placed_counts, problem.placed_sizes]).astype(np.int64)
 
 
@@ -114,7 +122,7 @@ def _random(seed: int, chain: int) -> np.random.RandomState:
     return np.random.RandomState(int.from_bytes(digest[:4], "big"))
 
 
-def _greedy(units: _Units, random: np.random.RandomState) -> np.ndarray:
+def _greedy(units: _Units) -> np.ndarray:
     """Returns a first split, int `[units]`: units by falling size, each where its classes are furthest behind.
 
     Whole numbers throughout: `ahead` is the deviation from the share of what is placed, times all examples.
@@ -122,8 +130,7 @@ def _greedy(units: _Units, random: np.random.RandomState) -> np.ndarray:
     rows, wanted = units.rows, np.array(units.problem.wanted, np.int64)
     ahead = units.placed * wanted.sum() - wanted[:, None] * units.placed.sum(axis=0)
     part = np.zeros(len(rows), np.int64)
-    order = random.permutation(len(rows))
-    for unit in order[np.argsort(-rows[order, -1], kind="stable")].tolist():
+    for unit in units.order[np.argsort(-rows[units.order, -1], kind="stable")].tolist():
         row = rows[unit]
         part[unit] = split = int((ahead @ row - wanted * (row @ row)).argmin())
         ahead -= wanted[:, None] * row
@@ -149,7 +156,7 @@ class _Slots:
         every = np.vstack([units.rows, np.zeros_like(units.rows[:1])]) * weights
         splits = range(len(units.problem.wanted))
         empty = np.full(EMPTY_SLOTS, -1)
-        self.units = [np.concatenate([np.flatnonzero(part == split), empty]) for split in splits]
+        self.units = [np.concatenate([units.order[part[units.order] == split], empty]) for split in splits]
         self.rows = [np.ascontiguousarray(every[units].T) for units in self.units]
         self.squares = [(rows * rows).sum(axis=0) for rows in self.rows]
         shares = np.column_stack([units.problem.shares, units.problem.wanted])
@@ -165,6 +172,20 @@ class _Slots:
         self.rows[b][:, j] -= change
         for values in (self.units, self.squares):
             values[a][i], values[b][j] = values[b][j], values[a][i]
+
+    def uneven(self, first: int, second: int) -> tuple[int, int, int]:
+        """Returns (split, place of a unit in it, another split): the one has too much of a class, the other too little.
+
+        The class is one of the four most uneven, the unit has it; `first` and `second` are random numbers.
+        """
+        ahead = self.ahead[:, :-1]
+        order = np.argsort(ahead.min(axis=0) - ahead.max(axis=0), kind="stable")
+        label = int(order[: min(4, len(order))][first % min(4, len(order))])
+        a, b = int(ahead[:, label].argmax()), int(ahead[:, label].argmin())
+        places = np.flatnonzero(self.rows[a][label])
+        if a == b or len(places) == 0:
+            return a, second % len(self.units[a]), (a + 1) % len(self.units)
+        return a, int(places[second % len(places)]), b
 
     def part(self) -> np.ndarray:
         """Returns the split of each unit, int `[units]`."""
@@ -195,10 +216,14 @@ def _anneal(
     best, best_cost = part, np.inf if stage.weighted else _cost(slots, weights)
     numbers = random.randint(0, 1 << 30, (stage.steps, 4)).tolist()
     num_splits = len(slots.units)
-    for (first, second, third, fourth), temperature in zip(numbers, stage.temperatures(), strict=True):
-        a = first % num_splits
-        b = (a + 1 + second % (num_splits - 1)) % num_splits
-        i = third % len(slots.units[a])
+    for step, temperature in enumerate(stage.temperatures()):
+        first, second, third, fourth = numbers[step]
+        if step % FOCUS:
+            a = first % num_splits
+            b = (a + 1 + second % (num_splits - 1)) % num_splits
+            i = third % len(slots.units[a])
+        else:
+            a, i, b = slots.uneven(first, second)
         j = draw(slots, a, i, b, fourth, temperature, noise, watched)
         if j < 0 or slots.units[a][i] == slots.units[b][j]:
             continue

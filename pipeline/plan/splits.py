@@ -27,11 +27,11 @@ from pipeline.schema import HPA_KAGGLE_2018, SPLITS
 PAPER_SIZES = (24_000, 3_000, 4_072)
 """Sizes of train, dev and test in the report that the project follows (Mylavarapu 2020, section 4.3)."""
 
-CHAINS = 2
-"""Independent searches for a split of groups, of which the better one counts."""
+SHORT, LONG = (0.1, 0.1, 0.1), (0.8, 0.8)
+"""Efforts of the searches for a split of groups, of which the best counts. The long ones follow only if necessary."""
 
 GOOD_ENOUGH = 1.1
-"""A search that comes within so much of the lower bound is not repeated."""
+"""It is not necessary within so many times the lower bound."""
 
 POLISHED_KINDS, POLISH_NODES = 1000, 20
 """Kinds of several groups that the integer program divides anew after the search, and the nodes of its search tree."""
@@ -355,19 +355,21 @@ def _divide_new(problem: Problem, bound: float) -> tuple[np.ndarray, float]:
 
 
 def _divide_groups(problem: Problem, seed: int, bound: float) -> np.ndarray:
-    found = []
-    for chain in range(CHAINS):
-        found.append(_polished(problem, grouped.search(problem, seed, chain)))
-        if problem.value(found[-1]) <= (0, GOOD_ENOUGH * bound):
+    best = problem.placed  # replaced by the first search
+    for chain, effort in enumerate((*SHORT, *LONG)):
+        found = _polished(problem, grouped.search(problem, seed, chain, effort), bound)
+        best = min(best, found, key=problem.value) if chain else found
+        reached = problem.value(best)
+        if reached <= (0, bound + 1e-6) or (effort in LONG or chain + 1 >= len(SHORT)) and reached <= (0, GOOD_ENOUGH * bound):
             break
-    return min(found, key=problem.value)
+    return best
 
 
-def _polished(problem: Problem, quotas: np.ndarray) -> np.ndarray:
+def _polished(problem: Problem, quotas: np.ndarray, bound: float) -> np.ndarray:
     """Returns the quotas with those of the kinds that have several units divided anew, if that is better."""
     several = np.flatnonzero(problem.units > 1)
     kinds = np.sort(several[np.argsort(problem.examples[several], kind="stable")][:POLISHED_KINDS])
-    if len(kinds) == 0:
+    if len(kinds) == 0 or problem.value(quotas) <= (0, bound + 1e-6):
         return quotas
     polished = quotas.copy()
     try:
