@@ -32,6 +32,8 @@ class BuildConfig:
     seed: int = 0
     split_sizes: tuple[int, ...] | None = None
     groups: Place | None = None
+    keep: Place | None = None
+    resplit: bool = False
     num_shards: int | None = None
     shard_mib: float = shards.DEFAULT_SHARD_MIB
     max_examples: int | None = None
@@ -44,7 +46,7 @@ class BuildConfig:
     write: Callable[..., ShardReport] = write_shard
 
     def __post_init__(self) -> None:
-        for name in ("labels", "images", "data_dir", "groups"):
+        for name in ("labels", "images", "data_dir", "groups", "keep"):
             if (place := getattr(self, name)) is not None:
                 object.__setattr__(self, name, files.at(place))
         if not 1 <= self.size <= 4096:
@@ -54,6 +56,8 @@ class BuildConfig:
                 f"schema '{self.schema.name}': depth 'percentile' needs the range of each channel; "
                 "'python -m pipeline schema range' measures them"
             )
+        if self.keep is not None and self.resplit:
+            raise InputError("keep and resplit exclude each other: keep an earlier split, or split anew")
         if self.on_error not in ("fail", "quarantine"):
             raise InputError(f"on_error is '{self.on_error}', expected 'fail' or 'quarantine'")
         if not 0 <= self.max_bad <= 1:
@@ -79,7 +83,8 @@ class BuildConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BuildResult:
-    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, one line each."""
+    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, one line each, and
+    `kept` says in lines what became of an earlier split."""
 
     path: Place
     metadata: dict[str, Any]
@@ -88,6 +93,7 @@ class BuildResult:
     num_shards_resumed: int = 0
     bad: tuple[BadImageRow, ...] = ()
     metrics: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     up_to_date: bool = False
 
 

@@ -1,11 +1,11 @@
 """The job: from a label table and a set of images to a published dataset."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult
-from pipeline.dataset import conservation, publish, quarantine, resume
+from pipeline.dataset import conservation, earlier, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.errors import InputError, JobError
 from pipeline.images import sources
@@ -38,15 +38,18 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     """
     options = runners.parse_options(config.beam_args) if config.beam_args else None
     source = manifest.read(config.labels, sources.open_images(config.images, config.schema), config.schema)
-    parameters = config.parameters(len(source.examples))
-    fingerprint = source.fingerprint(**parameters)
     workspace = open_workspace(config.target)
     with workspace.lock() as check_lock:
-        if same := publish.find_same(config, source, workspace, fingerprint):
+        kept = earlier.find(config, source, workspace)
+        parameters = config.parameters(len(source.examples)) | {"kept_sha256": kept.sha256}
+        fingerprint = source.fingerprint(**parameters)
+        if same := publish.find_same(config, source, workspace, _fingerprints(source, parameters, kept)):
             return same
         check_images(config, source, workspace)
         with runners.importing_beam():
-            every = plan_tasks(config, source)
+            assigned = assign_splits(config, source, kept.of)
+            every = plan_tasks(config, source, assigned.of)
+        earlier.save(kept, config, workspace)
         todo = resume.keep_finished(workspace, every)
         workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
         with _showing_progress(workspace, every, on_progress):
@@ -67,7 +70,14 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
         num_shards_resumed=len(every) - len(todo),
         bad=bad,
         metrics=tuple(metrics),
+        kept=tuple(assigned.kept_lines()),
     )
+
+
+def _fingerprints(source: Manifest, parameters: Mapping[str, Any], kept: earlier.Earlier) -> list[str]:
+    """Returns the fingerprints of the datasets that a build would give, or has given when it kept an earlier split."""
+    splits_kept = dict.fromkeys([kept.sha256, *([kept.published_sha256] if kept.published_sha256 else [])])
+    return [source.fingerprint(**(dict(parameters) | {"kept_sha256": sha256})) for sha256 in splits_kept]
 
 
 def check_images(config: BuildConfig, source: Manifest, workspace: Workspace) -> None:
@@ -93,19 +103,24 @@ def _record_bytes(config: BuildConfig) -> int:
     return shards.record_bytes(config.schema, config.size)
 
 
-def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
-    """Returns one task for every shard of a build."""
+def assign_splits(config: BuildConfig, source: Manifest, kept: Mapping[str, str]) -> splits.Splits:
+    """Returns the split of every example; those in `kept`, an earlier split, stay in theirs."""
     groups = table.read_groups(config.groups, source.examples) if config.groups else {}
-    assigned = splits.assign(
+    return splits.assign(
         source.examples,
         config.split_sizes,
         seed=config.seed,
         groups=grouping.join(source.groups, groups),
         class_names=config.schema.classes,
+        earlier=kept,
     )
+
+
+def plan_tasks(config: BuildConfig, source: Manifest, split_of: Mapping[str, str]) -> list[Task]:
+    """Returns one task for every shard of a build; `split_of` maps id to split."""
     plans = shards.plan(
         source.examples,
-        assigned.of,
+        split_of,
         schema=config.schema,
         size=config.size,
         seed=config.seed,
@@ -185,7 +200,7 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
     lines += _dim_channels(result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
-    lines += [f"  {line}" for line in result.metrics]
+    lines += [f"  {line}" for line in (*result.kept, *result.metrics)]
     name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
     lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)

@@ -15,11 +15,12 @@ from pipeline.config import BuildConfig, BuildResult, default_data_dir
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.dataset import quarantine
 from pipeline.errors import InputError
+from pipeline.plan import kept
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import DEFAULT_SIZE, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
-from pipeline.store.layout import CHECKSUMS, COLUMNS, GROUPS, INFO, METADATA, QUARANTINE
+from pipeline.store.layout import CHECKSUMS, COLUMNS, GROUPS, INFO, METADATA, QUARANTINE, SPLIT
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
@@ -46,8 +47,12 @@ def shard_lengths(target: Place) -> dict[str, list[int]]:
     return {split["name"]: [int(n) for n in split["shardLengths"]] for split in info["splits"]}
 
 
-def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, fingerprint: str) -> BuildResult | None:
+def find_same(
+    config: BuildConfig, source: Manifest, workspace: Workspace, fingerprints: Sequence[str]
+) -> BuildResult | None:
     """Returns the result of an earlier build of the very same dataset, or `None` if it must be built.
+
+    The very same has one of the fingerprints.
 
     Raises:
       InputError: another dataset is there and may not be replaced, or a synthetic one would mix with real images.
@@ -56,7 +61,7 @@ def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, finge
     metadata = published_metadata(workspace.target)
     if metadata is None:
         return None
-    if metadata.get("fingerprint") == fingerprint:
+    if metadata.get("fingerprint") in fingerprints:
         workspace.clean_up()  # after a build that was killed just after publishing
         lengths = shard_lengths(workspace.target)
         return BuildResult(
@@ -70,7 +75,7 @@ def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, finge
         return None
     actual = f"fingerprint {metadata['fingerprint'][:12]}" if "fingerprint" in metadata else "no fingerprint"
     raise AlreadyPublished(
-        f"{workspace.target}: holds a dataset of other input or parameters ({actual}, expected {fingerprint[:12]}); "
+        f"{workspace.target}: holds a dataset of other input or parameters ({actual}, expected {fingerprints[0][:12]}); "
         "use another data directory, or --overwrite to replace it"
     )
 
@@ -104,6 +109,7 @@ def publish(
     with workspace.completing() as folder:
         if config.groups:
             (folder / GROUPS).write_bytes(config.groups.read_bytes())
+        kept.write(folder / SPLIT, {example.id: task.plan.split for task in tasks for example in task.plan.examples})
         if config.schema.table.carry:
             _write_columns(folder / COLUMNS, source)
         if bad := [row for report in reports for row in report.bad]:

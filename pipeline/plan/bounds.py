@@ -44,7 +44,9 @@ def _whole(wanted: Sequence[int], total: int, placed: np.ndarray) -> float:
     change = total - sum(counts)
     if change <= 0:  # a count above what is placed is not above its share: one less costs one
         return (cost - change * num) / num
-    more = [abs((count + 1) * num - share) - abs(count * num - share) for count, share in zip(counts, shares, strict=True)]
+    more = [
+        abs((count + 1) * num - share) - abs(count * num - share) for count, share in zip(counts, shares, strict=True)
+    ]
     cheapest = sorted(more)[:change]
     return (cost + sum(cheapest) + (change - len(cheapest)) * num) / num
 

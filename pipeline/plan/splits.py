@@ -5,7 +5,7 @@ split is a small integer program, solved by HiGHS (`program`; iterative stratifi
 greedily). A salted hash of the id decides which examples fill a kind's quota. The order of the rows has no effect.
 
 With groups (near-duplicates, fields of one well) the interchangeable units are whole groups with the same multiset
-of label sets, so a group is never divided between splits; a local search solves it (`grouped`). Examples of an earlier
+of label sets, so a group is never divided between splits; a local search solves it (`search`). Examples of an earlier
 split stay where they are (`kept`), and only new ones are placed. What is proven about the result is its lower bound
 (`bounds`).
 """
@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.errors import InputError, JobError
-from pipeline.plan import bounds, grouped, kept, program
+from pipeline.plan import bounds, kept, program, search
 from pipeline.plan.problem import SIZE_WEIGHT, Problem
 from pipeline.plan.table import Example
 from pipeline.schema import HPA_KAGGLE_2018, SPLITS
@@ -60,7 +60,8 @@ class Splits:
       num_kinds: different multisets of label sets among them.
       bound: no split has a smaller sum of deviations.
       size_bound: nor sizes that differ less from those wanted, in sum.
-      num_kept: examples that stay where an earlier split has them.
+      num_kept: examples that are where an earlier split has them.
+      num_moved: examples that are elsewhere: none.
       vanished: ids of the earlier split that no longer exist, ascending.
     """
 
@@ -77,6 +78,7 @@ class Splits:
     bound: float
     size_bound: int
     num_kept: int = 0
+    num_moved: int = 0
     vanished: tuple[str, ...] = ()
 
     @property
@@ -132,8 +134,8 @@ class Splits:
         """Returns what became of the earlier split, if there was one: nothing moves."""
         if not self.num_kept and not self.vanished:
             return []
-        new = len(self.of) - self.num_kept
-        lines = [f"kept from the earlier split: {self.num_kept} examples, 0 moved; {new} new ones were placed"]
+        new = len(self.of) - self.num_kept - self.num_moved
+        lines = [f"earlier split: {self.num_kept} examples kept, {self.num_moved} moved; {new} new ones placed"]
         if self.vanished:
             lines.append(f"no longer in the label table: {kept.listed(self.vanished)}")
         return lines
@@ -217,9 +219,11 @@ def assign(
     quotas, bound = _divide(problem, seed)
     every = quotas + problem.placed
     counts, actual = every.T @ problem.counts, every.T @ problem.examples
-    ids = {example.id for example in examples} if earlier else set()
+    of, earlier = _fill_quotas(units, placed, kinds, quotas, names), earlier or {}
+    num_kept = sum(of.get(example_id) == split for example_id, split in earlier.items())
+    vanished = tuple(sorted(example_id for example_id in earlier if example_id not in of))
     return Splits(
-        of=_fill_quotas(units, placed, kinds, quotas, names),
+        of=of,
         wanted=wanted,
         sizes=tuple(actual.tolist()),
         counts=counts,
@@ -231,8 +235,9 @@ def assign(
         num_kinds=len(kinds),
         bound=bound,
         size_bound=bounds.of_sizes(problem),
-        num_kept=sum(example.id in earlier for example in examples) if earlier else 0,
-        vanished=tuple(sorted(earlier.keys() - ids)) if earlier else (),
+        num_kept=num_kept,
+        num_moved=len(earlier) - num_kept - len(vanished),
+        vanished=vanished,
     )
 
 
@@ -350,17 +355,19 @@ def _divide_new(problem: Problem, bound: float) -> tuple[np.ndarray, float]:
     proven = solved.bound - SIZE_WEIGHT * problem.size_deviation(quotas)
     bound = max(bound, min(proven, problem.deviation(quotas)))
     if problem.value(quotas)[0]:
-        quotas = problem.quotas_of(grouped.bring_into_every_split(problem, problem.part_of(quotas)))
+        quotas = problem.quotas_of(search.bring_into_every_split(problem, problem.part_of(quotas)))
     return quotas, bound
 
 
 def _divide_groups(problem: Problem, seed: int, bound: float) -> np.ndarray:
     best = problem.placed  # replaced by the first search
     for chain, effort in enumerate((*SHORT, *LONG)):
-        found = _polished(problem, grouped.search(problem, seed, chain, effort), bound)
+        found = _polished(problem, search.search(problem, seed, chain, effort), bound)
         best = min(best, found, key=problem.value) if chain else found
         reached = problem.value(best)
-        if reached <= (0, bound + 1e-6) or (effort in LONG or chain + 1 >= len(SHORT)) and reached <= (0, GOOD_ENOUGH * bound):
+        if reached <= (0, bound + 1e-6) or (
+            (effort in LONG or chain + 1 >= len(SHORT)) and reached <= (0, GOOD_ENOUGH * bound)
+        ):
             break
     return best
 

@@ -18,6 +18,9 @@ SPLIT = "split.csv"
 COLUMNS = "columns.csv"
 """The columns of the label table that the schema carries along, by id."""
 
+KEPT = "kept.csv"
+"""In the folder of a build: the split of the dataset that it replaces."""
+
 BAD_EXAMPLES = "bad_examples.csv"
 """Beside the dataset: the bad images that stopped the last build."""
 

@@ -36,7 +36,7 @@ FOCUS = 4
 """Every fourth step takes a unit of an uneven class: units of rare classes would seldom be drawn."""
 
 ALL_STEPS = 1000
-"""From so many units on, a stage has all its steps; with fewer, in proportion, but at least a twentieth."""
+"""From so many units on, a stage has all its steps; with fewer, in proportion, but at least a sixtieth."""
 
 EMPTY_SLOTS = 64
 """Places without a unit in each split: a swap with one is a move."""
@@ -59,7 +59,7 @@ class Stage:
 
     def scaled(self, num_units: int, effort: float) -> "Stage":
         """Returns the stage for a problem of so many free units."""
-        share = effort * max(min(num_units / ALL_STEPS, 1), 1 / 20)
+        share = effort * max(min(num_units / ALL_STEPS, 1), 1 / 60)
         return dataclasses.replace(self, steps=max(1, int(self.steps * share)))
 
     def temperatures(self) -> Iterator[float]:
