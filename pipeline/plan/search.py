@@ -35,7 +35,7 @@ FEW_UNITS, LARGEST_WEIGHT = 400, 8
 FOCUS = 4
 """Every fourth step takes a unit of an uneven class: units of rare classes would seldom be drawn."""
 
-ALL_STEPS = 1000
+ALL_STEPS = 400
 """From so many units on, a stage has all its steps; with fewer, in proportion, but at least a sixtieth."""
 
 EMPTY_SLOTS = 64

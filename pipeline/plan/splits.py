@@ -264,19 +264,21 @@ def _units_by_kind(
             members[groups[example.id]].append(example)
         else:
             alone[example.labels].append(example.id)
-    named: dict[Kind, list[tuple[str, Unit]]] = {(labels,): [(i, (i,)) for i in ids] for labels, ids in alone.items()}
-    for name, unit in members.items():
+    units: dict[Kind, list[Unit]] = {(labels,): [(i,) for i in ids] for labels, ids in alone.items()}
+    del alone  # at ten million examples, memory counts
+    for unit in members.values():
         kind = tuple(sorted(example.labels for example in unit))
-        named.setdefault(kind, []).append((name, tuple(sorted(example.id for example in unit))))
-    units: dict[Kind, list[Unit]] = {}
+        units.setdefault(kind, []).append(tuple(sorted(example.id for example in unit)))
     placed: dict[Kind, dict[int, list[Unit]]] = {}
-    while named:
-        kind, of_kind = named.popitem()
-        of_kind.sort(key=lambda unit: (_hash(seed, "split", unit[0]), unit[1]))
-        units[kind], placed[kind] = [], defaultdict(list)
-        for _, unit_ids in of_kind:
-            split = fixed.get(unit_ids[0])
-            (units[kind] if split is None else placed[kind][split]).append(unit_ids)
+    for kind, of_kind in units.items():
+        of_kind.sort()  # decides between equal hashes, of an example and a group with its name
+        of_kind.sort(key=lambda ids: _hash(seed, "split", groups.get(ids[0], ids[0])))
+        placed[kind] = defaultdict(list)
+        if fixed:
+            units[kind] = [ids for ids in of_kind if ids[0] not in fixed]
+            for ids in of_kind:
+                if ids[0] in fixed:
+                    placed[kind][fixed[ids[0]]].append(ids)
     return units, placed
 
 
