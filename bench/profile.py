@@ -23,6 +23,7 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
     from bench import builders
     from bench.figures import show
     from pipeline.images import limits, png, sources, stack
+    from pipeline.images.resize import resize
     from pipeline.schema import HPA_KAGGLE_2018
     from pipeline.write import records
 
@@ -44,13 +45,13 @@ def building(source: Path, num: int = 200) -> dict[str, float]:
             data = timed("files read", lambda names=names: [images.read(name) for name in names])
             timed(show.ALONE[0], lambda paths=paths: [cv2.imread(path, flags) for path in paths])
             read = timed("PNGs checked and decoded", lambda data=data: [png.decode(one, bad)[0] for one in data])
-            small = timed("resized", lambda read=read: [stack.resize(one, 256) for one in read])
+            small = timed("resized", lambda read=read: [resize(one, 256) for one in read])
             stacked = timed("stacked", lambda small=small: stack.stack(small))
             timed("moments", lambda small=small: stack.moments(small))
             record = timed(
                 "made a record",
-                lambda one=(example_id, stacked.data, labels): records.frame(
-                    records.encode(*one, records.label_vector(one[2], HPA_KAGGLE_2018.num_classes))
+                lambda i=example_id, data=stacked.data, labels=labels: records.frame(
+                    records.encode(i, data, labels, records.label_vector(labels, HPA_KAGGLE_2018.num_classes))
                 ),
             )
             timed("SHA-256", lambda record=record: [hashlib.sha256(piece) for piece in record])

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError, echo, one_line_errors
 from pipeline.progress import Bar
 from pipeline.schema import SPLITS
 
@@ -47,8 +47,8 @@ def main(run: Path, splits: str, **options: Any) -> None:
         from model.serving import summary
 
         result = evaluate(run, splits=chosen_splits(splits), **options)
-        click.echo(summary.summary(result))
-    click.echo(f"written to {run / 'evaluation'}; 'python -m model.report {run}' makes a page of it")
+        echo(summary.summary(result))
+    echo(f"written to {run / 'evaluation'}; 'python -m model.report {run}' makes a page of it")
 
 
 def chosen_splits(text: str) -> list[str]:

@@ -18,7 +18,7 @@ import click
 
 from model import backend, presets, report
 from model.settings import Settings
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError, echo, one_line_errors
 from pipeline.threads import num_cores
 
 
@@ -48,12 +48,12 @@ def main(data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...],
         click.echo()
         page = report.write_page(tuple(path for path, _ in trained), out / "report.html", "The ladder of models")
         rows = [result(path, num_images) for path, num_images in trained]
-    click.echo(table(rows))
-    click.echo(f"report: {page}")
+    echo(table(rows))
+    echo(f"report: {page}")
     if results:
         results.parent.mkdir(parents=True, exist_ok=True)
         results.write_text(json.dumps({**environment(data_dir), "models": rows}, indent=1) + "\n")
-        click.echo(f"results: {results}")
+        echo(f"results: {results}")
 
 
 def train_preset(name: str, data_dir: Path, out: Path, **choices: Any) -> tuple[Path, int]:
@@ -65,7 +65,7 @@ def train_preset(name: str, data_dir: Path, out: Path, **choices: Any) -> tuple[
     if not (path / "metrics.json").exists():
         command = [sys.executable, "-m", "model.train", "--data-dir", str(data_dir), "--out", str(path)]
         command += ["--resume"] if (path / "config.json").exists() else ["--preset", name, "--config", str(config)]
-        click.echo(f"\n{name}: {' '.join(command[1:])}")
+        echo(f"\n{name}: {' '.join(command[1:])}")
         if subprocess.run(command).returncode:
             raise InputError(f"{name}: training failed; the same command continues from its last checkpoint")
     return path, num_images

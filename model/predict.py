@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pipeline import errors
 from pipeline.errors import InputError, one_line_errors
 from pipeline.progress import Bar
 
@@ -61,7 +62,7 @@ def main(run: Path, **options: Any) -> None:
     python -m model.predict RUN --export exported     a model that needs only Keras or TensorFlow
     """
     with one_line_errors():
-        predict(run, echo=click.echo, **options)
+        predict(run, echo=errors.echo, **options)
 
 
 def predict(

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import one_line_errors
+from pipeline.errors import echo, one_line_errors
 
 # Everything else is imported when it is needed: `--help` answers at once.
 
@@ -28,7 +28,7 @@ def main(folders: tuple[Path, ...], out: Path | None, title: str | None) -> None
     """
     with one_line_errors():
         out = write_page(folders, out, title)
-    click.echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 def write_page(folders: tuple[Path, ...], out: Path | None = None, title: str | None = None) -> Path:
@@ -61,7 +61,7 @@ def _evaluate_missing(opened: list[Any]) -> None:
         if not evaluation.is_current(run):
             from model.evaluate import evaluate
 
-            click.echo(f"evaluating {run.path}")
+            echo(f"evaluating {run.path}")
             evaluate(run.path)
 
 

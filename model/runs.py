@@ -6,6 +6,7 @@ metrics.csv                     one row per epoch: train and dev loss, dev macro
 events/                         the same for TensorBoard
 checkpoints/last.npz            state to resume from: weights, optimiser, random state, position
 checkpoints/best.weights.h5     weights of the classifier at the lowest dev loss (averaged ones with `ema`)
+checkpoints/best.weights.h5.sha256     their checksum
 metrics.json                    scores of these weights on train, dev and test; written at the end
 """
 
@@ -15,6 +16,8 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,12 @@ from pipeline.store import files
 
 FORMAT = 1
 """Version of the layout of a run folder."""
+
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What NumPy, zip and JSON raise for a damaged file."""
+
+DATASET_ENTRIES = ("path", "size", "channels", "class_names", "mean", "std", "fingerprint")
+"""What `config.json` says at least about the dataset."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +118,10 @@ def open_run(path: Path) -> Run:
     config = settings_module.read_config(file)
     if config.get("format") != FORMAT:
         raise InputError(f"{file}: format {config.get('format')}, expected {FORMAT}")
+    for name, entries in (("settings", ()), ("dataset", DATASET_ENTRIES)):
+        entry = config.get(name)
+        if not isinstance(entry, dict) or not set(entries) <= set(entry):
+            raise InputError(f"{file}: damaged: no whole '{name}' in it; restore it from a copy, or train again")
     settings = settings_module.from_json(config["settings"], str(file))
     return Run(path=path, settings=settings, dataset=config["dataset"], config=config)
 
@@ -118,14 +131,28 @@ def load_classifier(run: Run) -> Any:
 
     Raises:
         MissingError: the run has finished no epoch.
+        InputError: the weights are damaged, or those of another network.
     """
     from model.network import classifier
+    from model.training import weights
 
     if not run.best.exists():
         raise MissingError(f"run {run.path} has no checkpoint: no epoch of it was finished")
     model = classifier.build(run.settings, run.mean, run.std, num_classes=len(run.dataset["class_names"]))
-    model.load_weights(run.best)
+    weights.check(run.best)
+    try:
+        model.load_weights(run.best)
+    except Exception as error:  # whatever Keras and HDF5 raise for damaged files
+        raise InputError(
+            f"{run.best}: damaged, or the weights of another network ({shortest(error)}); "
+            "restore it from a copy, or train again"
+        ) from error
     return model
+
+
+def shortest(error: Exception) -> str:
+    """Returns the first line of an error, at most 100 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
 
 
 def default_path(settings: Settings, *, smoke: bool, resume: bool, root: Path = Path("runs")) -> Path:

@@ -143,7 +143,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: JSON {type(values).__name__}, expected an object of settings")

@@ -8,7 +8,7 @@ import click
 from model import presets
 from model import settings as settings_module
 from model.settings import Settings
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError, echo, one_line_errors
 
 # The rest is imported where it is needed, so that `--help` is fast.
 
@@ -113,7 +113,7 @@ def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke
     from model.training import loop
 
     dataset = open_dataset(data_dir or default_data_dir(settings.size), settings.size)
-    click.echo(f"dataset {dataset.describe()}")
+    echo(f"dataset {dataset.describe()}")
     check_splits(dataset)
     check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if resume:
@@ -123,8 +123,8 @@ def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke
     else:
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
         run = runs.create(path, settings, dataset, backend.versions())
-    click.echo(f"run {run.path} ({settings.preset})")
-    loop.train(run, dataset, resume=resume, log=click.echo)
+    echo(f"run {run.path} ({settings.preset})")
+    loop.train(run, dataset, resume=resume, log=echo)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,28 @@
-"""Expected errors, whose message alone tells a person what to do, and how commands show them."""
+"""Expected errors, whose message alone tells a person what to do, and how commands show them.
+
+Exit codes: 0 done, 1 input or data, 2 usage, 3 a store or a cluster failed (try again), 130 stopped.
+"""
 
 import contextlib
+import re
+import signal
+import threading
 from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+EXIT_INPUT = 1
+EXIT_FAILED = 3
+EXIT_STOPPED = 130
+"""What a shell reports of a program that Ctrl-C ended."""
+
+MAX_SHOWN = 4096
+"""Longest line that is shown, in characters: as long as the longest path."""
+
+# Control characters but tab and line feed, invisible ones that reorder or hide text, and bytes that are not text.
+_HIDDEN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ud800-\\udfff]"
+)
 
 
 class InputError(ValueError):
@@ -17,7 +38,7 @@ class JobError(RuntimeError):
 
 
 class StorageError(JobError):
-    """An object store failed after every retry."""
+    """A disk or an object store failed after every try; it says nothing about the data."""
 
 
 class DivergedError(JobError):
@@ -28,18 +49,65 @@ class StoppedError(JobError):
     """A signal stopped the run after it saved its position."""
 
 
+def shown(text: str) -> str:
+    """Returns text as it is shown to a person, with escapes in place of what could act on a terminal or hide.
+
+    Names of files and cells of tables are other people's text, and messages quote them.
+    """
+    lines = (
+        line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}... ({len(line):,} characters)"
+        for line in text.split("\n")
+    )
+    return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
+
+
+def echo(text: str) -> None:
+    """Prints text to standard output as `shown`."""
+    import click
+
+    click.echo(shown(text))
+
+
 @contextlib.contextmanager
 def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
-    """Turns expected errors into one line and exit code 1; other errors keep their traceback.
+    """Turns expected errors into one line and an exit code; other errors keep their traceback.
 
-    `when_stopped` is the message after Ctrl-C.
+    `when_stopped` is the message after Ctrl-C or SIGTERM.
     """
     import click
 
     try:
-        yield
+        with _terminable():
+            yield
     except (InputError, JobError, OSError) as error:
-        message = error.strerror if isinstance(error, OSError) and error.filename is None else None
-        raise click.ClickException(message or str(error)) from error
+        bare = error.strerror if isinstance(error, OSError) and error.filename is None else None
+        failure = click.ClickException(shown(bare or str(error)))
+        failure.exit_code = _exit_code(error)  # type: ignore[misc]
+        raise failure from error
     except KeyboardInterrupt:
-        raise click.ClickException(when_stopped) from None
+        failure = click.ClickException(when_stopped)
+        failure.exit_code = EXIT_STOPPED  # type: ignore[misc]
+        raise failure from None
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, StoppedError):
+        return EXIT_STOPPED
+    return EXIT_FAILED if isinstance(error, JobError) and not isinstance(error, DivergedError) else EXIT_INPUT
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Treats SIGTERM like Ctrl-C inside the block, so that temporary files are removed and locks released."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

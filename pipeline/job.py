@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult
-from pipeline.dataset import conservation, earlier, publish, quarantine, resume
+from pipeline.dataset import conservation, earlier, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.errors import InputError, JobError
 from pipeline.images import sources
@@ -13,11 +13,13 @@ from pipeline.images.stack import BadExample, read_channels
 from pipeline.plan import grouping, manifest, shards, splits, table
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import NAME
-from pipeline.store import layout
+from pipeline.store import files, layout
 from pipeline.store.files import Place
+from pipeline.store.locks import CheckHeld, NotWritableError
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners, tasks
+from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
 
 OnProgress = Callable[[int, int], None]
@@ -25,6 +27,8 @@ OnProgress = Callable[[int, int], None]
 
 def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: None) -> BuildResult:
     """Builds and publishes the dataset; continues a killed build; does nothing if the dataset is there already.
+
+    With `overwrite`, it builds also if the dataset is there.
 
     Args:
       config: what to build, and how.
@@ -38,30 +42,59 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     """
     options = runners.parse_options(config.beam_args) if config.beam_args else None
     source = manifest.read(config.labels, sources.open_images(config.images, config.schema), config.schema)
+    parameters = config.parameters(len(source.examples)) | _content(config, source)
     workspace = open_workspace(config.target)
-    with workspace.lock() as check_lock:
-        kept = earlier.find(config, source, workspace)
-        parameters = config.parameters(len(source.examples)) | {"kept_sha256": kept.sha256}
-        fingerprint = source.fingerprint(**parameters)
-        if same := publish.find_same(config, source, workspace, _fingerprints(source, parameters, kept)):
+    try:
+        with workspace.lock() as check_lock:
+            kept = earlier.find(config, source, workspace)
+            fingerprints = _fingerprints(source, parameters, kept)
+            if same := publish.find_same(config, source, workspace, fingerprints):
+                publish.tidy(workspace, source)
+                return same
+            parameters = {"fingerprint": fingerprints[0], **parameters, "kept_sha256": kept.sha256}
+            return _build(config, source, workspace, kept, parameters, options, check_lock, on_progress)
+    except NotWritableError:
+        fingerprints = _fingerprints(source, parameters, earlier.find(config, source, workspace))
+        if same := publish.find_same(config, source, workspace, fingerprints):
             return same
-        check_images(config, source, workspace)
-        with runners.importing_beam():
-            assigned = assign_splits(config, source, kept.of)
-            every = plan_tasks(config, source, assigned.of)
-        earlier.save(kept, config, workspace)
-        todo = resume.keep_finished(workspace, every)
-        workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
-        with _showing_progress(workspace, every, on_progress):
-            metrics = write_shards(config, source, workspace, todo, options) if todo else []
-        planned = [example for task in every for example in task.plan.examples]
-        expected = planned if config.max_examples else source.examples
-        reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
-        bad = quarantine.collect(config, workspace, reports, len(planned))
-        described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
-        metadata = {**described, "fingerprint": fingerprint, **parameters}
-        check_lock()
-        publish.publish(config, source, workspace, every, reports, metadata)
+        raise
+
+
+def _fingerprints(source: Manifest, parameters: Mapping[str, Any], kept: earlier.Earlier) -> list[str]:
+    """Returns the fingerprint of the dataset to build and, if that was published already, of one that kept a split."""
+    different = dict.fromkeys([kept.sha256, *([kept.published_sha256] if kept.published_sha256 else [])])
+    return [source.fingerprint(**(dict(parameters) | {"kept_sha256": sha256})) for sha256 in different]
+
+
+def _build(
+    config: BuildConfig,
+    source: Manifest,
+    workspace: Workspace,
+    kept: earlier.Earlier,
+    parameters: dict[str, Any],
+    options: Any,
+    check_lock: CheckHeld,
+    on_progress: OnProgress,
+) -> BuildResult:
+    """Builds and publishes the dataset while the lock is held; `parameters` become part of its metadata."""
+    check_images(config, source, workspace)
+    config = _with_found_groups(config, source, workspace, on_progress)
+    with runners.importing_beam():
+        assigned = assign_splits(config, source, kept.of)
+        every = plan_tasks(config, source, assigned.of)
+    earlier.save(kept, config, workspace)
+    todo = resume.keep_finished(workspace, every, source, check_content=config.check_content)
+    workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
+    with _showing_progress(workspace, every, on_progress):
+        metrics = write_shards(config, source, workspace, todo, options) if todo else []
+    planned = [example for task in every for example in task.plan.examples]
+    expected = planned if config.max_examples else source.examples
+    reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
+    provenance.check_unchanged(source, every, reports)
+    bad = quarantine.collect(config, workspace, reports, len(planned))
+    metadata = {**parameters, **_describe(config, source, every, reports)}
+    check_lock()
+    publish.publish(config, source, workspace, every, reports, metadata)
     return BuildResult(
         path=workspace.target,
         metadata=metadata,
@@ -72,12 +105,6 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
         metrics=tuple(metrics),
         kept=tuple(assigned.kept_lines()),
     )
-
-
-def _fingerprints(source: Manifest, parameters: Mapping[str, Any], kept: earlier.Earlier) -> list[str]:
-    """Returns the fingerprints of the datasets that a build would give, or has given when it kept an earlier split."""
-    splits_kept = dict.fromkeys([kept.sha256, *([kept.published_sha256] if kept.published_sha256 else [])])
-    return [source.fingerprint(**(dict(parameters) | {"kept_sha256": sha256})) for sha256 in splits_kept]
 
 
 def check_images(config: BuildConfig, source: Manifest, workspace: Workspace) -> None:
@@ -103,9 +130,47 @@ def _record_bytes(config: BuildConfig) -> int:
     return shards.record_bytes(config.schema, config.size)
 
 
+def _content(config: BuildConfig, source: Manifest) -> dict[str, Any]:
+    """Returns the parameter by which content, and not only sizes, decides whether a dataset is the same."""
+    if config.fingerprints is None:
+        return {}
+    from pipeline.duplicates import content, fingerprints
+
+    found = fingerprints.read(config.fingerprints)
+    return {"content_sha256": content.digest(config.fingerprints, found, source)}
+
+
+def _read_groups(config: BuildConfig, source: Manifest) -> table.GroupTable:
+    if config.groups is None:
+        return table.GroupTable({}, 0)
+    return table.read_groups(config.groups, source.examples, extra=config.groups_extra)
+
+
+def _with_found_groups(
+    config: BuildConfig, source: Manifest, workspace: Workspace, on_progress: OnProgress
+) -> BuildConfig:
+    if not config.find_groups:
+        return config
+    from pipeline.duplicates import build as duplicates
+
+    return duplicates.with_found_groups(config, source, workspace, on_progress)
+
+
+def _describe(
+    config: BuildConfig, source: Manifest, every: Sequence[Task], reports: Sequence[ShardReport]
+) -> dict[str, Any]:
+    """Returns the metadata that follows from the input and from what was written."""
+    described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
+    if num_extra := _read_groups(config, source).num_extra:
+        described["num_groups_extra"] = num_extra
+    if config.find_groups and config.groups:
+        described["groups_sha256"] = files.sha256_of(config.groups)  # not known before the build
+    return described
+
+
 def assign_splits(config: BuildConfig, source: Manifest, kept: Mapping[str, str]) -> splits.Splits:
     """Returns the split of every example; those in `kept`, an earlier split, stay in theirs."""
-    groups = table.read_groups(config.groups, source.examples) if config.groups else {}
+    groups = _read_groups(config, source).of
     return splits.assign(
         source.examples,
         config.split_sizes,
@@ -127,8 +192,12 @@ def plan_tasks(config: BuildConfig, source: Manifest, split_of: Mapping[str, str
         num_shards=config.num_shards,
         shard_mib=config.shard_mib,
         max_examples=config.max_examples,
+        file_format=config.file_format,
     )
-    return [Task(plan, plan.fingerprint(config.schema, config.size, source.file_bytes)) for plan in plans]
+    return [
+        Task(plan, plan.fingerprint(config.schema, config.size, source.file_bytes), source.listed(plan.examples))
+        for plan in plans
+    ]
 
 
 def write_shards(
@@ -197,12 +266,15 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append("  SYNTHETIC: drawn, not photographed")
     if num_quarantined := result.metadata["num_quarantined"]:
         lines.append(f"  {num_quarantined} bad examples left out, listed in {result.path / layout.QUARANTINE}")
+    if num_extra := result.metadata.get("num_groups_extra"):
+        lines.append(f"  {num_extra} ids of {config.groups} are not in the label table and were ignored")
     lines += _dim_channels(result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
     lines += [f"  {line}" for line in (*result.kept, *result.metrics)]
     name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
-    lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
+    reader = "load" if config.file_format == "tfrecord" else "data_source"
+    lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)
 
 

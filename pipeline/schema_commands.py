@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import one_line_errors
+from pipeline.errors import echo, one_line_errors
 from pipeline.options import PLACE, SCHEMA_OPTION, find_source, source_options
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def check(source: "Place | None", images: "Place | None", labels: "Place | None"
 
     with one_line_errors():
         facts, problems = match.report(_manifest(source, images, labels, schema))
-    click.echo("\n".join(facts))
+    echo("\n".join(facts))
     for problem in problems[:20]:
-        click.echo(problem)
+        echo(problem)
     if problems:
         click.echo(f"{len(problems)} problems")
         sys.exit(1)

@@ -1,5 +1,6 @@
 """Images in, TFDS out: every pixel is compared with an independent computation."""
 
+import hashlib
 import subprocess
 import sys
 
@@ -60,3 +61,16 @@ def test_a_program_without_our_code_reads_every_pixel_and_label(results, example
             pixels = np.asarray(Image.open(source / "train" / f"{example_id.decode()}_{name}.png"), np.float64)
             mean = pixels.reshape(256, 2, 256, 2).mean(axis=(1, 3))
             np.testing.assert_array_equal(image[..., channel], np.floor(mean + 0.5))
+
+
+def test_the_real_examples_have_the_image_bytes_of_version_1_0_0(results):
+    if reason := why_not_real():
+        pytest.skip(reason)
+    _, read = results["real"]
+    rows = {i.decode(): hashlib.sha256(image.tobytes()) for i, image in zip(read["ids"], read["images"], strict=True)}
+    listed = "".join(f"{example_id} {digest.hexdigest()}\n" for example_id, digest in sorted(rows.items()))
+    # Of the dataset that the code of version 1.0.0 built from the same files.
+    assert (
+        hashlib.sha256(listed.encode()).hexdigest()
+        == "f69cd22734e268cff2d3627660b3481aeb6535a69435d1e6eee138a36910597b"
+    )

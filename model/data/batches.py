@@ -124,7 +124,9 @@ def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
     import tensorflow as tf
 
     records = tf.data.TFRecordDataset(list(dataset.shards[split]), buffer_size=BUFFER_BYTES)
-    return records if limit is None else records.take(limit)
+    records = records if limit is None else records.take(limit)
+    # A shard that was cut between two records is no error to TensorFlow.
+    return records.apply(tf.data.experimental.assert_cardinality(num_limited(dataset, split, limit)))
 
 
 def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
@@ -140,6 +142,7 @@ def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
 
     def read(path: Any, start: Any, length: Any) -> Any:
         records = tf.data.TFRecordDataset(path, buffer_size=BUFFER_BYTES)
+        records = records.apply(tf.data.experimental.assert_cardinality(length))
         if (repeats == 1).all():
             return records
         counted = tf.data.Dataset.zip(records, tf.data.Dataset.from_tensor_slices(times[start : start + length]))

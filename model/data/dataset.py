@@ -81,17 +81,17 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
     """Returns the dataset in the version folder `path`, checked; with `size`, its images must have that size.
 
     Raises:
-        InputError: its metadata lacks channels, classes, mean or standard deviation, or does not fit the trainer.
+        InputError: its metadata cannot be read, lacks channels, classes, mean or standard deviation, or does not fit
+            the trainer; or a shard is missing or has another size than the metadata says.
     """
-    import tensorflow_datasets as tfds
+    from model.data import damage
 
-    info = tfds.builder_from_directory(path).info
-    metadata = dict(info.metadata or {})
+    info, metadata = _read_info(path)
     missing = [key for key in ("channels", "class_names", "mean", "std", "fingerprint") if key not in metadata]
     if missing:
         raise InputError(f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'make shards'")
     _check_features(path, info, metadata, size)
-    return Dataset(
+    dataset = Dataset(
         path=path,
         size=info.features["image"].shape[0],
         channels=tuple(metadata["channels"]),
@@ -104,6 +104,26 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
         shard_lengths={name: tuple(split.shard_lengths) for name, split in info.splits.items()},
         num_examples={name: split.num_examples for name, split in info.splits.items()},
     )
+    damage.check_sizes(dataset, {name: split.num_bytes for name, split in info.splits.items()})
+    return dataset
+
+
+def _read_info(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Returns TFDS's `DatasetInfo` of the dataset in `path`, and the dataset's own metadata.
+
+    Raises:
+        InputError: its files of metadata are damaged.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        info = tfds.builder_from_directory(path).info
+        return info, dict(info.metadata or {})
+    except Exception as error:  # whatever TFDS, protobuf and JSON raise for damaged files
+        raise InputError(
+            f"dataset {path}: its metadata cannot be read ({type(error).__name__}); "
+            f"'python -m pipeline verify {path}' lists all damage"
+        ) from error
 
 
 def _check_features(path: Path, info: Any, metadata: dict[str, Any], size: int | None) -> None:

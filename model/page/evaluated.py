@@ -53,8 +53,9 @@ class EvaluatedRun:
     @functools.cached_property
     def predictions(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Label vector and probabilities, each `[classes]`, of every example of the shown split, by id."""
-        with np.load(self.run.path / "evaluation" / f"predictions-{self.shown_split}.npz") as file:
-            columns = file["ids"].tolist(), file["labels"], file["probabilities"]
+        path = self.run.path / "evaluation" / f"predictions-{self.shown_split}.npz"
+        ids, labels, probabilities = evaluation.read_arrays(path, "ids", "labels", "probabilities")
+        columns = ids.tolist(), labels, probabilities
         return {key: (labels, probabilities) for key, labels, probabilities in zip(*columns, strict=True)}
 
 
@@ -68,8 +69,8 @@ def load(opened: Sequence[runs.Run]) -> list[EvaluatedRun]:
     names = unique_names([run.path for run in opened])
     loaded = []
     for name, run in zip(names, opened, strict=True):
-        with np.load(run.path / "evaluation" / "gallery.npz") as file:
-            loaded.append(EvaluatedRun(name, run, evaluation.load(run.path), file["images"]))
+        (images,) = evaluation.read_arrays(run.path / "evaluation" / "gallery.npz", "images")
+        loaded.append(EvaluatedRun(name, run, evaluation.load(run.path), images))
     return loaded
 
 

@@ -41,7 +41,7 @@ def load(folder: Path) -> dict[str, Any]:
         raise MissingError(f"run {folder} was not evaluated: 'python -m model.evaluate {folder}' does it")
     try:
         evaluation = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from None
     if not isinstance(evaluation, dict) or evaluation.get("format") != FORMAT:
         version = evaluation.get("format") if isinstance(evaluation, dict) else None
@@ -49,6 +49,23 @@ def load(folder: Path) -> dict[str, Any]:
             f"{path}: expected format {FORMAT}, found {version}: run 'python -m model.evaluate {folder}' again"
         )
     return evaluation
+
+
+def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
+    """Returns arrays of a NumPy file of an evaluation.
+
+    Raises:
+        MissingError: the file does not exist.
+        InputError: it is damaged.
+    """
+    again = "run 'python -m model.evaluate' again"
+    try:
+        with open(path, "rb") as file, np.load(file) as arrays:
+            return [arrays[name] for name in names]
+    except FileNotFoundError:
+        raise MissingError(f"{path}: does not exist; {again}") from None
+    except runs.DAMAGE as error:
+        raise InputError(f"{path}: damaged ({runs.shortest(error)}); {again}") from None
 
 
 def thresholds_of(run: runs.Run, rule: str, views: str) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from model import runs
+from model.data import damage
 from model.data.batches import eval_batches
 from model.data.dataset import Dataset
 from model.serving import scoring
@@ -32,10 +33,11 @@ class PublishedImages:
         """Yields ids and images, uint8 `[B, S, S, C]` with the channels of `settings`, in storage order."""
         done, total = 0, self.dataset.num_examples[self.split]
         batches = eval_batches(self.dataset, self.split, channels=settings.channels, batch_size=batch_size)
-        for batch in batches.as_numpy_iterator():
-            yield [key.decode() for key in batch.ids.tolist()], batch.images
-            done += len(batch.images)
-            on_progress(done, total)
+        with damage.named(self.dataset):
+            for batch in batches.as_numpy_iterator():
+                yield [key.decode() for key in batch.ids.tolist()], batch.images
+                done += len(batch.images)
+                on_progress(done, total)
 
 
 def open_published(run: runs.Run, split: str, data_dir: Path | None, *, other: bool) -> PublishedImages:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from model.settings import Settings
-from pipeline.errors import InputError, MissingError
+from pipeline.errors import InputError, MissingError, shown
 from pipeline.images import sources
+from pipeline.images.names import check_id
 from pipeline.images.sources import Images
 from pipeline.images.stack import BadExample, stack_example
 from pipeline.schema import HPA_KAGGLE_2018
@@ -48,7 +49,8 @@ class RawImages:
 
         def load(example_id: str) -> np.ndarray | BadExample:
             try:
-                return stack_example(self.images, example_id, size).image
+                schema = HPA_KAGGLE_2018
+                return stack_example(self.images, schema.files(example_id), schema, size).image
             except BadExample as error:
                 return error
 
@@ -63,7 +65,7 @@ class RawImages:
 
 
 def open_raw(path: Path) -> RawImages:
-    """Returns the examples of which there is at least one filter image, sorted by id.
+    """Returns the examples of which there is at least one filter image, sorted by id; unsafe ids are bad from the start.
 
     Raises:
         MissingError: `path` does not exist.
@@ -74,12 +76,24 @@ def open_raw(path: Path) -> RawImages:
     except FileNotFoundError as error:
         raise MissingError(str(error)) from None
     endings = tuple(f"_{name}.png" for name in HPA_KAGGLE_2018.channel_names)
-    ids = sorted({name.rpartition("_")[0] for name, _ in images.entries() if name.endswith(endings)})
-    if not ids:
+    found = sorted({name.rpartition("_")[0] for name, *_ in images.entries() if name.endswith(endings)})
+    bad: list[BadImage] = []
+    ids = [example_id for example_id in found if _is_safe(example_id, bad)]
+    if not found:
         raise InputError(
             f"{path}: no images <Id>_<filter>.png with the filters {', '.join(HPA_KAGGLE_2018.channel_names)}"
         )
-    return RawImages(path, images, ids)
+    return RawImages(path, images, ids, bad)
+
+
+def _is_safe(example_id: str, bad: list[BadImage]) -> bool:
+    """Returns whether an id could be in a label table; one that could not is added to `bad`."""
+    try:
+        check_id(example_id)
+    except ValueError as error:
+        bad.append((example_id, "", "bad_id", str(error)))
+        return False
+    return True
 
 
 def report_bad(bad: Sequence[BadImage], table: Path, say: Callable[[str], None]) -> int:
@@ -95,6 +109,13 @@ def report_bad(bad: Sequence[BadImage], table: Path, say: Callable[[str], None])
     if len(bad) > 10:
         say(f"and {len(bad) - 10:,} more")
     with files.staged(table) as temporary, open(temporary, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([("id", "filter", "code", "detail"), *bad])
+        rows = ([_cell(text) for text in row] for row in bad)
+        csv.writer(file, lineterminator="\n").writerows([("id", "filter", "code", "detail"), *rows])
     say(f"all bad images: {table}")
     return len({example_id for example_id, *_ in bad})
+
+
+def _cell(text: str) -> str:
+    """Returns text for a table that people open in a spreadsheet: shown as text, and never run as a formula."""
+    text = shown(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from model import runs
+from model.data import damage
 from model.data.batches import Batch, eval_batches
 from model.data.dataset import Dataset, check_present, check_same, find, num_limited, open_version
 from model.network import classifier
@@ -69,13 +70,14 @@ def predict_split(
     total, done, parts = num_limited(dataset, split, limit), 0, []
     channels = [dataset.channels.index(channel) for channel in run.settings.channels]
     batches = eval_batches(dataset, split, channels=dataset.channels, batch_size=BATCH_SIZE, limit=limit)
-    for batch in batches.as_numpy_iterator():
-        probabilities = predict_batch(model, batch.images[..., channels])
-        for observe in observers:
-            observe(batch, probabilities)
-        parts.append(Predictions([key.decode() for key in batch.ids.tolist()], batch.label_vectors, probabilities))
-        done += len(probabilities)
-        on_progress(done, total)
+    with damage.named(dataset):
+        for batch in batches.as_numpy_iterator():
+            probabilities = predict_batch(model, batch.images[..., channels])
+            for observe in observers:
+                observe(batch, probabilities)
+            parts.append(Predictions([key.decode() for key in batch.ids.tolist()], batch.label_vectors, probabilities))
+            done += len(probabilities)
+            on_progress(done, total)
     return Predictions.concatenate(parts)
 
 

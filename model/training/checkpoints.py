@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from model import runs
+from model.training import weights
 from pipeline.errors import InputError, MissingError
 from pipeline.store import files
 
@@ -60,9 +61,9 @@ def restore(path: Path, trainee: keras.Model) -> Position:
         # Opened here because NumPy does not close a file that turns out to be damaged.
         with open(path, "rb") as file, np.load(file) as arrays:
             saved = {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        position = Position(**json.loads(str(saved.pop("position"))))
+    except runs.DAMAGE as error:
         raise InputError(f"checkpoint {path} is damaged: {error}") from error
-    position = Position(**json.loads(str(saved.pop("position"))))
     if set(saved) != set(state) or any(saved[key].shape != tuple(state[key].shape) for key in saved):
         raise InputError(f"checkpoint {path} belongs to another network or optimiser")
     for key, variable in state.items():
@@ -74,6 +75,7 @@ def save_best(path: Path, classifier: keras.Model) -> None:
     """Writes the classifier's weights alone, in Keras's format."""
     with files.staged(path) as temporary:
         classifier.save_weights(temporary)
+        weights.record(path, temporary)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import keras
 
 from model import backend, runs
 from model.data import batches as data_batches
+from model.data import damage
 from model.data.dataset import Dataset
 from model.data.order import Order, count_steps, repeat_factors
 from model.network import classifier, optimizers, pretrained
@@ -44,7 +45,7 @@ def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, log: Log = p
     backend.deterministic_on_cpu()
     keras.utils.set_random_seed(run.settings.seed)
     keras.config.set_dtype_policy(backend.policy(run.settings.precision))
-    with backend.all_devices() as num_devices:
+    with damage.named(dataset), files.named_errors(run.path), backend.all_devices() as num_devices:
         session = prepare(run, dataset, num_devices, log)
         if resume:
             restore(session, log)

@@ -82,7 +82,7 @@ def audit(
 
 def _empty_files(source: Manifest) -> list[BadImageRow]:
     return [
-        BadImageRow(example.id, source.channels_of(k), "empty", "the file has 0 bytes, expected an image")
+        BadImageRow(example.id, source.channels_of(k), "empty", "the file has 0 bytes and holds no image")
         for example in source.examples
         for k, num_bytes in enumerate(source.file_bytes[example.id])
         if num_bytes == 0

@@ -38,7 +38,6 @@ def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Earlier
     metadata = publish.published_metadata(workspace.target) or {}
     published = metadata.get("kept_sha256")
     if config.keep is not None or config.resplit:
-        copy.unlink(missing_ok=True)
         return Earlier(kept.read(config.keep) if config.keep is not None else {})
     if copy.exists():
         of, was_kept = kept.read(copy), True
@@ -52,6 +51,8 @@ def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Earlier
 
 
 def save(earlier: Earlier, config: BuildConfig, workspace: Workspace) -> None:
-    """Writes a copy of the split into the build's folder, unless the command names its file anyway."""
+    """Writes a copy of the split into the build's folder, or removes one that is not kept."""
     if earlier.of and config.keep is None:
         kept.write(workspace.directory / layout.KEPT, earlier.of)
+    else:
+        (workspace.directory / layout.KEPT).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ appears in one step: a reader sees all of it or nothing.
 """
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -12,15 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult, default_data_dir
+from pipeline.dataset import croissant, provenance, quarantine
 from pipeline.dataset import metadata as tfds_metadata
-from pipeline.dataset import quarantine
 from pipeline.errors import InputError
 from pipeline.plan import kept
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import DEFAULT_SIZE, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
-from pipeline.store.layout import CHECKSUMS, COLUMNS, GROUPS, INFO, METADATA, QUARANTINE, SPLIT
+from pipeline.store.layout import (
+    CHECKSUMS,
+    COLUMNS,
+    CROISSANT,
+    GROUPS,
+    INFO,
+    METADATA,
+    QUARANTINE,
+    SOURCES,
+    SPLIT,
+    is_shard,
+)
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
@@ -36,15 +48,25 @@ def published_metadata(target: Place) -> dict[str, Any] | None:
         return None
     try:
         metadata = json.loads((target / METADATA).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
 
 
 def shard_lengths(target: Place) -> dict[str, list[int]]:
-    """Returns `{split: examples in each shard}` of a published dataset."""
-    info = json.loads((target / INFO).read_text())
-    return {split["name"]: [int(n) for n in split["shardLengths"]] for split in info["splits"]}
+    """Returns `{split: examples in each shard}` of a published dataset.
+
+    Raises:
+      InputError: its metadata cannot be read.
+    """
+    try:
+        info = json.loads((target / INFO).read_text())
+        return {str(split["name"]): [int(n) for n in split["shardLengths"]] for split in info["splits"]}
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"{target / INFO}: cannot be read ({type(error).__name__}), so this is no whole dataset; "
+            "--overwrite builds it again"
+        ) from None
 
 
 def find_same(
@@ -52,32 +74,49 @@ def find_same(
 ) -> BuildResult | None:
     """Returns the result of an earlier build of the very same dataset, or `None` if it must be built.
 
-    The very same has one of the fingerprints.
+    The very same has one of the fingerprints. Writes nothing.
 
     Raises:
       InputError: another dataset is there and may not be replaced, or a synthetic one would mix with real images.
+      StorageError: a source file cannot be read.
     """
     _check_synthetic(config, source, workspace.target)
     metadata = published_metadata(workspace.target)
-    if metadata is None:
+    if metadata is None or config.overwrite:
         return None
-    if metadata.get("fingerprint") in fingerprints:
-        workspace.clean_up()  # after a build that was killed just after publishing
-        lengths = shard_lengths(workspace.target)
-        return BuildResult(
-            path=workspace.target,
-            metadata=metadata,
-            num_examples={name: sum(counts) for name, counts in lengths.items()},
-            num_shards=sum(map(len, lengths.values())),
-            up_to_date=True,
-        )
-    if config.overwrite:
-        return None
-    actual = f"fingerprint {metadata['fingerprint'][:12]}" if "fingerprint" in metadata else "no fingerprint"
-    raise AlreadyPublished(
-        f"{workspace.target}: holds a dataset of other input or parameters ({actual}, expected {fingerprints[0][:12]}); "
-        "use another data directory, or --overwrite to replace it"
+    _check_same(config, source, workspace, metadata, fingerprints)
+    lengths = shard_lengths(workspace.target)
+    return BuildResult(
+        path=workspace.target,
+        metadata=metadata,
+        num_examples={name: sum(counts) for name, counts in lengths.items()},
+        num_shards=sum(map(len, lengths.values())),
+        up_to_date=True,
     )
+
+
+def _check_same(
+    config: BuildConfig, source: Manifest, workspace: Workspace, metadata: dict[str, Any], fingerprints: Sequence[str]
+) -> None:
+    target, actual = workspace.target, metadata.get("fingerprint")
+    if actual not in fingerprints:
+        found = f"fingerprint {str(actual)[:12]}" if actual else "no fingerprint"
+        raise AlreadyPublished(
+            f"{target}: holds a dataset of other input or parameters ({found}, expected {fingerprints[0][:12]}); "
+            "use another data directory, or --overwrite to replace it"
+        )
+    if ids := provenance.changed_since_published(source, workspace, check_content=config.check_content):
+        raise AlreadyPublished(
+            f"{target}: was built from other images of {provenance.first_ids(ids)}, which have changed since; "
+            "use another data directory, or --overwrite to replace it"
+        )
+
+
+def tidy(workspace: Workspace, source: Manifest) -> None:
+    """Completes what a build that was killed just after publishing left undone; only for a dataset found the same."""
+    _write_default_config(workspace.target.parent.parent)
+    provenance.write_listing(workspace, source)
+    workspace.clean_up()
 
 
 def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> None:
@@ -105,27 +144,46 @@ def publish(
     reports: Sequence[ShardReport],
     metadata: Mapping[str, Any],
 ) -> None:
-    """Completes the dataset and makes it appear at its target."""
-    with workspace.completing() as folder:
+    """Completes the dataset and makes it appear at its target.
+
+    Raises:
+      InputError: the table of groups changed while the dataset was built.
+      OSError: a file cannot be written.
+    """
+    with files.named_errors(workspace.target), workspace.completing() as folder:
         if config.groups:
-            (folder / GROUPS).write_bytes(config.groups.read_bytes())
+            _copy_groups(config.groups, folder / GROUPS, metadata)
         kept.write(folder / SPLIT, {example.id: task.plan.split for task in tasks for example in task.plan.examples})
         if config.schema.table.carry:
             _write_columns(folder / COLUMNS, source)
         if bad := [row for report in reports for row in report.bad]:
             quarantine.write_table(folder / QUARANTINE, bad)
+        provenance.write_sources(folder / SOURCES, tasks, reports)
         tfds_metadata.write_dataset_info(folder, tasks, reports, config.schema, metadata)
-        _write_checksums(folder, reports)
+        digests = {path.name: files.sha256_of(path) for path in folder.iterdir() if not is_shard(path.name)}
+        digests |= {report.filename: report.sha256 for report in reports}
+        _write_croissant(folder / CROISSANT, config, digests, metadata)
+        _write_checksums(folder, digests)
         workspace.publish(folder)
-    _write_default_config(workspace.target.parent.parent)
-    workspace.clean_up()
+    tidy(workspace, source)
 
 
-def _write_checksums(folder: Path, reports: Sequence[ShardReport]) -> None:
-    digests = {report.filename: report.sha256 for report in reports}
-    for path in sorted(folder.iterdir()):
-        if path.name not in digests and path.name != CHECKSUMS:
-            digests[path.name] = files.sha256_of(path)
+def _copy_groups(groups: Place, copy: Path, metadata: Mapping[str, Any]) -> None:
+    data = groups.read_bytes()
+    if hashlib.sha256(data).hexdigest() != metadata["groups_sha256"]:
+        raise InputError(f"{groups}: changed while the dataset was built; run the same command again")
+    copy.write_bytes(data)
+
+
+def _write_croissant(path: Path, config: BuildConfig, digests: dict[str, str], metadata: Mapping[str, Any]) -> None:
+    """Writes the Croissant description of all files in `digests`, and adds its own digest to them."""
+    text = croissant.document(config.schema, config.size, digests, synthetic=metadata["synthetic"]).encode()
+    with files.replacing(path) as file:
+        file.write(text)
+    digests[path.name] = hashlib.sha256(text).hexdigest()
+
+
+def _write_checksums(folder: Path, digests: Mapping[str, str]) -> None:
     with files.replacing(folder / CHECKSUMS) as file:
         file.write("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())
 
@@ -145,7 +203,13 @@ def _write_columns(path: Path, source: Manifest) -> None:
 def _write_default_config(dataset_root: Place) -> None:
     # Lets `tfds.load("hpa_stacked")` find a configuration without our code; the format is TFDS's.
     names = [path.name for path in files.folders(dataset_root) if path.name[:1].isalnum()]
-    sizes = sorted((name for name in names if name.isdigit()), key=int)
+    sizes = sorted((name for name in names if name.isascii() and name.isdigit()), key=int)
     default = str(DEFAULT_SIZE) if str(DEFAULT_SIZE) in sizes else (sizes or sorted(names))[0]
-    with files.replacing(dataset_root / ".config" / METADATA) as file:
-        file.write(json.dumps({"default_config_name": default}).encode())
+    path, data = dataset_root / ".config" / METADATA, json.dumps({"default_config_name": default}).encode()
+    try:
+        if path.read_bytes() == data:
+            return
+    except FileNotFoundError:
+        pass
+    with files.replacing(path) as file:
+        file.write(data)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.config import BuildConfig
 from pipeline.errors import InputError
+from pipeline.images import limits, stack
 from pipeline.plan import table
 from pipeline.plan.manifest import Manifest
 from pipeline.store import files
@@ -19,11 +20,18 @@ class BadExamples(InputError):
 
 
 def missing_images(source: Manifest) -> list[BadImageRow]:
-    """Returns a row for each image of the label table that does not exist."""
-    return [
+    """Returns a row for each image of the label table that does not exist, or is too large to be read."""
+    rows = [
         BadImageRow(missing.id, "+".join(missing.channels), "missing_filter", str(missing))
         for missing in source.missing
     ]
+    limit = stack.max_bytes(source.schema)
+    for example_id, sizes in source.file_bytes.items():
+        for index, num_bytes in enumerate(sizes):
+            if num_bytes > limit:
+                detail = limits.too_large(num_bytes, limit)
+                rows.append(BadImageRow(example_id, source.channels_of(index), "too_large", detail))
+    return rows
 
 
 def collect(

@@ -1,4 +1,4 @@
-"""The largest images that are decoded, checked before they are."""
+"""The largest images that are read and decoded, checked before they are."""
 
 from collections.abc import Callable
 
@@ -17,6 +17,14 @@ class BadImage(ValueError):
         self.filter, self.code, self.detail = filter_name, code, detail
 
 
+class Unusable(ValueError):
+    """A file that is there and cannot be used, however often it is read. `code` is one of `stack.CODES`."""
+
+    def __init__(self, code: str, detail: str):
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
 Bad = Callable[[str, str], Exception]
 """Makes the exception to raise, a `BadImage`, from a code and a detail."""
 
@@ -26,12 +34,31 @@ def max_bytes(planes: int) -> int:
     return 2 * MAX_SIDE * MAX_SIDE * planes
 
 
+MAX_BYTES = max_bytes(MAX_PLANES)
+"""Size of the largest file of any schema, in bytes."""
+
+
+def check_size(num_bytes: int, limit: int = MAX_BYTES) -> None:
+    """Checks the size of a file before it is read.
+
+    Raises:
+      Unusable: it is larger than `limit`.
+    """
+    if num_bytes > limit:
+        raise Unusable("too_large", too_large(num_bytes, limit))
+
+
+def too_large(num_bytes: int, limit: int) -> str:
+    """Returns what is wrong with a file of so many bytes."""
+    return f"the file has {num_bytes:,} bytes, expected at most {limit:,}"
+
+
 def check_bytes(data: bytes, kind: str, planes: int, bad: Bad) -> None:
     """Raises `bad(...)` for an empty file or one that is too large."""
     if not data:
         raise bad("empty", f"the file has 0 bytes, expected a {kind} image")
     if len(data) > max_bytes(planes):
-        raise bad("too_large", f"the file has {len(data):,} bytes, expected at most {max_bytes(planes):,}")
+        raise bad("too_large", too_large(len(data), max_bytes(planes)))
 
 
 def check_side(width: int, height: int, bad: Bad) -> None:

@@ -7,6 +7,7 @@ PNG specification, third edition.
 
 import logging
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,8 @@ _HEADER_END = 33  # signature and IHDR
 _IEND = b"\0\0\0\0IEND\xaeB`\x82"
 _crc32: Any = imagecodecs.deflate_crc32  # seven times as fast as zlib's; its type hint leaves out memoryview
 _LAST_READ = 4096  # bytes; libpng reads up to 8192 of a chunk at once
+_BEYOND = 1 << 20  # bytes that may follow the image in its data, besides as many again as it has
+_UNDECODABLE = "damaged: the image data cannot be decoded"
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # table 11.1
 _PLANES = {0: 1, 2: 3, 4: 2, 6: 4}
 
@@ -40,13 +43,13 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
       Exception: made by `bad(code, detail)`: the file is not a PNG of 8 or 16 bits with so many planes, too large,
         truncated or damaged.
     """
-    stream = _stored(data, check(data, bad, planes))
+    stream = _stored(data, check(data, bad, planes), bad)
     try:
         with iio.imopen(_image_only(data, stream), "r", plugin=Plugin) as file:
             pixels = file.read()
     except (imagecodecs.PngError, ValueError):
         # The error itself is not shown: imagecodecs reads its text from memory that libpng has already given up.
-        raise bad("unreadable", "damaged: the image data cannot be decoded") from None
+        raise bad("unreadable", _UNDECODABLE) from None
     width, height, depth, *_ = _header(data)
     expected = (height, width) if planes == 1 else (height, width, planes)
     if pixels.shape != expected or pixels.itemsize != depth // 8:
@@ -83,19 +86,37 @@ def check(data: bytes, bad: Bad, planes: int = 1) -> bytes:
     return b"".join(body for kind, body in _checked_chunks(data, bad) if kind == b"IDAT")
 
 
-def _stored(data: bytes, stream: bytes) -> bytes | bytearray:
+def _stored(data: bytes, stream: bytes, bad: Bad) -> bytes | bytearray:
     """Returns the image data stored without compression, for libpng to undo only the filters of its rows.
 
     libdeflate inflates about twice as fast as the zlib that libpng calls, which gains more than the copies cost.
     """
     width, height, depth, colour_type, *_ = _header(data)
-    limit = (
-        height * (width * depth * _PLANES[colour_type] // 8 + 2) + 8
-    )  # each row starts with a byte (7.3); interlaced, there are more rows
+    # Each row starts with a byte (7.3); interlaced, there are more rows.
+    limit = height * (width * depth * _PLANES[colour_type] // 8 + 2) + 8
     try:
         return imagecodecs.deflate_encode(imagecodecs.deflate_decode(stream, out=limit), level=0)
     except imagecodecs.DeflateError:
-        return stream  # damaged, or longer than the image: libpng decides
+        # Damaged, or longer than the image, as some files are: then libpng has all pixels before it meets the
+        # checksum, and does not look at it.
+        if not _is_whole(stream, 2 * limit + _BEYOND):
+            raise bad("unreadable", _UNDECODABLE) from None
+        return stream
+
+
+def _is_whole(stream: bytes, limit: int) -> bool:
+    """Returns whether a zlib stream has an end, a right checksum, and at most `limit` bytes of content."""
+    unpacker, num_bytes, rest = zlib.decompressobj(), 0, stream
+    try:
+        while not unpacker.eof and num_bytes <= limit:
+            block = unpacker.decompress(rest, _BEYOND)
+            rest = unpacker.unconsumed_tail
+            if not block and not rest:
+                break
+            num_bytes += len(block)
+    except zlib.error:
+        return False
+    return unpacker.eof and num_bytes <= limit
 
 
 def _image_only(data: bytes, stream: bytes | bytearray) -> bytes:

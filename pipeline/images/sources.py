@@ -5,13 +5,15 @@ A source is a small immutable value. It is sent to the workers, and each process
 
 import dataclasses
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeline.errors import InputError
-from pipeline.images import zips
+from pipeline.images import limits, zips
+from pipeline.images.limits import Unusable
 from pipeline.schema import HPA_KAGGLE_2018, Schema
 from pipeline.store import files
 from pipeline.store.files import Place
@@ -25,6 +27,14 @@ REMOTE_THREADS = 32
 at once: about 100 concurrent reads, as many as the connections that the stores' libraries open."""
 
 
+class Entry(NamedTuple):
+    """A file in a listing. `stamp` changes with its content: times on a disk, a checksum in a store or a zip."""
+
+    name: str
+    num_bytes: int
+    stamp: str
+
+
 class Images(Protocol):
     """A set of image files with names such as `<Id>_<filter>.png` or `plate/well.tif`."""
 
@@ -32,18 +42,23 @@ class Images(Protocol):
     def threads(self) -> int:
         """The number of threads that keeps a machine busy reading and decoding them."""
 
-    def entries(self, *, deep: bool = False) -> Iterator[tuple[str, int]]:
-        """Yields (name, size in bytes) of every file; with `deep`, also of those in folders, as `folder/name`."""
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
+        """Yields every file; with `deep`, also those in folders, as `folder/name`."""
 
-    def read(self, name: str) -> bytes:
+    def fresh(self) -> "Images":
+        """Returns the same images without anything remembered of an earlier listing."""
+
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
         """Returns the bytes of a file.
 
         Raises:
           FileNotFoundError: there is no such file.
-          OSError: it cannot be read.
+          Unusable: it is larger than `max_bytes`, no file, or in a damaged zip.
+          OSError: it cannot be read now, which says nothing about the file.
+          StorageError: the same, after every try.
         """
 
-    def together(self, names: Sequence[str]) -> "Images":
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Images":
         """Returns images from which these files can be read; a remote source fetches them concurrently."""
 
 
@@ -57,17 +72,31 @@ class Folder:
     def threads(self) -> int:
         return num_cores()
 
-    def entries(self, *, deep: bool = False) -> Iterator[tuple[str, int]]:
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
         found = files.entries_below if deep else files.entries
         for name, stored in found(Path(self.path)):
-            yield name, stored.num_bytes
+            yield Entry(name, stored.num_bytes, stored.times)
 
-    def read(self, name: str) -> bytes:
-        with open(os.path.join(self.path, name), "rb", buffering=0) as file:
-            return file.read()
-
-    def together(self, names: Sequence[str]) -> "Folder":
+    def fresh(self) -> "Folder":
         return self
+
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
+        try:
+            with open(os.path.join(self.path, name), "rb", buffering=0, opener=_open_without_waiting) as file:
+                found = os.fstat(file.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    raise Unusable("unreadable", "a device or a pipe, expected a file")
+                limits.check_size(found.st_size, max_bytes)
+                return file.read()
+        except IsADirectoryError:
+            raise Unusable("unreadable", "a folder, expected a file") from None
+
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Folder":
+        return self
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for a writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +106,20 @@ class ObjectFolder:
     path: Place
     threads: int = REMOTE_THREADS
 
-    def entries(self, *, deep: bool = False) -> Iterator[tuple[str, int]]:
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
         found = files.entries_below if deep else files.entries
         for name, stored in found(self.path):
-            yield name, stored.num_bytes
+            yield Entry(name, stored.num_bytes, stored.stamp)
 
-    def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+    def fresh(self) -> "ObjectFolder":
+        return self
 
-    def together(self, names: Sequence[str]) -> "Images":
-        # A start of 0 keeps s3fs from asking for the size first.
-        found = files.read_ranges([(self.path / name, 0, None) for name in names])
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
+        return self.together([name], max_bytes).read(name, max_bytes)
+
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Images":
+        # The end keeps an object that is too large out of memory; a start of 0 keeps s3fs from asking for the size.
+        found = files.read_ranges([(self.path / name, 0, max_bytes + 1) for name in names])
         return _Fetched(dict(zip(names, found, strict=True)))
 
 
@@ -102,31 +134,38 @@ class Zip:
     def threads(self) -> int:
         return REMOTE_THREADS if files.is_remote(self.path) else num_cores()
 
-    def entries(self, *, deep: bool = False) -> Iterator[tuple[str, int]]:
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
         for member, info in zips.members(self.path).items():
             name = member.removeprefix(self.prefix)
-            if member.startswith(self.prefix) and not name.endswith("/") and name and (deep or "/" not in name):
-                yield name, info.num_bytes
+            if member.startswith(self.prefix) and name and (deep or "/" not in name):
+                yield Entry(name, info.num_bytes, f"{info.crc:08x}")
 
-    def read(self, name: str) -> bytes:
+    def fresh(self) -> "Zip":
+        zips.members.cache_clear()
+        return self
+
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
         member = self._member(name)
+        zips.check(member, max_bytes)
         return zips.unpack(member, files.read_range(self.path, member.start, member.end))
 
-    def together(self, names: Sequence[str]) -> "Images":
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Images":
         if not files.is_remote(self.path):
             return self
         found: dict[str, bytes | Exception] = {}
         members: dict[str, zips.Member] = {}
         for name in names:
             try:
-                members[name] = self._member(name)
-            except FileNotFoundError as error:
+                member = self._member(name)
+                zips.check(member, max_bytes)
+                members[name] = member
+            except (FileNotFoundError, Unusable) as error:
                 found[name] = error
         parts = [(self.path, member.start, member.end) for member in members.values()]
         for (name, member), data in zip(members.items(), files.read_ranges(parts), strict=True):
             try:
                 found[name] = data if isinstance(data, Exception) else zips.unpack(member, data)
-            except OSError as error:
+            except Unusable as error:
                 found[name] = error
         return _Fetched(found)
 
@@ -144,18 +183,22 @@ class _Fetched:
     found: Mapping[str, bytes | Exception]
     threads: int = 1
 
-    def entries(self, *, deep: bool = False) -> Iterator[tuple[str, int]]:
+    def entries(self, *, deep: bool = False) -> Iterator[Entry]:
         for name, data in self.found.items():
             if isinstance(data, bytes):
-                yield name, len(data)
+                yield Entry(name, len(data), "")
 
-    def read(self, name: str) -> bytes:
+    def fresh(self) -> "_Fetched":
+        return self
+
+    def read(self, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
         data = self.found[name]
         if isinstance(data, Exception):
             raise data
+        limits.check_size(len(data), max_bytes)
         return data
 
-    def together(self, names: Sequence[str]) -> "_Fetched":
+    def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "_Fetched":
         return self
 
 
@@ -164,7 +207,7 @@ def open_images(path: Place, schema: Schema = HPA_KAGGLE_2018) -> Images:
 
     Raises:
       FileNotFoundError: there is nothing at `path`.
-      InputError: `path` is a file but not a zip.
+      InputError: `path` is a file but not a zip, or an empty one.
     """
     if path.is_dir():
         return ObjectFolder(path) if files.is_remote(path) else Folder(str(path.absolute()))
@@ -174,15 +217,26 @@ def open_images(path: Place, schema: Schema = HPA_KAGGLE_2018) -> Images:
 
 
 def _prefix(path: Place, schema: Schema) -> str:
-    """Returns the folder of the images in a zip: the one that the schema names, or the one with most files."""
-    names = [name for name in zips.members(path) if not name.endswith("/") and name.lower().endswith(ENDINGS)]
+    """Returns the folder of the images in a zip: the one that the schema names, or the one with most files.
+
+    Raises:
+      InputError: the zip is empty, or two folders hold as many.
+    """
+    members = zips.members(path)
+    if not members:
+        raise InputError(f"{path}: the zip holds no files, expected the images {schema.patterns[0]}")
+    # Mac's Finder adds a hidden file for every file.
+    images = [name for name in members if name.lower().endswith(ENDINGS) and "/." not in f"/{name}"]
     own = f"{schema.folder}/"
-    if schema.folder and any(name.startswith(own) for name in names):
+    if schema.folder and any(name.startswith(own) for name in images):
         return own
     if any("/" in pattern for pattern in schema.patterns):
         return ""
-    counts = Counter(name[: name.rfind("/") + 1] for name in names)
-    return max(sorted(counts), key=counts.__getitem__, default="")
+    folders = Counter(name[: name.rfind("/") + 1] for name in images).most_common(2)
+    if len(folders) == 2 and folders[0][1] == folders[1][1]:
+        both = "' and '".join(sorted(folder for folder, _ in folders))
+        raise InputError(f"{path}: '{both}' in the zip hold equally many images, expected them in one folder")
+    return folders[0][0] if folders else ""
 
 
 def layout(schema: Schema) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.images import depth, formats
-from pipeline.images.limits import MAX_SIDE, BadImage
+from pipeline.errors import StorageError
+from pipeline.images import depth, formats, limits, reading
+from pipeline.images.limits import MAX_SIDE, BadImage, Unusable
+from pipeline.images.resize import resize
 from pipeline.images.sources import Images
 from pipeline.schema import Schema
 from pipeline.schema.declared import Source
@@ -60,6 +62,7 @@ def stack_example(images: Images, names: Sequence[str], schema: Schema, size: in
 
     Raises:
       BadExample: naming every bad file or channel.
+      StorageError: a file could not be read, which says nothing about the image.
     """
     channels = read_channels(images, names, schema)
     if bad := list(_mismatches(schema, channels, size)):
@@ -76,10 +79,11 @@ def read_channels(images: Images, names: Sequence[str], schema: Schema) -> list[
 
     Raises:
       BadExample: naming every bad file.
+      StorageError: a file could not be read.
     """
     channels: dict[int, np.ndarray] = {}
     bad: list[BadImage] = []
-    images = images.together(names)
+    images = images.together(names, max_bytes(schema))
     for name, source in zip(names, schema.default_sources, strict=True):
         try:
             channels |= read_file(images, name, source, schema)
@@ -90,20 +94,29 @@ def read_channels(images: Images, names: Sequence[str], schema: Schema) -> list[
     return [channels[index] for index in range(schema.num_channels)]
 
 
+def max_bytes(schema: Schema) -> int:
+    """Returns the size of the largest file of an example that is read, in bytes."""
+    return limits.max_bytes(max(schema.num_planes(source) for source in schema.default_sources))
+
+
 def read_file(images: Images, name: str, source: Source, schema: Schema) -> dict[int, np.ndarray]:
     """Returns the channels of one file by their index in the schema, uint8 or uint16 `[height, width]` each.
 
     Raises:
-      BadImage: the file is missing, cannot be read or cannot be used.
+      BadImage: the file is missing or cannot be used.
+      StorageError: it could not be read, or there is too little memory; that says nothing about the image.
     """
     bad = functools.partial(BadImage, "+".join(schema.channels[index].name for index in source.channels))
+    num_planes = schema.num_planes(source)
     try:
-        data = images.read(name)
+        data = reading.read(images, name, limits.max_bytes(num_planes))
+        planes = formats.decode(name, data, bad, num_planes)
     except FileNotFoundError:
         raise bad("missing_filter", f"no file {name}") from None
-    except OSError as error:
-        raise bad("unreadable", f"{name}: {error.strerror or error}") from None
-    planes = formats.decode(name, data, bad, schema.num_planes(source))
+    except Unusable as error:
+        raise bad(error.code, f"{name}: {error.detail}") from None
+    except MemoryError:
+        raise StorageError(f"{name}: out of memory while it was decoded; try again with fewer --threads") from None
     if len({(plane.shape, plane.dtype) for plane in planes}) > 1:
         found = ", ".join(f"{plane.shape[1]}x{plane.shape[0]} {plane.dtype}" for plane in planes[:4])
         raise bad("wrong_size", f"planes of different size or depth: {found}")
@@ -159,45 +172,3 @@ def _mismatches(schema: Schema, channels: Sequence[np.ndarray], size: int) -> It
             yield BadImage(name, "wrong_size", f"{width}x{height}, expected a square image")
         elif height < size:
             yield BadImage(name, "wrong_size", f"{width}x{height}, expected at least {size}x{size}")
-
-
-def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns a square uint8 image resized to `size` pixels a side by area.
-
-    Each output pixel is the mean over the area that it covers; a source pixel that lies partly inside counts by
-    that part. Exact integer arithmetic, rounded to nearest, halves up: the same on every machine.
-
-    Args:
-      image: uint8 `[side, side]`, `side >= size`.
-    """
-    side = image.shape[0]
-    if side == size:
-        return image
-    factor, rest = divmod(side, size)
-    if factor == 2 and not rest:
-        # The most frequent ratio; OpenCV's arithmetic is the same here, and six times as fast.
-        import cv2
-
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    if rest:
-        total = _area_sums(_area_sums(image.astype(np.int64), size).T, size).T
-        area = side * side
-    else:
-        # Rows first: adding whole rows runs at memory speed and leaves less to gather by columns.
-        dtype = np.uint16 if factor < 16 else np.uint32  # wide enough for the sum of a box
-        rows = image.reshape(size, factor, side).sum(axis=1, dtype=dtype)
-        total = rows[:, ::factor].copy()
-        for k in range(1, factor):
-            total += rows[:, k::factor]
-        area = factor * factor
-    return ((total + area // 2) // area).astype(np.uint8)
-
-
-def _area_sums(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns int64 `[size, W]`: sums over rows, each row weighted by the part of it that is covered, in 1/size."""
-    side = image.shape[0]
-    whole, part = np.divmod(np.arange(size + 1) * side, size)
-    below = np.concatenate([np.zeros_like(image[:1]), np.cumsum(image, axis=0)])
-    padded = np.concatenate([image, np.zeros_like(image[:1])])
-    integral = below[whole] * size + padded[whole] * part[:, None]
-    return np.diff(integral, axis=0)

@@ -65,10 +65,10 @@ def _check_page(page: Any, where: str, num_bytes: int, bad: Bad) -> None:
         raise bad(
             "wrong_mode", f"{where}{page.imagedepth} slices of {page.samplesperpixel} samples, expected one slice"
         )
-    parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if not 0 < len(parts) <= _MAX_SEGMENTS:
-        raise bad("unreadable", f"{where}damaged: {len(parts)} strips or tiles")
-    for start, length in parts:
+    starts, lengths = page.dataoffsets, page.databytecounts
+    if not 0 < len(starts) == len(lengths) <= _MAX_SEGMENTS:
+        raise bad("unreadable", f"{where}damaged: {len(starts)} strips or tiles of {len(lengths)} sizes")
+    for start, length in zip(starts, lengths, strict=True):
         if start <= 0 or length <= 0 or start + length > num_bytes:
             raise bad(
                 "truncated", f"{where}bytes {start} to {start + length} hold pixels, but the file has {num_bytes}"

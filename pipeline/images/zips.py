@@ -3,17 +3,24 @@
 Threads do not share an open file that way, and an object store sends only what is asked for.
 """
 
+import errno
 import functools
+import stat
 import struct
 import zipfile
 import zlib
 from typing import NamedTuple
 
 from pipeline.errors import InputError
+from pipeline.images.limits import MAX_BYTES, Unusable, check_size
 from pipeline.store import files
 from pipeline.store.files import Place
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
+
+
+_NOT_A_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, IndexError, struct.error)
+"""What `zipfile` raises for a damaged directory, whatever its documentation says."""
 
 
 class Member(NamedTuple):
@@ -26,24 +33,41 @@ class Member(NamedTuple):
     method: int
     crc: int
     encrypted: bool
+    link: bool = False
 
 
 @functools.lru_cache(maxsize=4)
 def members(path: Place) -> dict[str, Member]:
-    """Returns the members of a zip by name, in the order of their bytes.
+    """Returns the members of a zip by name, in the order of their bytes; folders and unsafe names are left out.
 
     Kept for the life of the process: reading the central directory of 124,288 files takes about a second.
 
     Raises:
-      InputError: the file is not a zip.
+      InputError: the file is not a zip, its directory is damaged, or two members have one name.
     """
     try:
         with files.open_seekable(path) as file, zipfile.ZipFile(file) as archive:
             infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-            ends = [info.header_offset for info in infos[1:]] + [archive.start_dir]
-    except zipfile.BadZipFile as error:
+            ends = [*(info.header_offset for info in infos[1:]), archive.start_dir][: len(infos)]
+    except _NOT_A_ZIP as error:
         raise InputError(f"{path}: expected a folder or a zip of images, but {error}") from None
-    return {info.filename: _member(info, end) for info, end in zip(infos, ends, strict=True)}
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a seek to a negative offset
+            raise
+        raise InputError(f"{path}: damaged zip: its directory points outside the file") from None
+    found: dict[str, Member] = {}
+    for info, end in zip(infos, ends, strict=True):
+        if not _is_safe(info.filename):
+            continue
+        if info.filename in found:
+            raise InputError(f"{path}: two files named '{info.filename}' in the zip, expected one of each name")
+        found[info.filename] = _member(info, end)
+    return found
+
+
+def _is_safe(name: str) -> bool:
+    """Returns whether a name is that of a file inside the folder that a zip stands for."""
+    return not (name.startswith("/") or name.endswith("/") or "\\" in name or ".." in name.split("/"))
 
 
 def read(path: Place, name: str) -> bytes:
@@ -56,8 +80,9 @@ def read(path: Place, name: str) -> bytes:
     if found is None:
         raise InputError(f"{path}: no member '{name}' in the zip")
     try:
+        check(found)
         return unpack(found, files.read_range(path, found.start, found.end))
-    except OSError as error:
+    except Unusable as error:
         raise InputError(f"{path}: member '{name}' cannot be read: {error}") from None
 
 
@@ -72,33 +97,56 @@ def _member(info: zipfile.ZipInfo, end: int) -> Member:
         method=info.compress_type,
         crc=info.CRC,
         encrypted=bool(info.flag_bits & 1),
+        link=stat.S_ISLNK(info.external_attr >> 16),
     )
 
 
-def unpack(member: Member, data: bytes) -> bytes:
-    """Returns the content of a member, given the bytes from its `start` to its `end`.
+def check(member: Member, max_bytes: int = MAX_BYTES) -> None:
+    """Checks what the directory says about a member, before any of it is read.
 
     Raises:
-      OSError: the zip is damaged, encrypted, or compressed with another method than deflate.
+      Unusable: it is too large, encrypted, a link, compressed with another method than deflate, or cannot be there.
+    """
+    check_size(member.num_bytes, max_bytes)
+    check_size(member.num_packed, max_bytes)
+    if member.encrypted:
+        raise Unusable("unreadable", "the zip is encrypted")
+    if member.link:
+        raise Unusable("unreadable", "a link in the zip, expected a file")
+    if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Unusable("unreadable", f"zip compression method {member.method}, expected stored or deflated")
+    if not 0 <= member.start < member.end:
+        raise Unusable("unreadable", f"damaged zip: the file would be at bytes {member.start} to {member.end}")
+
+
+def unpack(member: Member, data: bytes) -> bytes:
+    """Returns the content of a member that `check` passes, given the bytes from its `start` to its `end`.
+
+    Never more than the directory claims is unpacked.
+
+    Raises:
+      Unusable: the zip is damaged.
     """
     try:
         signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(data)
         if signature != b"PK\3\4":
-            raise OSError("damaged zip: no local header at the offset in the directory")
+            raise Unusable("unreadable", "damaged zip: no local header at the offset in the directory")
         start = _LOCAL_HEADER.size + name_bytes + extra_bytes
         content = _decompress(member, data[start : start + member.num_packed])
     except (struct.error, zlib.error) as error:
-        raise OSError(f"damaged zip: {error}") from None
+        raise Unusable("unreadable", f"damaged zip: {error}") from None
     if len(content) != member.num_bytes or zlib.crc32(content) != member.crc:
-        raise OSError("damaged zip: the file does not match its checksum")
+        raise Unusable("unreadable", "damaged zip: the file does not match its checksum")
     return content
 
 
 def _decompress(member: Member, packed: bytes) -> bytes:
-    if member.encrypted:
-        raise OSError("the zip is encrypted")
     if member.method == zipfile.ZIP_STORED:
         return packed
-    if member.method == zipfile.ZIP_DEFLATED:
-        return zlib.decompress(packed, -zlib.MAX_WBITS, member.num_bytes)
-    raise OSError(f"zip compression method {member.method}, expected stored or deflated")
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = unpacker.decompress(packed, member.num_bytes + 1)  # one more, to see whether there is more
+    if len(content) > member.num_bytes:
+        raise Unusable("unreadable", f"damaged zip: unpacks to more than the {member.num_bytes:,} bytes it claims")
+    if not unpacker.eof:
+        raise Unusable("unreadable", "damaged zip: the packed data ends early")
+    return content

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.errors import InputError
 from pipeline.images import sources
@@ -41,6 +41,7 @@ class Manifest:
       file_bytes: `{id: sizes}`, the size in bytes of each file of an example; -1 if it is missing.
       missing: files that do not exist.
       num_unlisted: image files whose id is not in the label table.
+      stamps: `{id: number}` that stands for sizes and stamps (`sources.Entry`) of the files of each example.
     """
 
     schema: Schema
@@ -50,6 +51,7 @@ class Manifest:
     file_bytes: Mapping[str, tuple[int, ...]]
     missing: tuple[MissingFile, ...]
     num_unlisted: int
+    stamps: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -63,6 +65,22 @@ class Manifest:
     def channels_of(self, index: int) -> str:
         """Returns the channels of an example's file by its place in `file_bytes`, joined with '+'."""
         return "+".join(self.schema.channels[k].name for k in self.schema.default_sources[index].channels)
+
+    def names(self, example: Example) -> tuple[str, ...]:
+        """Returns the names of an example's files."""
+        return file_names(self.schema, example)
+
+    def listed(self, examples: Iterable[Example]) -> str:
+        """Returns what stands for the listing of the files of these examples; it changes if a file is replaced."""
+        rows = "".join(f"{example.id} {self.stamps[example.id]:x}\n" for example in examples)
+        return hashlib.sha256(rows.encode()).hexdigest()
+
+    def relisted(self) -> "Manifest":
+        """Returns the same examples with sizes and stamps of their files as they are now."""
+        images = self.images.fresh()
+        names = {example.id: self.names(example) for example in self.examples}
+        listed, stamps = _list(images, self.schema, self.examples)
+        return dataclasses.replace(self, images=images, file_bytes=_sizes(names, listed), stamps=_stamps(names, stamps))
 
     def fingerprint(self, **parameters: object) -> str:
         """SHA-256 (hex) of everything that decides the published bytes: schema, labels, listing, parameters, version.
@@ -92,8 +110,7 @@ def read(labels_path: Place, images: sources.Images, schema: Schema = HPA_KAGGLE
             f"{labels_path}: {num_synthetic} of {len(examples)} ids start with '{SYNTHETIC_PREFIX}'; "
             "drawn and real examples cannot be mixed: build them separately"
         )
-    deep = any("/" in pattern for pattern in _patterns(schema)) or any("/" in example.id for example in examples)
-    listed = dict(images.entries(deep=deep))
+    listed, stamps = _list(images, schema, examples)
     if schema.needs_table:
         examples = _with_files(labels_path, schema, examples, read_table.columns, listed)
     names = {example.id: file_names(schema, example) for example in examples}
@@ -104,10 +121,30 @@ def read(labels_path: Place, images: sources.Images, schema: Schema = HPA_KAGGLE
         examples=tuple(examples),
         columns=read_table.columns,
         images=images,
-        file_bytes={i: tuple(listed.get(name, -1) for name in files) for i, files in names.items()},
+        file_bytes=_sizes(names, listed),
         missing=tuple(_missing(schema, names, listed, unclaimed)),
         num_unlisted=_count_like(schema, unclaimed),
+        stamps=_stamps(names, stamps),
     )
+
+
+def _list(images: sources.Images, schema: Schema, examples: Sequence[Example]) -> tuple[dict[str, int], dict[str, int]]:
+    """Returns sizes in bytes, and what stands for size and stamp, of all files by name."""
+    deep = any("/" in pattern for pattern in _patterns(schema)) or any("/" in example.id for example in examples)
+    listed, stamps = {}, {}
+    for name, num_bytes, stamp in images.entries(deep=deep):
+        listed[name] = num_bytes
+        text = f"{name}/{num_bytes}/{stamp}"
+        stamps[name] = int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest())
+    return listed, stamps
+
+
+def _sizes(names: Mapping[str, Sequence[str]], listed: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    return {i: tuple(listed.get(name, -1) for name in files) for i, files in names.items()}
+
+
+def _stamps(names: Mapping[str, Sequence[str]], stamps: Mapping[str, int]) -> dict[str, int]:
+    return {i: sum(stamps.get(name, 0) for name in files) % 2**64 for i, files in names.items()}
 
 
 def file_names(schema: Schema, example: Example) -> tuple[str, ...]:

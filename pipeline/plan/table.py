@@ -15,14 +15,13 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.images import zips
+from pipeline.images.names import check_id
 from pipeline.schema import HPA_KAGGLE_2018, Schema
 from pipeline.schema.declared import placeholders
 from pipeline.store.files import Place
 
 MAX_LISTED = 10
 MAX_SHOWN = 120  # characters of a row or header in a message
-
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def read_table(path: Place, schema: Schema) -> LabelTable:
       InputError: naming the file and every bad row (ten at most).
     """
     examples: dict[str, Example] = {}
-    columns: dict[str, dict[str, str]] = {name: {} for name in _further_columns(schema)}
+    columns: dict[str, dict[str, str]] = {name: {} for name in schema.further_columns}
     rows: dict[str, int] = {}
     problems: list[str] = []
     for parsed in _parse_rows(path, schema):
@@ -83,8 +82,18 @@ def read_table(path: Place, schema: Schema) -> LabelTable:
     return LabelTable(sorted(examples.values(), key=lambda example: example.id), columns)
 
 
-def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
-    """Returns `{id: group}` from a CSV with header `Id,Group`; ids that are not in it have no group.
+@dataclasses.dataclass(frozen=True)
+class GroupTable:
+    """`of` is `{id: group}`; `num_extra` counts ids that were left out because the label table does not have them."""
+
+    of: dict[str, str]
+    num_extra: int
+
+
+def read_groups(path: Place, examples: Sequence[Example], *, extra: str = "error") -> GroupTable:
+    """Reads a CSV with header `Id,Group`; ids that are not in it have no group.
+
+    `extra` says what to do with ids that are not in the label table: "error" or "ignore".
 
     Raises:
       InputError: a row that names an id twice, or one that is not in the label table.
@@ -98,15 +107,18 @@ def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
             problems.append(f"row {number}: expected 'id,group', found {_cut(','.join(row))!r}")
             continue
         example_id, group = row[0], row[1].strip()
-        if example_id not in known:
-            problems.append(f"row {number}: id '{example_id}' is not in the label table")
+        if example_id not in known and extra == "error":
+            problems.append(
+                f"row {number}: id '{_cut(example_id)}' is not in the label table (--groups-extra ignore skips it)"
+            )
         elif example_id in groups:
             problems.append(f"row {number}: id '{example_id}' already has a group; keep one of its rows")
         else:
             groups[example_id] = group
     if problems:
         raise InputError(f"{path}: {summary(problems, 'bad rows')}")
-    return groups
+    of = {example_id: group for example_id, group in groups.items() if example_id in known}
+    return GroupTable(of, len(groups) - len(of))
 
 
 def summary(problems: Sequence[str], what: str) -> str:
@@ -126,16 +138,6 @@ def count_labels(examples: Sequence[Example], num_classes: int) -> list[int]:
         for label in example.labels:
             counts[label] += 1
     return counts
-
-
-def check_id(example_id: str) -> None:
-    """Raises `ValueError` unless the id, or each part of it between slashes, is safe as a file name everywhere."""
-    parts = example_id.split("/")
-    if len(example_id) > 200 or ".." in example_id or not all(map(_SAFE_NAME.fullmatch, parts)):
-        raise ValueError(
-            f"id {example_id[:MAX_SHOWN]!r} cannot be part of a file name; expected letters, digits, '-', '_' or '.', "
-            "not starting with '-' or '.', without '..', 200 characters at most; '/' separates folders"
-        )
 
 
 def read_rows(
@@ -183,8 +185,8 @@ def _read(path: Place, member: str) -> bytes:
 
 def _parse_rows(path: Place, schema: Schema) -> Iterator[tuple[int, Example, dict[str, str]] | str]:
     """Yields (line number, example, further columns) of each row, or what is wrong with it."""
-    table, wanted = schema.table, _further_columns(schema)
-    place, num_columns, rows = read_rows(path, table.columns, table.file)
+    table, wanted = schema.table, schema.further_columns
+    place, num_columns, rows = read_rows(path, schema.columns, table.file)
     own = [name for name in wanted if name not in table.derived]
     split_id = _id_splitter(table.id_pattern)
     parse_labels = _label_parser(schema)
@@ -201,15 +203,6 @@ def _parse_rows(path: Place, schema: Schema) -> Iterator[tuple[int, Example, dic
             yield number, Example(example_id, labels), {**columns, **split_id(example_id)}
         except ValueError as error:
             yield f"row {number}: {error}"
-
-
-def _further_columns(schema: Schema) -> list[str]:
-    """Returns the columns that are needed beside id and labels: for names of files, groups, and to carry along."""
-    table = schema.table
-    named = [*table.groups, *table.carry]
-    for pattern in schema.patterns or ("",):
-        named += [name for source in schema.sources(pattern) for name in placeholders(source.pattern)]
-    return [name for name in dict.fromkeys(named) if name != "id"]
 
 
 def _id_splitter(pattern: str | None) -> Callable[[str], dict[str, str]]:

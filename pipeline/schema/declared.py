@@ -89,12 +89,6 @@ class Table:
         """Columns that `id_pattern` makes."""
         return placeholders(self.id_pattern) if self.id_pattern else ()
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that the file must have."""
-        named = (self.id, self.labels, *self.groups, *self.carry)
-        return tuple(dict.fromkeys(name for name in named if name not in self.derived))
-
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -194,6 +188,20 @@ class Schema:
             name for pattern in self.patterns for file in self.sources(pattern) for name in placeholders(file.pattern)
         }
         return len(self.patterns) > 1 or named != {"id"}
+
+    @functools.cached_property
+    def further_columns(self) -> tuple[str, ...]:
+        """Columns that are needed beside id and labels: for names of files, groups, and to carry along."""
+        named = [*self.table.groups, *self.table.carry]
+        for pattern in self.patterns or ("",):
+            named += [name for source in self.sources(pattern) for name in placeholders(source.pattern)]
+        return tuple(name for name in dict.fromkeys(named) if name != "id")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the label table must have."""
+        named = (self.table.id, self.table.labels, *self.further_columns)
+        return tuple(dict.fromkeys(name for name in named if name not in self.table.derived))
 
     def num_planes(self, source: Source) -> int:
         """Returns how many planes a file must have."""

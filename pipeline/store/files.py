@@ -32,10 +32,15 @@ Place = Path | ObjectPath
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stored:
-    """A file in a listing. `stamp` is the store's own checksum of an object; empty on a disk."""
+    """A file in a listing.
+
+    `stamp` is the store's own checksum of an object, empty on a disk; `times` are those of the last change of content
+    and of anything on a disk, empty in a store.
+    """
 
     num_bytes: int
     stamp: str
+    times: str = ""
 
 
 def at(place: str | os.PathLike[str] | ObjectPath) -> Place:
@@ -76,7 +81,9 @@ def entries(folder: Place) -> Iterator[tuple[str, Stored]]:
             for entry in scanned:
                 with contextlib.suppress(FileNotFoundError):  # a dangling link counts as no file
                     if entry.is_file():
-                        yield entry.name, Stored(entry.stat().st_size, "")
+                        found = entry.stat()
+                        # A copy may keep the first time; the second cannot be set.
+                        yield entry.name, Stored(found.st_size, "", f"{found.st_mtime_ns}-{found.st_ctime_ns}")
 
 
 def entries_below(folder: Place, prefix: str = "") -> Iterator[tuple[str, Stored]]:
@@ -108,7 +115,7 @@ def read_range(path: Place, start: int, end: int) -> bytes:
     """Returns the bytes of a file from `start` to `end`, or to the end of the file."""
     if isinstance(path, ObjectPath):
         return path.read_range(start, end)
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb") as file:  # buffered, because one call to the system may return less
         file.seek(start)
         return file.read(end - start)
 
@@ -126,7 +133,7 @@ def reading(path: Place) -> Iterator[BinaryIO]:
             yield file
         return
     with tempfile.NamedTemporaryFile(prefix="hpa_stacked-") as copy:
-        with _full_disk(path):
+        with named_errors(path):
             path.download(Path(copy.name))
         with open(copy.name, "rb", buffering=0) as file:
             yield file
@@ -148,16 +155,13 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
       OSError: the file cannot be written; the message names it.
     """
     if isinstance(path, ObjectPath):
-        with _full_disk(path), tempfile.NamedTemporaryFile(prefix="hpa_stacked-") as file:
+        with named_errors(path), tempfile.NamedTemporaryFile(prefix="hpa_stacked-") as file:
             yield cast(BinaryIO, file)
             file.flush()
             path.upload(Path(file.name))
         return
-    with staged(path) as temporary:
-        with _named_errors(path):
-            output = open(temporary, "wb")  # noqa: SIM115
-        with output:
-            yield output
+    with staged(path) as temporary, open(temporary, "wb") as output:
+        yield output
 
 
 @contextlib.contextmanager
@@ -168,9 +172,11 @@ def staged(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}-{path.name}")
     try:
-        with _full_disk(path):
-            with _named_errors(path):
+        with named_errors(path, temporary):
+            try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OSError(error.errno, f"{path}: cannot be written ({error.strerror})") from error
             yield temporary
             os.replace(temporary, path)
     except BaseException:
@@ -180,24 +186,24 @@ def staged(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
+def named_errors(place: Place, temporary: Place | None = None) -> Iterator[None]:
+    """Adds the place to errors of the system that name none, such as "No space left on device", or a temporary file.
+
+    Raises:
+      OSError: with a message that names a place.
+    """
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, f"{path}: cannot be written ({error.strerror})") from error
-
-
-@contextlib.contextmanager
-def _full_disk(path: Place) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        ours = error.errno is None or error.strerror != os.strerror(error.errno)  # has a message of ours
+        if ours or error.filename not in (None, temporary and str(temporary)):
             raise
-        raise OSError(
-            error.errno,
-            f"{path}: the disk is full; free some space and run the same command again to continue with the rest",
-        ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(
+                error.errno,
+                f"{place}: the disk is full; free some space and run the same command again to continue with the rest",
+            ) from error
+        raise OSError(error.errno, f"{place}: cannot be written ({error.strerror})") from error
 
 
 def remove(paths: Iterable[Place]) -> None:

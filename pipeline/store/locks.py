@@ -6,10 +6,13 @@ conditional writes, so of two builds that find a dead holder's lock one wins. Ag
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import signal
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,18 +29,25 @@ CheckHeld = Callable[[], None]
 """Raises `JobError` if the lock was lost: to be called before anything that two builds must not do at once."""
 
 
+class NotWritableError(InputError):
+    """The place cannot be written; a dataset that is there already can still be read."""
+
+
 @contextlib.contextmanager
 def disk_lock(path: Path) -> Iterator[CheckHeld]:
     """Holds the lock file at `path`.
 
     Raises:
-      InputError: another process holds it, or it cannot be written.
+      InputError: another process holds it, it cannot be written (`NotWritableError`), or it is a link.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "w")  # noqa: SIM115
+        # A link could make this open, or create, any file that its owner may write.
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "rb")  # noqa: SIM115
     except OSError as error:
-        raise InputError(
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path}: is a link, expected a file or nothing there; remove the link") from None
+        raise NotWritableError(
             f"{path.parent}: cannot be written ({error.strerror}); choose another data directory"
         ) from None
     with file:
@@ -63,6 +73,9 @@ def store_lock(path: ObjectPath) -> Iterator[CheckHeld]:
     try:
         with calling_every(LEASE_SECONDS / 3, lease.renew, name="lock"):
             yield lease.check_held
+    except KeyboardInterrupt:
+        lease.check_held()  # the message of a lost lock is the better one
+        raise
     finally:
         lease.release()
 
@@ -71,6 +84,7 @@ class _Lease:
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
         self._lost = False
+        self._thread = threading.current_thread()
 
     def take(self) -> None:
         """Writes the lock object, or takes it over from a holder that is dead."""
@@ -79,19 +93,27 @@ class _Lease:
         except ChangedError:
             try:
                 version = self._path.version()
-                self._refuse_if_alive(json.loads(self._path.read_text()))
+                self._refuse_if_alive(_holder(self._path.read_bytes()))
                 self._write(version)
             except (ChangedError, FileNotFoundError):
                 raise self._busy("it took the lock just now") from None
 
     def renew(self) -> None:
-        """Rewrites the lock object; a store that fails is tried again at the next call."""
+        """Rewrites the lock object; a store that fails is tried again at the next call.
+
+        A build whose lock is lost is stopped like with Ctrl-C: in a store, shards are written where they will be
+        published, and there another build is at work by now.
+        """
+        if self._lost:
+            return
         try:
             self._write(self._version)
         except ChangedError:
             self._lost = True
         except JobError:
-            pass
+            self._lost = time.monotonic() - self._renewed > LEASE_SECONDS
+        if self._lost and self._thread is threading.main_thread() and self._thread.ident:
+            signal.pthread_kill(self._thread.ident, signal.SIGINT)
 
     def check_held(self) -> None:
         """Raises `JobError` if another build may hold the lock by now."""
@@ -113,11 +135,12 @@ class _Lease:
         self._version = self._path.write_if(json.dumps(holder).encode(), version)
         self._renewed = began
 
-    def _refuse_if_alive(self, holder: dict[str, str | int]) -> None:
-        here = holder["host"] == socket.gethostname()
+    def _refuse_if_alive(self, holder: tuple[str, int]) -> None:
+        host, pid = holder
+        here = host == socket.gethostname()
         age = self._age()
-        if _is_alive(int(holder["pid"])) if here else age < LEASE_SECONDS:
-            who = f"process {holder['pid']} on {holder['host']}, last active {age:.0f} s ago"
+        if _is_alive(pid) if here else age < LEASE_SECONDS:
+            who = f"process {pid} on {host}, last active {age:.0f} s ago"
             raise self._busy(who, "" if here else f"; its lock expires {LEASE_SECONDS:.0f} s after its last renewal")
 
     def _busy(self, who: str, more: str = "") -> InputError:
@@ -135,10 +158,19 @@ class _Lease:
             probe.unlink(missing_ok=True)
 
 
+def _holder(data: bytes) -> tuple[str, int]:
+    """Returns (host, process id) of a lock object; of a damaged one, of which only the age counts, a host of no name."""
+    try:
+        holder = json.loads(data)
+        return str(holder["host"]), int(holder["pid"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return "", 0
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -16,6 +16,7 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Generic, Self, TypeVar
 
+from pipeline.errors import InputError
 from pipeline.store import files, locks
 from pipeline.store.files import Place, Stored
 from pipeline.store.layout import BAD_EXAMPLES, INFO, is_ours
@@ -58,6 +59,11 @@ class _Workspace(abc.ABC, Generic[P]):
         return self.target.with_name(BAD_EXAMPLES)
 
     @property
+    def listing(self) -> P:
+        """The stamps of the source files of the published dataset (`dataset.provenance`); it is not published."""
+        return self.target.with_name(f".{self.target.name}.listing")
+
+    @property
     @abc.abstractmethod
     def shards(self) -> P:
         """The folder in which shards appear."""
@@ -84,7 +90,11 @@ class _Workspace(abc.ABC, Generic[P]):
 
     @abc.abstractmethod
     def prepare(self) -> None:
-        """Makes the folders of a build and removes what killed writers left behind."""
+        """Makes the folders of a build and removes what killed writers left behind.
+
+        Raises:
+          InputError: one of them is a link to another place, whose files the build would remove.
+        """
 
     @abc.abstractmethod
     def check_space(self, num_bytes: int) -> None:
@@ -140,6 +150,9 @@ class DiskWorkspace(_Workspace[Path]):
         return locks.disk_lock(self._lock)
 
     def prepare(self) -> None:
+        for folder in (self.target, self.directory, self.shards, self.reports, self.tasks):
+            if folder.is_symlink():
+                raise InputError(f"{folder}: is a link, expected a folder or nothing there; remove the link")
         for folder in (self.shards, self.reports):
             folder.mkdir(parents=True, exist_ok=True)
         files.remove_temporaries(self.directory)

@@ -22,6 +22,8 @@ FRAME_BYTES = _HEADER_BYTES + _CRC.size
 
 _HEAD_BYTES = 256 + 64  # an id (200 bytes at most) and the lengths before it
 
+_BLOCK_BYTES = 1 << 24  # read at once; as a record of 2048 x 2048 pixels
+
 _TAG = b"\x0a"  # field 1, length-delimited
 
 # The map of features is declared as what a map is on the wire: repeated entries.
@@ -157,7 +159,7 @@ def read(file: Readable) -> Iterator[bytes]:
     index = offset = 0
     while header := file.read(_HEADER_BYTES):
         length = _check_header(header, index, offset)
-        body = file.read(length + _CRC.size)
+        body = _read_exactly(file, length + _CRC.size)
         if len(body) < length + _CRC.size:
             raise RecordError(f"record {index} at byte {offset}: the file ends inside it")
         data = body[:length]
@@ -165,6 +167,15 @@ def read(file: Readable) -> Iterator[bytes]:
             raise RecordError(f"record {index} at byte {offset}: the data does not match its checksum")
         yield data
         index, offset = index + 1, offset + length + FRAME_BYTES
+
+
+def _read_exactly(file: Readable, num_bytes: int) -> bytes:
+    """Returns so many bytes, fewer at the end of the file; a file that claims too many never takes the memory for it."""
+    blocks = []
+    while num_bytes > 0 and (block := file.read(min(num_bytes, _BLOCK_BYTES))):
+        blocks.append(block)
+        num_bytes -= len(block)
+    return b"".join(blocks)
 
 
 def read_ids(file: BinaryIO) -> Iterator[str]:

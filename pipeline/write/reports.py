@@ -1,6 +1,7 @@
 """Reports: what a worker states about the shard it wrote."""
 
 import dataclasses
+import hashlib
 import json
 from typing import Any
 
@@ -29,7 +30,9 @@ class ShardReport:
     """What a worker states about the shard it wrote.
 
     `ids` are in the order of the records; `channel_sums` and `channel_squares` are the exact sums of all pixels
-    and of their squares, per channel; `num_dim` counts dim images by channel (`stack.DIM`); `stamp` is an object store's own checksum of the file.
+    and of their squares, per channel; `num_dim` counts dim images by channel (`stack.DIM`);
+    `stamp` is an object store's own checksum of the file; `listed` is that of the task; `digests` stand for the contents
+    of the source files of each example of the plan (`images.reading.Digested`).
     """
 
     filename: str
@@ -44,6 +47,8 @@ class ShardReport:
     num_16bit: int
     num_dim: tuple[int, ...]
     stamp: str = ""
+    listed: str = ""
+    digests: tuple[str, ...] = ()
 
     @property
     def bad_ids(self) -> set[str]:
@@ -51,17 +56,51 @@ class ShardReport:
         return {row.id for row in self.bad}
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self))
+        """Returns the report on one line, after a line with the checksum of that."""
+        text = json.dumps(dataclasses.asdict(self))
+        return f"{_checksum(text)}\n{text}"
 
     @classmethod
     def from_json(cls, text: str) -> "ShardReport":
-        """Raises `ValueError`, `TypeError` or `KeyError` for anything that `to_json` did not write."""
-        fields: dict[str, Any] = json.loads(text)
-        bad = tuple(BadImageRow(**row) for row in fields.pop("bad"))
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
-        }
-        return cls(bad=bad, **values)
+        """Returns the report that `to_json` wrote.
+
+        Raises:
+          ValueError: it wrote something else.
+        """
+        checksum, _, body = text.partition("\n")
+        if checksum != _checksum(body):
+            raise ValueError("the report does not match its checksum")
+        try:
+            read: dict[str, Any] = json.loads(body)
+            bad = tuple(BadImageRow(**row) for row in read.pop("bad"))
+            fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in read.items()}
+            report = cls(bad=bad, **fields)
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"not a report ({error!r})") from None
+        report._check_types()
+        return report
+
+    def _check_types(self) -> None:
+        for kind, values in (
+            (str, (self.filename, self.plan_fingerprint, self.sha256, self.stamp, self.listed)),
+            (str, (value for row in self.bad for value in dataclasses.astuple(row))),
+            (str, (*_items(self.ids), *_items(self.digests))),
+            (int, (self.num_bytes, self.num_pixels, self.num_16bit)),
+            (int, (*_items(self.channel_sums), *_items(self.channel_squares), *_items(self.num_dim))),
+        ):
+            for value in values:
+                if type(value) is not kind:
+                    raise ValueError(f"{value!r} in a report, expected {kind.__name__}")
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, tuple):
+        raise ValueError(f"{value!r} in a report, expected a list")
+    return value
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def report_name(shard: str) -> str:
@@ -76,8 +115,9 @@ def write(workspace: Workspace, report: ShardReport) -> None:
 
 
 def read(workspace: Workspace, shard: str) -> ShardReport | None:
-    """Returns the report on a finished shard; `None` if there is none or it cannot be read."""
+    """Returns the report on the shard of that name; `None` if there is none, or none that can be trusted."""
     try:
-        return ShardReport.from_json((workspace.reports / report_name(shard)).read_text())
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        report = ShardReport.from_json((workspace.reports / report_name(shard)).read_text())
+    except (FileNotFoundError, ValueError):
         return None
+    return report if report.filename == shard else None

@@ -8,8 +8,10 @@ import dataclasses
 import itertools
 import json
 import uuid
+import zlib
 from collections.abc import Iterable, Iterator
 
+from pipeline.errors import JobError
 from pipeline.plan.shards import ShardPlan
 from pipeline.plan.table import Example
 from pipeline.store import files
@@ -22,10 +24,15 @@ MAX_RANGES = 256
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One shard to write. `fingerprint` is that of its plan: a finished shard is reused only if it matches."""
+    """One shard to write.
+
+    `fingerprint` is that of its plan: a finished shard is reused only if it matches. `listed` is that of the listing of
+    its source files (`Manifest.listed`): if it differs, a finished shard is reused only if their content is the same.
+    """
 
     plan: ShardPlan
     fingerprint: str
+    listed: str = ""
 
     @property
     def filename(self) -> str:
@@ -51,18 +58,28 @@ def write(workspace: Workspace, tasks: Iterable[Task]) -> tuple[Place, list[tupl
 
 
 def read(path: Place, start: int, end: int) -> Iterator[Task]:
-    """Yields the tasks in one range of a file of tasks."""
+    """Yields the tasks in one range of a file of tasks.
+
+    Raises:
+      JobError: the file is damaged.
+    """
     for line in files.read_range(path, start, end).splitlines():
-        yield _from_json(line)
+        yield _from_json(path, line)
 
 
 def _to_json(task: Task) -> str:
+    """Returns a line: the checksum of the rest, then split, index, shards, fingerprints and examples."""
     plan = task.plan
     examples = [[example.id, example.labels, *example.files] for example in plan.examples]
-    return json.dumps([plan.split, plan.index, plan.num_shards, task.fingerprint, examples]) + "\n"
+    head = [plan.split, plan.index, plan.num_shards, plan.file_format]
+    text = json.dumps([head, task.fingerprint, task.listed, examples])
+    return f"{zlib.crc32(text.encode()):08x} {text}\n"
 
 
-def _from_json(line: bytes) -> Task:
-    split, index, num_shards, fingerprint, rows = json.loads(line)
+def _from_json(path: Place, line: bytes) -> Task:
+    checksum, _, text = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(text):
+        raise JobError(f"{path}: a task does not match its checksum; run the same command again to continue")
+    (split, index, num_shards, file_format), fingerprint, listed, rows = json.loads(text)
     examples = tuple(Example(example_id, tuple(labels), tuple(names)) for example_id, labels, *names in rows)
-    return Task(ShardPlan(split, index, num_shards, examples), fingerprint)
+    return Task(ShardPlan(split, index, num_shards, examples, file_format), fingerprint, listed)

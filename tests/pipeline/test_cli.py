@@ -14,7 +14,7 @@ def run(*args):
     return result
 
 
-@pytest.mark.parametrize("command", ["sample", "audit", "split", "shards", "verify"])
+@pytest.mark.parametrize("command", ["sample", "audit", "fingerprint", "groups", "split", "shards", "verify"])
 def test_every_command_explains_itself(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -154,8 +154,8 @@ def test_shards_keeps_the_split_of_a_dataset_that_it_replaces(source, tmp_path):
     kept = split()
     assert all(kept[i] == of for i, of in first.items() if i in kept)
     assert run(*arguments).output.startswith("nothing to do:")
-    assert run(*arguments, "--overwrite").output.startswith("nothing to do:")
-    run(*arguments, "--overwrite", "--num-shards", 1, "--seed", 3)
+    again = run(*arguments, "--overwrite", "--num-shards", 1, "--seed", 3)
+    assert "earlier split: 19 examples kept, 0 moved; 0 new ones placed" in again.output
     assert split() == kept
     new = run(*arguments, "--overwrite", "--resplit", "--seed", 3)
     assert "earlier split" not in new.output
@@ -175,3 +175,37 @@ def test_another_table_or_another_seed_keeps_nothing(source, tmp_path):
     assert "earlier split" not in run(*arguments, "--seed", 1).output
     source.write_table(rows[6:])
     assert "earlier split" not in run(*arguments).output
+
+
+def test_tables_reach_the_screen_neither_as_commands_nor_in_full(source, tmp_path):
+    out = tmp_path / "split.csv"
+    for text, expected in [
+        ("Id,Target\nex-1,\x1b[2J\x1b]0;gone\x07\n", r"has label '\x1b[2J\x1b]0;gone\x07', expected a whole number"),
+        ("Id,Target\n\x1b[31m,1\n", r"id '\x1b[31m' cannot be part of a file name"),
+        ("Id,Goal" + ",c" * 1_000_000, "c,c,...', expected 'Id,Target'"),
+        ("Id,Target\n" + "1," * 1_000_000, "1000001 columns, expected 2 like the header: '1,1,"),
+        ("Id,Target\nex-1," + "9" * 100_000, "9..., expected 0..27"),
+        ("Id,Target\n" + "i" * 100_000 + ",1", "iii' cannot be part of a file name"),
+        ("\x1b[2J,b\n", r"the header is '\x1b[2J,b', expected 'Id,Target'"),
+    ]:
+        source.table.write_text(text)
+        result = run("split", "--labels", source.table, "--out", out)
+        assert result.exit_code == 1
+        assert expected in result.output
+        assert len(result.output) < 1000
+        assert "\x1b" not in result.output
+    assert not out.exists()
+
+
+def test_a_failing_source_exits_with_3(source, tmp_path, monkeypatch):
+    from pipeline.images import reading, sources
+
+    def fail(folder, name, max_bytes):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sources.Folder, "read", fail)
+    monkeypatch.setattr(reading.time, "sleep", lambda seconds: None)
+    for command in (["shards", "--data-dir", tmp_path / "data", "--size", 16], ["audit", "--deep"]):
+        result = run(*command, "--source", source.root)
+        assert result.exit_code == 3
+        assert "cannot be read after 4 tries (Input/output error)" in result.output

@@ -122,7 +122,10 @@ def _write_metadata(
     info = tfds.core.DatasetInfo(builder=identity, features=features, metadata=tfds.core.MetadataDict(metadata))
     infos = [
         splits.SplitInfo(
-            name=split, shard_lengths=lengths, num_bytes=1, filename_template=template.replace(split=split)
+            name=split,
+            shard_lengths=lengths,
+            num_bytes=sum(shard.stat().st_size for shard in path.glob(f"*-{split}.tfrecord-*")),
+            filename_template=template.replace(split=split),
         )
         for split, lengths in shard_lengths.items()
     ]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -106,9 +107,9 @@ def test_decoding_stays_a_little_ahead_and_no_more(raw_source):
     images, started = open_images(raw_source.images), []
 
     class Counting:
-        def together(self, names):
+        def together(self, names, max_bytes):
             started.append(names)
-            return images.together(names)
+            return images.together(names, max_bytes)
 
     ids = sorted(raw_source.labels) * 10
     stream = raw.RawImages(raw_source.images, Counting(), ids)._good(32, lambda done, total: None)
@@ -301,3 +302,27 @@ def test_an_export_with_other_probabilities_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_probabilities", lambda path, images: images + 0.25)
     with pytest.raises(InputError, match=f"^{path}: its probabilities differ by 0.25 from those of the run$"):
         export.check(model, [path], np.ones((1, 2), np.float32))
+
+
+def test_names_that_are_no_ids_are_left_out_and_reach_no_table_as_formulas(tmp_path, raw_run, raw_source, raw_table):
+    images = tmp_path / "images"
+    shutil.copytree(raw_source.images, images)
+    odd = [b"=1+cmd|'calc'!A0", b"-1", b"+1", b"@SUM(A1)", b"not UTF-8 \xff", b"\x1b[2J", b"a,b", b"two\nlines"]
+    for name in odd:
+        for filter_name in ("red", "green", "blue", "yellow"):
+            source = raw_source.image("ex-0000", filter_name)
+            shutil.copy(source, os.fsencode(images) + b"/" + name + b"_" + filter_name.encode() + b".png")
+    out, submission = tmp_path / "out.csv", tmp_path / "submission.csv"
+    result = run_command(raw_run, "--images", images, "--out", out, "--submission", submission)
+    assert result.exit_code == 0, result.output
+    assert f"48 examples predicted, {len(odd)} left out: {out}" in result.output
+    assert "\x1b" not in result.output
+    assert out.read_bytes() == raw_table.read_bytes()
+    with open(tmp_path / "out.bad.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert {row[2] for row in rows} == {"bad_id"}
+    assert all("cannot be part of a file name" in row[3] for row in rows)
+    cells = {row[0] for row in rows}
+    assert {"'=1+cmd|'calc'!A0", "'-1", "'+1", "'@SUM(A1)", r"\x1b[2J"} <= cells
+    assert any(cell.startswith("not UTF-8 ") for cell in cells)
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)

@@ -28,7 +28,8 @@ def write(workspace, examples=EXAMPLES) -> ShardReport:
     data = b"".join(pieces)
     (workspace.shards / TASK.filename).write_bytes(data)
     ids = tuple(example.id for example in examples)
-    return ShardReport(TASK.filename, TASK.fingerprint, ids, (), len(data), "", 0, (), (), 0, ())
+    digests = tuple(f"{k:032x}" for k in range(len(EXAMPLES)))
+    return ShardReport(TASK.filename, TASK.fingerprint, ids, (), len(data), "", 0, (), (), 0, (), digests=digests)
 
 
 def problems(workspace, report, examples=EXAMPLES) -> str:
@@ -64,3 +65,8 @@ def test_an_id_that_no_shard_was_planned_for_is_found(workspace):
 
 def test_an_id_that_is_not_in_the_label_table_is_found(workspace):
     assert problems(workspace, write(workspace), EXAMPLES[:2]) == "id 'ex-2' is not in the label table"
+
+
+def test_a_report_without_digests_of_source_files_is_found(workspace):
+    report = dataclasses.replace(write(workspace), digests=())
+    assert problems(workspace, report) == f"{TASK.filename}: 0 digests of source files, expected 3"

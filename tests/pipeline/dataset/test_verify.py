@@ -1,5 +1,7 @@
 import hashlib
 import re
+import struct
+import tracemalloc
 
 import pytest
 
@@ -89,6 +91,17 @@ def test_labels_that_are_not_ascending_class_ids_are_named(dataset, labels):
     )
 
 
+@pytest.mark.parametrize("vector", [None, records.label_vector((4,), 28), bytes(27)])
+def test_a_label_vector_that_contradicts_the_labels_is_named(dataset, vector):
+    name = replace_shard(dataset, [("ex-new", bytes(64), (3,), vector)])
+    assert f"{name}: record 0: id 'ex-new': its label vector is not that of the labels [3]" in verify(dataset)
+
+
+def test_a_record_of_a_single_label_in_a_multi_label_dataset_is_named(dataset):
+    name = replace_shard(dataset, [("ex-new", bytes(64), (3,), records.label_vector((3,), 28), True)])
+    assert f"{name}: record 0: id 'ex-new': labels [3], expected a list" in verify(dataset)
+
+
 def test_another_image_size_or_number_of_records_is_named(dataset):
     name = replace_shard(dataset, [(f"new-{k}", bytes(60), (0,)) for k in range(9)])
     problems = verify(dataset)
@@ -101,6 +114,38 @@ def test_metadata_that_cannot_be_read_is_named_and_the_shards_are_not_checked(da
     (changed, unread) = verify(dataset)
     assert changed == "metadata.json: changed since it was published (its SHA-256 differs)"
     assert unread == "dataset_info.json or metadata.json cannot be read (KeyError('size')): shards not checked"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "1e999", "[" * 100_000, '{"size": 1e999}', '{"size": [4]}', '{"size": null}', "\udc80"],
+    ids=range(8),
+)
+def test_metadata_that_is_no_metadata_gives_no_traceback(dataset, text):
+    (dataset / "metadata.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert verify(dataset)[-1].endswith(": shards not checked")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[" * 100_000, '{"splits": 1e999}', '{"splits": [1]}', '{"splits": [{"name": "train"}]}',
+     '{"splits": [{"name": "train", "shardLengths": [1e999]}]}', '{"splits": [{"name": "x", "shardLengths": 1}]}'],
+    ids=range(8),
+)  # fmt: skip
+def test_an_index_of_shards_that_is_none_gives_no_traceback(dataset, text):
+    (dataset / "dataset_info.json").write_text(text)
+    assert re.search(r"dataset_info\.json: cannot be read \(\w+\), so this is no whole dataset", verify(dataset)[-1])
+
+
+@pytest.mark.parametrize("length", [1 << 31, 1 << 60, (1 << 64) - 1])
+def test_a_record_that_claims_to_be_huge_takes_no_memory(dataset, length):
+    path = next(dataset.glob("*train*-00000-*"))
+    header = struct.pack("<Q", length)
+    path.write_bytes(header + struct.pack("<I", records._masked_crc(header)) + bytes(100))
+    tracemalloc.start()
+    assert f"{path.name}: record 0 at byte 0: the file ends inside it" in verify(dataset)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    tracemalloc.stop()
 
 
 def test_a_damaged_list_of_checksums_is_named(dataset):

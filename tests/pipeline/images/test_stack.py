@@ -1,8 +1,6 @@
 import io
-import itertools
 import struct
 import zlib
-from fractions import Fraction
 
 import imageio.v3 as iio
 import numpy as np
@@ -11,7 +9,8 @@ from PIL import ExifTags, Image
 
 from pipeline.images import sources, stack
 from pipeline.images.depth import to_8bit
-from pipeline.images.stack import BadExample, resize
+from pipeline.images.resize import resize
+from pipeline.images.stack import BadExample
 from tests.support.hpa import FILTERS
 from tests.support.sources import stacked
 
@@ -33,54 +32,12 @@ def bad_images(source, size=16):
     return [(image.filter, image.code, image.detail) for image in caught.value.images]
 
 
-def area_mean(image, size):
-    """The definition of resizing by area, in exact fractions and plain loops."""
-    side, step = len(image), Fraction(len(image), size)
-    out = np.zeros((size, size), int)
-    for i, j in itertools.product(range(size), repeat=2):
-        total = Fraction(0)
-        for a, b in itertools.product(range(side), repeat=2):
-            rows = min((i + 1) * step, a + 1) - max(i * step, a)
-            columns = min((j + 1) * step, b + 1) - max(j * step, b)
-            if rows > 0 and columns > 0:
-                total += rows * columns * int(image[a, b])
-        out[i, j] = (total / step**2 + Fraction(1, 2)).__floor__()
-    return out
-
-
-@pytest.mark.parametrize(("side", "size"), [(8, 4), (12, 4), (34, 2), (7, 3), (7, 5), (16, 7), (9, 9), (5, 1)])
-def test_resize_is_the_rounded_mean_over_area(side, size):
-    image = RNG.integers(0, 256, (side, side), dtype=np.uint8)
-    np.testing.assert_array_equal(resize(image, size), area_mean(image, size))
-
-
-@pytest.mark.parametrize("factor", [2, 3, 4, 6])
-def test_resize_rounds_halves_up_for_every_sum_of_a_box(factor):
-    area = factor * factor
-    sums = np.arange(255 * area + 1)
-    boxes = np.minimum(np.maximum(sums[:, None] - 255 * np.arange(area), 0), 255).astype(np.uint8)
-    image = boxes.reshape(-1, factor)
-    for start in range(0, len(sums), 64):  # resize takes squares: 64 boxes down, 64 across
-        square = np.zeros((64 * factor, 64 * factor), np.uint8)
-        part = image[start * factor : (start + 64) * factor]
-        square[: len(part)] = np.tile(part, (1, 64))
-        expected = np.floor(sums[start : start + 64] / area + 0.5)
-        np.testing.assert_array_equal(resize(square, 64)[: len(expected)], np.tile(expected[:, None], (1, 64)))
-
-
 @pytest.mark.parametrize("side", [1, 5, 16, 256, 512, 4096])
 def test_moments_are_the_exact_sums(side):
     image = RNG.integers(0, 256, (side, side), dtype=np.uint8)
     channels = [image, np.full((side, side), 255, np.uint8)]
     expected = [[c.astype(np.int64).sum() for c in channels], [(c.astype(np.int64) ** 2).sum() for c in channels]]
     np.testing.assert_array_equal(stack.moments(channels), expected)
-
-
-@pytest.mark.parametrize("side", [512, 3072, 4096])
-def test_resize_does_not_overflow(side):
-    image = np.full((side, side), 255, np.uint8)
-    assert (resize(image, 256) == 255).all()
-    assert (resize(image, 100) == 255).all()
 
 
 def test_16_bits_are_scaled_over_the_full_range_to_the_nearest():
@@ -98,7 +55,7 @@ def test_channels_stand_in_order_and_do_not_influence_one_another(source):
     image = stacked(sources.open_images(source.images), "ex-0000", 16).image
     assert image.shape == (16, 16, 4)
     for channel, name in enumerate(FILTERS):
-        np.testing.assert_array_equal(image[..., channel], area_mean(pixels[name], 16))
+        np.testing.assert_array_equal(image[..., channel], resize(pixels[name], 16))
 
 
 @pytest.mark.parametrize("bits", [8, 16])

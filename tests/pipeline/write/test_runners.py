@@ -1,5 +1,8 @@
 """Beam's options and runners, and the private parts of Beam that this package relies on."""
 
+import subprocess
+import sys
+
 import pytest
 from apache_beam.options import pipeline_options
 
@@ -31,6 +34,23 @@ def test_dataflow_needs_places_that_its_workers_reach(tmp_path):
     runners.check_reach("DataflowRunner", {"images": files.at("gs://bucket/x")})
     with pytest.raises(InputError, match="the images must be at gs://, where DataflowRunner's workers can reach it"):
         runners.check_reach("DataflowRunner", {"images": tmp_path})
+
+
+def test_beam_is_imported_without_pandas_which_can_be_imported_afterwards():
+    code = """
+import gc, sys
+from pipeline.write import runners
+with runners.importing_beam():
+    pass
+assert "apache_beam.runners.portability.fn_api_runner" in sys.modules
+assert "pandas" not in sys.modules, "Beam imports pandas: half a second and 45 MB more"
+assert gc.isenabled()
+import pandas
+with runners.importing_beam():
+    pass
+assert sys.modules["pandas"] is pandas
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_unknown_runner_is_refused():
