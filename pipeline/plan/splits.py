@@ -217,22 +217,34 @@ def assign(
     kinds = sorted(units, key=lambda kind: _hash(seed, "kind", repr(kind)))
     problem = _problem(kinds, units, placed, wanted, len(class_names))
     quotas, bound = _divide(problem, seed)
+    of = _fill_quotas(units, placed, kinds, quotas, names)
+    return _describe(of, problem, quotas, bound, class_names, names, earlier or {})
+
+
+def _describe(
+    of: Mapping[str, str],
+    problem: Problem,
+    quotas: np.ndarray,
+    bound: float,
+    class_names: Sequence[str],
+    names: tuple[str, ...],
+    earlier: Mapping[str, str],
+) -> Splits:
+    """Returns the split with what is known about it."""
     every = quotas + problem.placed
-    counts, actual = every.T @ problem.counts, every.T @ problem.examples
-    of, earlier = _fill_quotas(units, placed, kinds, quotas, names), earlier or {}
     num_kept = sum(of.get(example_id) == split for example_id, split in earlier.items())
     vanished = tuple(sorted(example_id for example_id in earlier if example_id not in of))
     return Splits(
         of=of,
-        wanted=wanted,
-        sizes=tuple(actual.tolist()),
-        counts=counts,
-        shares=counts.sum(axis=0) * np.array(wanted)[:, None] / sum(wanted),
+        wanted=problem.wanted,
+        sizes=tuple((every.T @ problem.examples).tolist()),
+        counts=every.T @ problem.counts,
+        shares=problem.shares,
         class_names=class_names,
         names=names,
         carriers=(problem.counts > 0).T @ every.sum(axis=1),
         num_groups=int(every.sum()),
-        num_kinds=len(kinds),
+        num_kinds=len(every),
         bound=bound,
         size_bound=bounds.of_sizes(problem),
         num_kept=num_kept,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from bench import tables
+from bench.groups import tables
 from pipeline.errors import InputError, JobError
 from pipeline.plan import bounds, kept, program, search, splits
 from pipeline.plan.problem import Problem

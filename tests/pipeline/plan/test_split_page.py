@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from bench import tables
+from bench.groups import tables
 from pipeline.plan import compare, split_page, splits
 from pipeline.plan.table import Example
 

@@ -14,8 +14,8 @@ from typing import Any
 import click
 import numpy as np
 
-from bench import tables
-from bench.tables import Table
+from bench.groups import tables
+from bench.groups.tables import Table
 from pipeline.plan import compare, splits
 from pipeline.plan.table import Example, read_labels
 
