@@ -154,7 +154,7 @@ def publish(
         if config.groups:
             _copy_groups(config.groups, folder / GROUPS, metadata)
         kept.write(folder / SPLIT, {example.id: task.plan.split for task in tasks for example in task.plan.examples})
-        if config.schema.table.carry:
+        if config.schema.published_columns:
             _write_columns(folder / COLUMNS, source)
         if bad := [row for report in reports for row in report.bad]:
             quarantine.write_table(folder / QUARANTINE, bad)
@@ -190,7 +190,7 @@ def _write_checksums(folder: Path, digests: Mapping[str, str]) -> None:
 
 def _write_columns(path: Path, source: Manifest) -> None:
     """Writes a CSV of the columns that the schema carries along, by id."""
-    names = source.schema.table.carry
+    names = source.schema.published_columns
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["Id", *names])

@@ -1,8 +1,8 @@
 """Measures how well duplicates are found: precision and recall for each kind of copy.
 
     python -m pipeline sample build/sample --num 400
-    python -m bench.duplicates build/sample ../shared/data/hpa_sample
-    python -m bench.duplicates --scale 31072 --scale 1000000
+    python -m bench.groups.duplicates build/sample ../shared/data/hpa_sample
+    python -m bench.groups.duplicates --scale 31072 --scale 1000000
 
 Every example is copied in one way at a time, and the originals are searched together with their copies. A pair of an
 example and its own copy is true, any other is false. `docs/duplicates.md` has the result.
