@@ -76,9 +76,9 @@ def test_an_array_record_that_could_not_be_written_is_an_error(tmp_path, monkeyp
     with (
         open(tmp_path / "shard", "wb") as file,
         pytest.raises(OSError, match="shard: cannot be written as an ArrayRecord"),
+        FORMATS["array_record"].writing(file),
     ):
-        with FORMATS["array_record"].writing(file):
-            pass
+        pass
 
 
 def test_the_format_of_a_shard_is_that_of_its_name():
