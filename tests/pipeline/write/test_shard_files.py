@@ -111,7 +111,9 @@ def test_a_full_disk_is_one_line_that_names_the_shard(source, tmp_path, monkeypa
 
     module = type("Module", (), {"ArrayRecordWriter": Full})
     monkeypatch.setattr(shard_files, "_module", lambda: module)
-    with pytest.raises(JobError, match=r"array_record-00000-of-\d+: the disk is full; free some space and run the same"):
+    with pytest.raises(
+        JobError, match=r"array_record-00000-of-\d+: the disk is full; free some space and run the same"
+    ):
         build(config_for(source, tmp_path / "data", file_format="array_record"))
 
 
