@@ -101,7 +101,7 @@ def read_groups(path: Place, examples: Sequence[Example], *, extra: str = "error
     known = {example.id for example in examples}
     groups: dict[str, str] = {}
     problems: list[str] = []
-    _, _, rows = _rows(path, ("Id", "Group"))
+    _, _, rows = read_rows(path, ("Id", "Group"))
     for number, row in rows:
         if len(row) != 2 or not row[1].strip():
             problems.append(f"row {number}: expected 'id,group', found {_cut(','.join(row))!r}")
@@ -140,7 +140,7 @@ def count_labels(examples: Sequence[Example], num_classes: int) -> list[int]:
     return counts
 
 
-def _rows(
+def read_rows(
     path: Place, required: Sequence[str], member: str = ""
 ) -> tuple[dict[str, int], int, Iterator[tuple[int, list[str]]]]:
     """Returns the positions of the required columns, how many columns there are, and (line number, row) of each row."""
@@ -186,7 +186,7 @@ def _read(path: Place, member: str) -> bytes:
 def _parse_rows(path: Place, schema: Schema) -> Iterator[tuple[int, Example, dict[str, str]] | str]:
     """Yields (line number, example, further columns) of each row, or what is wrong with it."""
     table, wanted = schema.table, schema.further_columns
-    place, num_columns, rows = _rows(path, schema.columns, table.file)
+    place, num_columns, rows = read_rows(path, schema.columns, table.file)
     own = [name for name in wanted if name not in table.derived]
     split_id = _id_splitter(table.id_pattern)
     parse_labels = _label_parser(schema)
