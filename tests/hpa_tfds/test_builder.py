@@ -1,5 +1,6 @@
 """The TFDS builder: the bytes of the job, the flags of TFDS, the texts of the dataset folder."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -151,6 +152,36 @@ def test_tfds_builds_array_records_and_other_schemas(big_source, tmp_path):
     assert digests(tmp_path / "data/hpa_stacked/128/1.1.0") == digests(job.path)
     painted = tfds.builder_from_directory(str(tmp_path / "data/hpa_stacked/painting-20/1.1.0"))
     assert painted.info.features["image"].shape == (20, 20, 5)
+
+
+@pytest.mark.parametrize("where", ["builder", "download_and_prepare"])
+def test_a_builder_reads_the_format_that_it_has_built(big_source, tmp_path, where):
+    """TFDS takes the format when a builder is made, or when it prepares."""
+    asked = {"file_format": "array_record"}
+    builder = tfds.builder("hpa_stacked/128", data_dir=tmp_path, **(asked if where == "builder" else {}))
+    settings = tfds.download.DownloadConfig(manual_dir=big_source.root)
+    builder.download_and_prepare(download_config=settings, **({} if where == "builder" else asked))
+    assert sorted(row["id"].decode() for split in builder.as_data_source().values() for row in split) == sorted(
+        big_source.labels
+    )
+
+
+def test_another_format_than_the_built_one_is_refused(big_source, tmp_path):
+    builder = prepare(big_source, tmp_path)
+    held = digests(Path(builder.data_dir))
+    settings = tfds.download.DownloadConfig(manual_dir=big_source.root)
+    with pytest.raises(ValueError, match="is built in the format tfrecord, and array_record is asked for; use another"):
+        builder.download_and_prepare(download_config=settings, file_format="array_record")
+    assert digests(Path(builder.data_dir)) == held
+    replaced = dataclasses.replace(settings, download_mode=tfds.download.GenerateMode.REUSE_CACHE_IF_EXISTS)
+    builder.download_and_prepare(download_config=replaced, file_format="array_record")
+    assert sum(map(len, builder.as_data_source().values())) == 12
+
+
+def test_a_format_that_is_not_written_is_refused(big_source, tmp_path):
+    with pytest.raises(ValueError, match="file_format is 'riegeli', expected one of tfrecord, array_record"):
+        prepare_as = tfds.builder("hpa_stacked/128", data_dir=tmp_path, file_format="riegeli")
+        prepare_as.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=big_source.root))
 
 
 def test_a_published_dataset_is_converted_by_tfds(big_source, tmp_path):
