@@ -1,4 +1,4 @@
-"""The command line: `python -m pipeline sample | schema | audit | split | shards | verify`."""
+"""The command line: `python -m pipeline sample | schema | audit | fingerprint | groups | split | shards | verify`."""
 
 import gc
 import sys
@@ -14,6 +14,8 @@ from pipeline.options import PLACE, SCHEMA_OPTION, find_source, load_schema, sou
 from pipeline.schema import DEFAULT_SIZE
 
 if TYPE_CHECKING:
+    from pipeline.plan.splits import Splits
+    from pipeline.plan.table import LabelTable
     from pipeline.schema import Schema
     from pipeline.store.files import Place
 
@@ -30,6 +32,7 @@ def main() -> None:
     No images at hand?    python -m pipeline sample build/sample
     Your own images?      python -m pipeline schema init DIR --out atlas.toml
     Are they complete?    python -m pipeline audit --source DIR
+    Duplicates in it?     python -m pipeline fingerprint, then groups
     Build the dataset:    python -m pipeline shards --source DIR --data-dir data
     Is it still intact?   python -m pipeline verify data/hpa_stacked/256/1.0.0
     """
@@ -59,7 +62,21 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--groups",
             type=PLACE,
-            help="CSV with the columns Id,Group. Examples of one group, such as near-duplicates, stay in one split.",
+            help="CSV with the columns Id,Group. Examples of one group, such as near-duplicates, stay in one split. "
+            "'shards' also takes 'auto': find duplicates first.",
+        ),
+        click.option(
+            "--groups-extra",
+            type=click.Choice(["error", "ignore"]),
+            default="error",
+            show_default=True,
+            help="With ids in --groups that are not in the label table: refuse the table, or count and ignore them.",
+        ),
+        click.option(
+            "--keep",
+            type=PLACE,
+            help="Earlier split (a CSV with the columns Id,Split, or the folder of a published dataset). "
+            "Its examples stay in their split; only new ones are placed.",
         ),
     ):
         command = option(command)
@@ -122,6 +139,68 @@ def audit(
         sys.exit(1)
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@source_options
+@click.option("--out", required=True, type=PLACE, help="CSV to write: one row for each example.")
+@click.option("--threads", type=click.IntRange(1), help="Decoding threads per worker.  [default: one per processor]")
+@click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
+def fingerprint(
+    source: "Place | None",
+    images: "Place | None",
+    labels: "Place | None",
+    schema: "Schema",
+    out: "Place",
+    threads: int | None,
+    beam_args: tuple[str, ...],
+) -> None:
+    """Write digests, perceptual hashes and landmarks of every example to a table, by which 'groups' finds duplicates.
+
+    Reads and decodes every image, on any runner. If it is killed, the same command continues.
+    Options that are not listed here go to Apache Beam, such as --runner=FlinkRunner.
+    """
+    from pipeline import progress
+    from pipeline.duplicates import build
+
+    with one_line_errors(STOPPED):
+        labels_path, images_path = find_source(source, images, labels, schema)
+        with progress.Bar("fingerprints") as update:
+            result = build.fingerprint(
+                labels_path, images_path, out, schema, threads=threads, beam_args=beam_args, on_progress=update
+            )
+    echo(result.report())
+
+
+@main.command()
+@click.option("--fingerprints", required=True, type=PLACE, help="Table from 'fingerprint'.")
+@click.option("--out", required=True, type=PLACE, help="CSV to write, with the columns Id,Group.")
+@source_options
+@click.option("--rotations", is_flag=True, help="Also compare images rotated by quarter turns and flipped.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="PNG to draw the largest groups to; needs --source.")
+def groups(
+    fingerprints: "Place",
+    out: "Place",
+    source: "Place | None",
+    images: "Place | None",
+    labels: "Place | None",
+    schema: "Schema",
+    rotations: bool,
+    sheet: Path | None,
+) -> None:
+    """Find duplicates, near-duplicates and overlapping images, and write the groups that 'split' and 'shards' keep.
+
+    With a label table (--labels or --source), groups are joined with the schema's group columns, and pairs whose
+    labels differ are listed. All pairs are written beside the groups, to a CSV that ends in -pairs.csv.
+    """
+    from pipeline.duplicates import find_groups
+
+    if source is not None:
+        labels, images = find_source(source, images, labels, schema)
+    if sheet and (labels is None or images is None):
+        raise click.UsageError("--sheet shows images and labels: name them with --source, or --images and --labels")
+    with one_line_errors():
+        echo(find_groups.run(fingerprints, out, labels, images, schema, rotations=rotations, sheet=sheet))
+
+
 @main.command()
 @click.option("--labels", required=True, type=PLACE, help="Label table, a CSV; by default with the columns Id,Target.")
 @SCHEMA_OPTION
@@ -129,24 +208,48 @@ def audit(
 @click.option(
     "--sizes", callback=_sizes, help="Examples in train,dev,test.  [default: in the proportion 24000,3000,4072]"
 )
+@click.option(
+    "--page", type=click.Path(path_type=Path), help="Page (HTML) to write.  [default: --out with the ending .html]"
+)
 @split_options
-def split(
-    labels: "Place", schema: "Schema", out: Path, sizes: tuple[int, ...] | None, groups: "Place | None", seed: int
-) -> None:
-    """Compute only the stratified train/dev/test split: writes a CSV and prints the counts of each class."""
-    from pipeline.plan import grouping, manifest, splits, table
-    from pipeline.store import files
+def split(labels: "Place", schema: "Schema", out: Path, page: Path | None, **settings: Any) -> None:
+    """Compute only the stratified train/dev/test split.
+
+    Writes a CSV and a page, and prints the counts of each class and what is proven about them.
+    """
+    from pipeline.plan import compare, kept, split_page, table
 
     with one_line_errors(STOPPED):
         labelled = table.read_table(labels, schema)
-        examples, columns = labelled.examples, labelled.columns
-        named = table.read_groups(groups, examples) if groups else {}
-        grouped = grouping.join(manifest.column_groups(schema, columns), named)
-        assigned = splits.assign(examples, sizes, seed=seed, groups=grouped, class_names=schema.classes)
-        with files.replacing(out) as file:
-            rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
-            file.write("".join(["Id,Split\n", *rows]).encode())
+        assigned, groups, num_extra = _assign(labelled, schema, **settings)
+        kept.write(out, assigned.of)
+        others = compare.others(labelled.examples, groups, assigned.wanted, schema.num_classes, settings["seed"])
+        split_page.write(page or out.with_suffix(".html"), assigned, others, title=str(labels))
     echo(assigned.report())
+    if num_extra:
+        echo(f"{num_extra} ids of {settings['groups']} are not in the label table and were ignored")
+
+
+def _assign(
+    labelled: "LabelTable",
+    schema: "Schema",
+    *,
+    sizes: tuple[int, ...] | None,
+    groups: "Place | None",
+    groups_extra: str,
+    keep: "Place | None",
+    seed: int,
+) -> "tuple[Splits, dict[str, str], int]":
+    """Returns (the split, the group of each id, ids of the group table that are not in the label table)."""
+    from pipeline.plan import grouping, kept, manifest, splits, table
+
+    named = table.read_groups(groups, labelled.examples, extra=groups_extra) if groups else table.GroupTable({}, 0)
+    grouped = grouping.join(manifest.column_groups(schema, labelled.columns), named.of)
+    earlier = kept.read(keep) if keep else None
+    assigned = splits.assign(
+        labelled.examples, sizes, seed=seed, groups=grouped, class_names=schema.classes, earlier=earlier
+    )
+    return assigned, grouped, named.num_extra
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -169,6 +272,13 @@ def split(
 @click.option(
     "--max-examples-per-split", "max_examples", type=int, help="Build only the first so many examples of each split."
 )
+@click.option(
+    "--file-format",
+    type=click.Choice(["tfrecord", "array_record"]),
+    default="tfrecord",
+    show_default=True,
+    help="Format of the shards: tfrecord for TensorFlow, array_record to read examples in any order (docs/reading.md).",
+)
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads per worker.  [default: one per processor]")
 @click.option(
     "--on-error",
@@ -184,7 +294,18 @@ def split(
     callback=_share,
     help="With quarantine: largest share of examples to leave out.",
 )
-@click.option("--overwrite", is_flag=True, help="Build also if a dataset is there, of whatever input, and replace it.")
+@click.option(
+    "--fingerprints",
+    type=PLACE,
+    help="Table from 'fingerprint': its digests of all files decide whether the published dataset is the same.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Build also if a dataset is there, of whatever input, and replace it. If the label table has grown, the "
+    "examples that were published stay in their split.",
+)
+@click.option("--resplit", is_flag=True, help="With --overwrite: split anew, also what was published.")
 @click.option(
     "--check-content",
     is_flag=True,
@@ -209,6 +330,8 @@ def shards(
 
     with one_line_errors(STOPPED):
         labels_path, images_path = find_source(source, images, labels, schema)
+        if str(settings["groups"]) == "auto":
+            settings |= {"groups": None, "find_groups": True}
         config = BuildConfig(
             labels=labels_path, images=images_path, schema=schema, data_dir=data_dir or default_data_dir(), **settings
         )

@@ -1,11 +1,11 @@
 """The job: from a label table and a set of images to a published dataset."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult
-from pipeline.dataset import conservation, crashes, provenance, publish, quarantine, resume
+from pipeline.dataset import conservation, crashes, earlier, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.dataset.crashes import Rows
 from pipeline.errors import InputError, JobError
@@ -14,13 +14,14 @@ from pipeline.images.stack import BadExample, read_channels
 from pipeline.plan import grouping, manifest, shards, splits, table
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import NAME
-from pipeline.store import layout
+from pipeline.store import files, layout
 from pipeline.store.files import Place
 from pipeline.store.locks import CheckHeld, NotWritableError
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners, tasks
 from pipeline.write.in_work import marking
+from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
 
 OnProgress = Callable[[int, int], None]
@@ -43,26 +44,35 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     """
     options = runners.parse_options(config.beam_args) if config.beam_args else None
     source = manifest.read(config.labels, sources.open_images(config.images, config.schema), config.schema)
-    parameters = config.parameters(len(source.examples))
-    fingerprint = source.fingerprint(**parameters)
+    parameters = config.parameters(len(source.examples)) | _content(config, source)
     workspace = open_workspace(config.target)
     try:
         with workspace.lock() as check_lock:
-            if same := publish.find_same(config, source, workspace, fingerprint):
+            kept = earlier.find(config, source, workspace)
+            fingerprints = _fingerprints(source, parameters, kept)
+            if same := publish.find_same(config, source, workspace, fingerprints):
                 publish.tidy(workspace, source)
                 return same
-            parameters = {"fingerprint": fingerprint, **parameters}
-            return _build(config, source, workspace, parameters, options, check_lock, on_progress)
+            parameters = {"fingerprint": fingerprints[0], **parameters, "kept_sha256": kept.sha256}
+            return _build(config, source, workspace, kept, parameters, options, check_lock, on_progress)
     except NotWritableError:
-        if same := publish.find_same(config, source, workspace, fingerprint):
+        fingerprints = _fingerprints(source, parameters, earlier.find(config, source, workspace))
+        if same := publish.find_same(config, source, workspace, fingerprints):
             return same
         raise
+
+
+def _fingerprints(source: Manifest, parameters: Mapping[str, Any], kept: earlier.Earlier) -> list[str]:
+    """Returns the fingerprint of the dataset to build and, if that was published already, of one that kept a split."""
+    different = dict.fromkeys([kept.sha256, *([kept.published_sha256] if kept.published_sha256 else [])])
+    return [source.fingerprint(**(dict(parameters) | {"kept_sha256": sha256})) for sha256 in different]
 
 
 def _build(
     config: BuildConfig,
     source: Manifest,
     workspace: Workspace,
+    kept: earlier.Earlier,
     parameters: dict[str, Any],
     options: Any,
     check_lock: CheckHeld,
@@ -73,19 +83,21 @@ def _build(
     workspace.prepare()
     crashing = crashes.find(config, source, workspace)
     check_images(config, source, workspace, crashing)
+    config = _with_found_groups(config, source, workspace, on_progress)
     with runners.importing_beam():
-        every = plan_tasks(config, source)
+        assigned = assign_splits(config, source, kept.of)
+        every = plan_tasks(config, source, assigned.of)
+    earlier.save(kept, config, workspace)
     todo = resume.keep_finished(workspace, every, source, check_content=config.check_content)
     workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
     with _showing_progress(workspace, every, on_progress):
-        metrics = write_shards(config, source, workspace, todo, crashing, options) if todo else []
+        metrics = write_shards(config, source, workspace, todo, options, crashing) if todo else []
     planned = [example for task in every for example in task.plan.examples]
     expected = planned if config.max_examples else source.examples
     reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
     provenance.check_unchanged(source, every, reports)
     bad = quarantine.collect(config, workspace, reports, len(planned))
-    described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
-    metadata = {**described, **parameters}
+    metadata = {**parameters, **_describe(config, source, every, reports)}
     check_lock()
     publish.publish(config, source, workspace, every, reports, metadata)
     return BuildResult(
@@ -96,6 +108,7 @@ def _build(
         num_shards_resumed=len(every) - len(todo),
         bad=bad,
         metrics=tuple(metrics),
+        kept=tuple(assigned.kept_lines()),
     )
 
 
@@ -124,25 +137,69 @@ def _record_bytes(config: BuildConfig) -> int:
     return shards.record_bytes(config.schema, config.size)
 
 
-def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
-    """Returns one task for every shard of a build."""
-    groups = table.read_groups(config.groups, source.examples) if config.groups else {}
-    assigned = splits.assign(
+def _content(config: BuildConfig, source: Manifest) -> dict[str, Any]:
+    """Returns the parameter by which content, and not only sizes, decides whether a dataset is the same."""
+    if config.fingerprints is None:
+        return {}
+    from pipeline.duplicates import content, fingerprints
+
+    found = fingerprints.read(config.fingerprints)
+    return {"content_sha256": content.digest(config.fingerprints, found, source)}
+
+
+def _read_groups(config: BuildConfig, source: Manifest) -> table.GroupTable:
+    if config.groups is None:
+        return table.GroupTable({}, 0)
+    return table.read_groups(config.groups, source.examples, extra=config.groups_extra)
+
+
+def _with_found_groups(
+    config: BuildConfig, source: Manifest, workspace: Workspace, on_progress: OnProgress
+) -> BuildConfig:
+    if not config.find_groups:
+        return config
+    from pipeline.duplicates import build as duplicates
+
+    return duplicates.with_found_groups(config, source, workspace, on_progress)
+
+
+def _describe(
+    config: BuildConfig, source: Manifest, every: Sequence[Task], reports: Sequence[ShardReport]
+) -> dict[str, Any]:
+    """Returns the metadata that follows from the input and from what was written."""
+    described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
+    if num_extra := _read_groups(config, source).num_extra:
+        described["num_groups_extra"] = num_extra
+    if config.find_groups and config.groups:
+        described["groups_sha256"] = files.sha256_of(config.groups)  # not known before the build
+    return described
+
+
+def assign_splits(config: BuildConfig, source: Manifest, kept: Mapping[str, str]) -> splits.Splits:
+    """Returns the split of every example; those in `kept`, an earlier split, stay in theirs."""
+    groups = _read_groups(config, source).of
+    return splits.assign(
         source.examples,
         config.split_sizes,
         seed=config.seed,
         groups=grouping.join(source.groups, groups),
         class_names=config.schema.classes,
+        earlier=kept,
     )
+
+
+def plan_tasks(config: BuildConfig, source: Manifest, split_of: Mapping[str, str]) -> list[Task]:
+    """Returns one task for every shard of a build; `split_of` maps id to split."""
     plans = shards.plan(
         source.examples,
-        assigned.of,
+        split_of,
         schema=config.schema,
         size=config.size,
         seed=config.seed,
         num_shards=config.num_shards,
         shard_mib=config.shard_mib,
         max_examples=config.max_examples,
+        file_format=config.file_format,
     )
     return [
         Task(plan, plan.fingerprint(config.schema, config.size, source.file_bytes), source.listed(plan.examples))
@@ -155,8 +212,8 @@ def write_shards(
     source: Manifest,
     workspace: Workspace,
     todo: Sequence[Task],
-    crashing: Rows,
     options: Any,
+    crashing: Rows,
 ) -> list[str]:
     """Writes the shards of all tasks on the runner that `options` name; returns the run's metrics.
 
@@ -222,14 +279,17 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append("  SYNTHETIC: drawn, not photographed")
     if num_quarantined := result.metadata["num_quarantined"]:
         lines.append(f"  {num_quarantined} bad examples left out, listed in {result.path / layout.QUARANTINE}")
+    if num_extra := result.metadata.get("num_groups_extra"):
+        lines.append(f"  {num_extra} ids of {config.groups} are not in the label table and were ignored")
     lines += _dim_channels(result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
-    lines += [f"  {line}" for line in result.metrics]
+    lines += [f"  {line}" for line in (*result.kept, *result.metrics)]
     name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
     with contextlib.suppress(OSError):
         lines.append(f"  root: {publish.root_digest(result.path)}")
-    lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
+    reader = "load" if config.file_format == "tfrecord" else "data_source"
+    lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)
 
 

@@ -13,14 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult, default_data_dir
+from pipeline.dataset import croissant, provenance, quarantine
 from pipeline.dataset import metadata as tfds_metadata
-from pipeline.dataset import provenance, quarantine
 from pipeline.errors import InputError
+from pipeline.plan import kept
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import DEFAULT_SIZE, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
-from pipeline.store.layout import CHECKSUMS, COLUMNS, GROUPS, INFO, METADATA, QUARANTINE, SOURCES
+from pipeline.store.layout import (
+    CHECKSUMS,
+    COLUMNS,
+    CROISSANT,
+    GROUPS,
+    INFO,
+    METADATA,
+    QUARANTINE,
+    SOURCES,
+    SPLIT,
+    is_shard,
+)
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
@@ -62,10 +74,12 @@ def root_digest(target: Place) -> str:
     return f"sha256:{files.sha256_of(target / CHECKSUMS)}"
 
 
-def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, fingerprint: str) -> BuildResult | None:
+def find_same(
+    config: BuildConfig, source: Manifest, workspace: Workspace, fingerprints: Sequence[str]
+) -> BuildResult | None:
     """Returns the result of an earlier build of the very same dataset, or `None` if it must be built.
 
-    Writes nothing.
+    The very same has one of the fingerprints. Writes nothing.
 
     Raises:
       InputError: another dataset is there and may not be replaced, or a synthetic one would mix with real images.
@@ -75,7 +89,7 @@ def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, finge
     metadata = published_metadata(workspace.target)
     if metadata is None or config.overwrite:
         return None
-    _check_same(config, source, workspace, metadata, fingerprint)
+    _check_same(config, source, workspace, metadata, fingerprints)
     lengths = shard_lengths(workspace.target)
     return BuildResult(
         path=workspace.target,
@@ -87,13 +101,13 @@ def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, finge
 
 
 def _check_same(
-    config: BuildConfig, source: Manifest, workspace: Workspace, metadata: dict[str, Any], fingerprint: str
+    config: BuildConfig, source: Manifest, workspace: Workspace, metadata: dict[str, Any], fingerprints: Sequence[str]
 ) -> None:
     target, actual = workspace.target, metadata.get("fingerprint")
-    if actual != fingerprint:
+    if actual not in fingerprints:
         found = f"fingerprint {str(actual)[:12]}" if actual else "no fingerprint"
         raise AlreadyPublished(
-            f"{target}: holds a dataset of other input or parameters ({found}, expected {fingerprint[:12]}); "
+            f"{target}: holds a dataset of other input or parameters ({found}, expected {fingerprints[0][:12]}); "
             "use another data directory, or --overwrite to replace it"
         )
     if ids := provenance.changed_since_published(source, workspace, check_content=config.check_content):
@@ -144,13 +158,17 @@ def publish(
     with files.named_errors(workspace.target), workspace.completing() as folder:
         if config.groups:
             _copy_groups(config.groups, folder / GROUPS, metadata)
-        if config.schema.table.carry:
+        kept.write(folder / SPLIT, {example.id: task.plan.split for task in tasks for example in task.plan.examples})
+        if config.schema.published_columns:
             _write_columns(folder / COLUMNS, source)
         if bad := [row for report in reports for row in report.bad]:
             quarantine.write_table(folder / QUARANTINE, bad)
         provenance.write_sources(folder / SOURCES, tasks, reports)
         tfds_metadata.write_dataset_info(folder, tasks, reports, config.schema, metadata)
-        _write_checksums(folder, reports)
+        digests = {path.name: files.sha256_of(path) for path in folder.iterdir() if not is_shard(path.name)}
+        digests |= {report.filename: report.sha256 for report in reports}
+        _write_croissant(folder / CROISSANT, config, digests, metadata)
+        _write_checksums(folder, digests)
         workspace.publish(folder)
     tidy(workspace, source)
 
@@ -162,18 +180,22 @@ def _copy_groups(groups: Place, copy: Path, metadata: Mapping[str, Any]) -> None
     copy.write_bytes(data)
 
 
-def _write_checksums(folder: Path, reports: Sequence[ShardReport]) -> None:
-    digests = {report.filename: report.sha256 for report in reports}
-    for path in sorted(folder.iterdir()):
-        if path.name not in digests and path.name != CHECKSUMS:
-            digests[path.name] = files.sha256_of(path)
+def _write_croissant(path: Path, config: BuildConfig, digests: dict[str, str], metadata: Mapping[str, Any]) -> None:
+    """Writes the Croissant description of all files in `digests`, and adds its own digest to them."""
+    text = croissant.document(config.schema, config.size, digests, synthetic=metadata["synthetic"]).encode()
+    with files.replacing(path) as file:
+        file.write(text)
+    digests[path.name] = hashlib.sha256(text).hexdigest()
+
+
+def _write_checksums(folder: Path, digests: Mapping[str, str]) -> None:
     with files.replacing(folder / CHECKSUMS) as file:
         file.write("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())
 
 
 def _write_columns(path: Path, source: Manifest) -> None:
     """Writes a CSV of the columns that the schema carries along, by id."""
-    names = source.schema.table.carry
+    names = source.schema.published_columns
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["Id", *names])

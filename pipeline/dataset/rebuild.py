@@ -20,7 +20,7 @@ from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.layout import METADATA, is_shard
 from pipeline.threads import map_ahead
-from pipeline.write import records
+from pipeline.write import records, shard_files
 
 OnProgress = Callable[[int, int], None]
 
@@ -99,14 +99,14 @@ def choose(ids: Sequence[str], num: int | None) -> list[str]:
 
 
 def _ids(path: Place) -> list[str]:
-    with files.open_seekable(path) as file:
-        return list(records.read_ids(file))
+    with files.reading(path) as file:
+        return list(shard_files.of_file(path.name).read_ids(file))
 
 
 def _records(directory: Place, names: Sequence[str]) -> Iterator[records.Record]:
     for name in names:
         with files.reading(directory / name) as file:
-            yield from map(records.decode, records.read(file))
+            yield from map(records.decode, shard_files.of_file(name).read(file, hashlib.sha256()))
 
 
 def _lost(

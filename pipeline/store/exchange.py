@@ -13,5 +13,5 @@ def exchange(one: Path, other: Path) -> bool:
     """Lets two existing folders of one file system change places; returns whether the system could."""
     with contextlib.suppress(AttributeError, OSError):  # not Linux, or an older C library
         rename = ctypes.CDLL(None).renameat2
-        return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+        return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
     return False

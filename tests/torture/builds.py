@@ -30,6 +30,7 @@ from tests.torture.faults import CHANGES, NONE, READS, Fault, Injector
 
 SIZE = 16
 NUM = 24
+NUM_MORE = 3
 HANG_SECONDS = 120.0
 TARGET = Path("hpa_stacked") / str(SIZE) / "1.1.0"
 
@@ -163,7 +164,7 @@ def start_build(
     return Child(run)
 
 
-def _write_shards(config, source, workspace, todo, crashing, options) -> list[str]:
+def _write_shards(config, source, workspace, todo, options, crashing) -> list[str]:
     """Does what `job.write_shards` does, without a runner."""
     from pipeline.write.transforms import ReadTasks, StackAndWrite, WriteConfig
 
@@ -183,13 +184,16 @@ def _write_shards(config, source, workspace, todo, crashing, options) -> list[st
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Two sources whose datasets have the same file names, the digests of these datasets, and a folder for cases."""
+    """Two sources, of which the new one has more examples, the digests of their datasets, and a folder for cases.
+
+    `digests` has those of "old"; of "new", built where nothing is; of "replaced", built where the old one is, whose
+    split it keeps; and of "again", built once more where that one is.
+    """
 
     root: Path
     old: Source
     new: Source
-    old_digests: dict[str, str]
-    new_digests: dict[str, str]
+    digests: dict[str, dict[str, str]]
     num_operations: dict[str, int]
 
     def config(self, data_dir: Path, source: Source | None = None, **settings) -> BuildConfig:
@@ -208,14 +212,17 @@ class World:
 
 def make_world(root: Path) -> World:
     """Draws the sources and builds both datasets, undisturbed."""
-    old, new = (
-        draw_source(root / "source-old", NUM, side=SIZE),
-        draw_source(root / "source-new", NUM, side=SIZE, seed=1),
-    )
-    world = World(root, old, new, {}, {}, {})
-    for name, source in (("old", old), ("new", new)):
-        outcome = start_build(world.config(root / name, source), beam=True).wait()
+    old = draw_source(root / "source-old", NUM, side=SIZE)
+    new = draw_source(root / "source-new", NUM + NUM_MORE, side=SIZE, seed=1)
+    world = World(root, old, new, {}, {})
+    for name, source, copied in (
+        ("old", old, None), ("new", new, None), ("replaced", new, "old"), ("again", new, "replaced")
+    ):  # fmt: skip
+        if copied:
+            shutil.copytree(root / copied, root / name)
+        outcome = start_build(world.config(root / name, source, overwrite=bool(copied)), beam=True).wait()
         assert outcome.result == "published", outcome.traceback
+        world.digests[name] = digests(root / name / TARGET)
     for name in ("fresh", "replacing"):
         data_dir = world.folder("count", old=name == "replacing")
         for kind, operations in OPERATIONS.items():
@@ -225,23 +232,33 @@ def make_world(root: Path) -> World:
             outcome = start_build(config, Fault("none", at=-1, operations=operations)).wait()
             assert outcome.result == "published", outcome.traceback
             world.num_operations[f"{name} {kind}"] = int(outcome.hit.split()[1])
-    world.old_digests.update(digests(root / "old" / TARGET))
-    world.new_digests.update(digests(root / "new" / TARGET))
     shutil.rmtree(root / "cases")
     return world
 
 
+BUILT = {False: {"new"}, True: {"replaced", "again"}}
+"""What a build of the new source gives: where nothing was, and where the old dataset was."""
+
+
+def name_of(world: World, found: dict[str, str]) -> str:
+    """Returns which dataset has these digests, or what differs from all of them."""
+    for name, expected in world.digests.items():
+        if found == expected:
+            return name
+    known = {item for expected in world.digests.values() for item in expected.items()}
+    altered = sorted(name for name, digest in found.items() if (name, digest) not in known)
+    lacking = sorted(world.digests["new"].keys() - found.keys())
+    return f"neither the old nor the new dataset: altered {altered[:4]}, missing {lacking[:4]}, or a mixture"
+
+
 def state(world: World, data_dir: Path) -> str:
-    """Returns which dataset is whole in `data_dir`: "nothing", "old" or "new"; anything else says what is wrong."""
+    """Returns which dataset is whole in `data_dir`, or "nothing"; anything else says what is wrong."""
     target = data_dir / TARGET
     if not target.exists():
         return "nothing"
-    found = digests(target)
-    name = "old" if found == world.old_digests else "new" if found == world.new_digests else ""
-    if not name:
-        differing = sorted(n for n, d in found.items() if d not in (world.old_digests.get(n), world.new_digests.get(n)))
-        lacking = sorted(world.new_digests.keys() - found.keys())
-        return f"neither the old nor the new dataset: altered {differing[:4]}, missing {lacking[:4]}, or a mixture"
+    name = name_of(world, digests(target))
+    if name not in world.digests:
+        return name
     problems = verify(target)
     return f"verify of {name}: {problems[0]}" if problems else name
 

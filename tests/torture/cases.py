@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.dataset.verify import verify
-from tests.torture.builds import TARGET, Child, Outcome, World, leftovers, start_build, state
+from tests.torture.builds import BUILT, TARGET, Child, Outcome, World, leftovers, start_build, state
 from tests.torture.faults import CHANGES, ERRORS, KILLS, NONE, READS, Fault, phase
 
 NOT_REACHED = "not reached"
@@ -40,20 +40,25 @@ def check(world: World, data_dir: Path, outcome: Outcome, *, old: bool, beam: bo
     if not outcome.is_clean:
         return f"no expected error: {outcome.traceback.strip()[-600:]}"
     found = state(world, data_dir)
-    allowed = {"new"} if outcome.result else {"old", "new"} if old else {"nothing", "new"}
+    allowed = BUILT[old] | (set() if outcome.result else {"old"} if old else {"nothing"})
     if found not in allowed:
         return f"after {outcome.result or outcome.error or outcome.signal!r}: {found}, expected {sorted(allowed)}"
-    return next_run(world, data_dir, beam=beam)
+    return next_run(world, data_dir, old=old, beam=beam)
 
 
-def next_run(world: World, data_dir: Path, *, overwrite: bool = True, beam: bool = False) -> str:
-    """Returns what is wrong after a run without faults; "" if it ends with the new dataset alone."""
+def next_run(world: World, data_dir: Path, *, old: bool, beam: bool = False, resplit: bool = False) -> str:
+    """Returns what is wrong after a run without faults; "" if it ends with the new dataset alone.
+
+    Where the old dataset was, examples keep their split.
+    """
     published = (data_dir / TARGET).exists()
-    outcome = start_build(world.config(data_dir, overwrite=overwrite and published), beam=beam).wait()
+    outcome = start_build(world.config(data_dir, overwrite=published, resplit=resplit), beam=beam).wait()
+    if "cannot be kept" in str(outcome.error) and not resplit:  # the message says how to go on
+        return next_run(world, data_dir, old=False, beam=beam, resplit=True)
     if outcome.error:
         return f"the next run fails: {outcome.traceback.strip()[-600:]}"
-    if (found := state(world, data_dir)) != "new":
-        return f"after the next run: {found}"
+    if (found := state(world, data_dir)) not in BUILT[old]:
+        return f"after the next run: {found}, expected {sorted(BUILT[old])}"
     if extra := leftovers(data_dir):
         return f"the next run leaves {extra}"
     return ""
@@ -169,24 +174,26 @@ DAMAGES = {
     "bytes appended": lambda data, rng: data + rng.randbytes(9),
 }
 
-PARTS = ("shards", "reports", "tasks", "work")
+PARTS = ("shards", "reports", "tasks", "work", ".")
 
 
 def damaged_builds(world: World, rng: random.Random) -> Iterator[Case]:
     """Files of a killed build are damaged, deleted or exchanged before it is resumed."""
-    num = world.num_operations["fresh changes"]
     for k in range(10_000):
         part, damage = PARTS[k % len(PARTS)], [*DAMAGES, "deleted", "exchanged"][rng.randrange(len(DAMAGES) + 2)]
-        at, seed = rng.randrange(num // 4, num), rng.randrange(1 << 30)
+        old = part == "." or rng.random() < 0.3  # only a dataset that is replaced has a split to keep
+        num, seed = world.num_operations[f"{'replacing' if old else 'fresh'} changes"], rng.randrange(1 << 30)
+        at = rng.randrange(num // 4, num)
 
         def run(
-            world: World, name: str, part: str = part, damage: str = damage, at: int = at, seed: int = seed
-        ) -> tuple[str, str]:
-            outcome, data_dir = _build_with(world, name, Fault("before", at), old=False)
+            world: World, name: str, part: str = part, damage: str = damage, at: int = at, seed: int = seed,
+            old: bool = old,
+        ) -> tuple[str, str]:  # fmt: skip
+            outcome, data_dir = _build_with(world, name, Fault("before", at), old=old)
             folder = (data_dir / TARGET).with_name(".1.1.0.building") / part
             damaged = _damage(folder, damage, random.Random(seed)) if folder.is_dir() else None
-            row = f"{part} of a killed build {damage}" if damaged else NOT_REACHED
-            return row, check(world, data_dir, outcome, old=False)
+            row = f"{'split' if part == '.' else part} of a killed build {damage}" if damaged else NOT_REACHED
+            return row, check(world, data_dir, outcome, old=old)
 
         yield Case(f"damaged-build-{k}", run)
 
@@ -220,7 +227,7 @@ def damaged_datasets(world: World, rng: random.Random) -> Iterator[Case]:
             # Two files of equal content may have been exchanged, and a block of zeros zeroed.
             if state(world, data_dir) != "old" and not _is_found(target):
                 return row, "verify finds nothing"
-            return row, next_run(world, data_dir)
+            return row, next_run(world, data_dir, old=True)
 
         yield Case(f"damaged-dataset-{k}", run)
 
@@ -319,7 +326,7 @@ def source_changes(world: World, rng: random.Random) -> Iterator[Case]:
                 return "another source after SIGKILL", found
             if not outcome.is_clean:
                 return "another source after SIGKILL", outcome.traceback[-600:]
-            return "another source after SIGKILL", next_run(world, data_dir)
+            return "another source after SIGKILL", next_run(world, data_dir, old=found == "old")
 
         yield Case(f"source-{k}", run)
 

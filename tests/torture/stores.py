@@ -10,7 +10,7 @@ from pipeline.dataset.verify import verify
 from pipeline.store import files
 from pipeline.store.layout import INFO
 from tests.support.object_stores import ObjectStore
-from tests.torture.builds import EXPECTED, TARGET, Child, Outcome, World, import_everything, start_build
+from tests.torture.builds import BUILT, EXPECTED, TARGET, Child, Outcome, World, import_everything, name_of, start_build
 from tests.torture.cases import NOT_REACHED, Case, Kind
 
 FAULTS = (429, 500, 503, "drop", "cut")
@@ -62,10 +62,9 @@ def _state(world: World, place: files.ObjectPath, scheme: str) -> str:
         found = {name: (target / name).read_bytes() for name in files.listing(target)}
         if INFO not in found:
             return "nothing"
-        digests = {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
-        name = {str(world.old_digests): "old", str(world.new_digests): "new"}.get(str(dict(sorted(digests.items()))))
-        if name is None:
-            return f"neither the old nor the new dataset: {sorted(digests)[:4]}"
+        name = name_of(world, {name: hashlib.sha256(data).hexdigest() for name, data in found.items()})
+        if name not in world.digests:
+            return name
         problems = verify(target)
         return f"verify of {name}: {problems[0]}" if problems else name
 
@@ -96,14 +95,14 @@ def _check(world: World, place: files.ObjectPath, outcome: Outcome, scheme: str,
         return f"no expected error: {outcome.traceback.strip()[-600:]}"
     found = _state(world, place, scheme)
     # In a store an older dataset disappears before the new one is written.
-    allowed = {"new"} if outcome.result else {"old", "new", "nothing"} if old else {"nothing", "new"}
+    allowed = BUILT[old] | (set() if outcome.result else {"old", "nothing"} if old else {"nothing"})
     if found not in allowed:
         return f"after {outcome.result or outcome.error or outcome.signal!r}: {found}, expected {sorted(allowed)}"
     again = _start(world, place, overwrite=found != "nothing").wait()
     if again.error or again.hung or not again.result:
         return f"the next run fails: {again.traceback.strip()[-600:]}"
-    if (found := _state(world, place, scheme)) != "new":
-        return f"after the next run: {found}"
+    if (found := _state(world, place, scheme)) not in BUILT[old]:
+        return f"after the next run: {found}, expected {sorted(BUILT[old])}"
     if extra := _leftovers(place):
         return f"the next run leaves {extra}"
     return ""
