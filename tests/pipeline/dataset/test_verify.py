@@ -5,6 +5,7 @@ import tracemalloc
 
 import pytest
 
+from pipeline.dataset import verify as verify_module
 from pipeline.dataset.verify import verify
 from pipeline.errors import InputError
 from pipeline.job import build
@@ -166,3 +167,18 @@ def test_a_dataset_that_is_replaced_while_it_is_verified_is_not_called_damaged(s
     with pytest.raises(InputError, match="was replaced while it was read; run the same command again"):
         verify(dataset, replace)
     assert verify(dataset) == []
+
+
+def test_a_file_that_goes_while_it_is_read_is_named(dataset, monkeypatch):
+    name = next(dataset.glob("*dev*")).name
+    real = verify_module.files.sha256_of
+
+    def remove_shard(path):
+        (dataset / name).unlink(missing_ok=True)
+        (dataset / "features.json").unlink(missing_ok=True)
+        return real(path)
+
+    monkeypatch.setattr(verify_module.files, "sha256_of", remove_shard)
+    problems = verify(dataset)
+    assert "features.json: removed while it was read" in problems
+    assert f"{name}: removed while it was read" in problems
