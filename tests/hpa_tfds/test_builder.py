@@ -98,6 +98,14 @@ def test_flags_do_what_tfds_documents(big_source, tmp_path):
     assert all(path.stat().st_size <= 200_000 for path in Path(builder.data_dir).glob("*.tfrecord*"))
 
 
+@pytest.mark.parametrize("name", ["hpa_v18-256", "hpa_subcell-128"])
+def test_the_schemas_that_come_with_the_package_are_configs(tmp_path, name):
+    builder = tfds.builder(f"hpa_stacked/{name}", data_dir=tmp_path)
+    schema, size = name.split("-")
+    assert builder.info.features["image"].shape == (int(size), int(size), 4)
+    assert builder.builder_config.schema.name == schema
+
+
 def test_any_other_size_is_a_config(big_source, tmp_path):
     config = hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder.HpaStackedConfig(size=96)
     builder = hpa_tfds.HpaStacked(data_dir=tmp_path, config=config)
