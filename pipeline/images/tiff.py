@@ -15,6 +15,17 @@ from pipeline.images.limits import MAX_SIDE, Bad, BadImage, check_bytes, check_s
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF 6.0, section 2; BigTIFF
 _MINISBLACK, _RGB = 1, 2  # PhotometricInterpretation
+# Those that unpack into a buffer of the declared size. Image formats inside of a TIFF, such as JPEG, have headers of
+# their own, whose claims nobody has checked: one of 64 x 64 pixels took 4 GB.
+_COMPRESSIONS = {
+    1: "none",
+    5: "LZW",
+    8: "deflate",
+    32946: "deflate",
+    32773: "PackBits",
+    34925: "LZMA",
+    50000: "Zstandard",
+}
 _MAX_SEGMENTS = MAX_SIDE * 2
 
 # tifffile logs what it repairs; what it cannot read is an error here.
@@ -61,6 +72,9 @@ def _check_page(page: Any, where: str, num_bytes: int, bad: Bad) -> None:
         raise bad("wrong_mode", f"{where}values are {page.dtype}, expected 8 or 16 bits without a sign")
     if page.photometric not in (_MINISBLACK, _RGB):
         raise bad("wrong_mode", f"{where}photometric {page.photometric}, expected MINISBLACK or RGB")
+    if page.compression not in _COMPRESSIONS:
+        expected = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
+        raise bad("wrong_mode", f"{where}compression {page.compression}, expected one of: {expected}")
     if page.imagedepth != 1 or page.samplesperpixel > 64:
         raise bad(
             "wrong_mode", f"{where}{page.imagedepth} slices of {page.samplesperpixel} samples, expected one slice"
