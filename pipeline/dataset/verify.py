@@ -43,8 +43,10 @@ def _problems(directory: Place, sums: bytes, on_progress: OnProgress) -> Iterato
     digests, problems = _parse_sums(sums)
     yield from problems
     present = files.listing(directory).keys() - {CHECKSUMS}
-    yield from (f"{name}: listed in {CHECKSUMS}, but does not exist" for name in sorted(digests.keys() - present))
-    yield from (f"{name}: not listed in {CHECKSUMS}" for name in sorted(present - digests.keys()))
+    for name in sorted(digests.keys() - present):
+        yield f"{name}: listed in {CHECKSUMS}, but does not exist"
+    for name in sorted(present - digests.keys()):
+        yield f"{name}: not listed in {CHECKSUMS}"
     for name in sorted(present & digests.keys()):
         if not is_shard(name):
             yield from _verify_file(directory / name, digests[name])

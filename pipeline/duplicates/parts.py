@@ -21,6 +21,7 @@ from pipeline.plan.shards import ShardPlan
 from pipeline.plan.table import Example
 from pipeline.schema import Schema
 from pipeline.store import files
+from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
 from pipeline.threads import map_ahead
 from pipeline.write.in_work import Mark, unmarked
@@ -93,13 +94,14 @@ def write_part(
         num_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
     )
-    for path, content in (
-        (workspace.shards / report.filename, data),
-        (workspace.reports / f"{report.filename}.json", json.dumps(dataclasses.asdict(report)).encode()),
-    ):
-        with files.replacing(path) as file:
-            file.write(content)
+    _write(workspace.shards / report.filename, data)
+    _write(workspace.reports / f"{report.filename}.json", json.dumps(dataclasses.asdict(report)).encode())
     return report
+
+
+def _write(path: Place, content: bytes) -> None:
+    with files.replacing(path) as file:
+        file.write(content)
 
 
 def fingerprint(example: Example, images: Images, schema: Schema) -> tuple[list[str], list[BadImageRow]]:

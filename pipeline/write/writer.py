@@ -62,9 +62,8 @@ def write_shard(
 ) -> ShardReport:
     """Writes one shard and its report into `workspace`, and returns the report.
 
-    Images are decoded in `pool`; at most `look_ahead` examples are in memory at a time. `observe` receives the
-    milliseconds that each example took: ("decode_ms", ...) and ("write_ms", ...). `mark` marks an example while it is
-    decoded; those in `skip` are not decoded, and reported as bad with these rows.
+    Images are decoded in `pool`, at most `look_ahead` examples ahead, each marked by `mark`; those in `skip` are reported
+    as bad. `observe` receives the milliseconds that each example took: ("decode_ms", ...) and ("write_ms", ...).
 
     Raises:
       OSError: the file cannot be written; nothing of it is left behind.
@@ -75,8 +74,7 @@ def write_shard(
 
     def prepare(example: Example) -> _Prepared | _Bad:
         if rows := skip.get(example.id):
-            digest = reading.digest_of(images, file_names(schema, example), max_bytes(schema))
-            return _Bad(list(rows), digest)
+            return _Bad(list(rows), reading.digest_of(images, file_names(schema, example), max_bytes(schema)))
         with mark(example.id):
             return _prepare(example, images, schema, size, shard_format)
 
