@@ -100,10 +100,10 @@ test: $(STAMP) ## run the tests in JOBS=2 processes (JOBS=0: in one)
 
 # Torch's compiler and TensorFlow each bring an LLVM, and some pairs of versions abort when both are loaded;
 # the trainer does not use that compiler.
-test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss (downloads 3 GB)
+test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss; a DataLoader reads a dataset (downloads 3 GB)
 	$(MAKE) install VENV=$(VENV)-torch EXTRAS=dev,torch
 	$(VENV)-torch/bin/pip uninstall --quiet --yes triton
-	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/model/training/test_backends.py
+	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/model/training/test_backends.py tests/test_reading.py
 
 bench: ## measure building, reading, planning and resuming, compared with peers (20 minutes; downloads 3 GB)
 	$(MAKE) install VENV=$(VENV)-bench EXTRAS=dev,bench

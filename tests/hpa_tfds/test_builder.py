@@ -14,7 +14,6 @@ from pipeline.config import BuildConfig
 from pipeline.dataset import texts
 from pipeline.job import build
 from pipeline.schema import HPA_KAGGLE_2018, write
-from pipeline.write import shard_files
 from tests.support.atlases import draw_painting
 from tests.support.sources import digests, draw_source
 
@@ -97,6 +96,14 @@ def test_flags_do_what_tfds_documents(big_source, tmp_path):
     )
     assert builder.info.splits["train"].num_shards > 2
     assert all(path.stat().st_size <= 200_000 for path in Path(builder.data_dir).glob("*.tfrecord*"))
+
+
+@pytest.mark.parametrize("name", ["hpa_v18-256", "hpa_subcell-128"])
+def test_the_schemas_that_come_with_the_package_are_configs(tmp_path, name):
+    builder = tfds.builder(f"hpa_stacked/{name}", data_dir=tmp_path)
+    schema, size = name.split("-")
+    assert builder.info.features["image"].shape == (int(size), int(size), 4)
+    assert builder.builder_config.schema.name == schema
 
 
 def test_any_other_size_is_a_config(big_source, tmp_path):
@@ -192,11 +199,10 @@ def test_a_published_dataset_is_converted_by_tfds(big_source, tmp_path):
         [sys.executable, TFDS_COMMANDS, json.dumps(commands)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == [0], done.stderr[-5000:]
-    ids = []
-    for path in published.glob("*.array_record-*"):
-        with open(path, "rb") as file:
-            ids += shard_files.FORMATS["array_record"].read_ids(file)
-    assert sorted(ids) == sorted(big_source.labels)
+    sources = tfds.builder_from_directory(str(published)).as_data_source()
+    assert {
+        row["id"].decode(): tuple(row["labels"]) for source in sources.values() for row in source
+    } == big_source.labels
 
 
 def test_missing_data_names_every_path_expected(tmp_path):
