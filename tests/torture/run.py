@@ -14,7 +14,7 @@ from tests.torture import builds, cases, stores
 from tests.torture.builds import Child, World
 from tests.torture.cases import Case, Kind
 
-ENOUGH = 4000
+ENOUGH = 5000
 """Cases of a kind to choose from."""
 
 

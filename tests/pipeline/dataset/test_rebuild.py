@@ -38,6 +38,14 @@ def test_examples_built_again_are_identical(dataset, source):
     assert compare(dataset, source, sample=5) == rebuild.Rebuilt(5, ())
 
 
+def test_a_dataset_in_array_record_is_compared_too(source, tmp_path):
+    path = build(config_for(source, tmp_path / "array", file_format="array_record")).path
+    assert compare(path, source) == rebuild.Rebuilt(20, ())
+    source.labels["ex-0003"] = (27,)
+    source.write_table()
+    assert any("but the label table says [27]" in problem for problem in compare(path, source).problems)
+
+
 def test_the_sample_depends_on_the_ids_alone():
     ids = [f"ex-{k}" for k in range(100)]
     assert rebuild.choose(ids, 7) == rebuild.choose(ids[::-1], 7)
