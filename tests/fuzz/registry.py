@@ -21,4 +21,8 @@ TARGETS = {
     "png": Entry(_in("png_files", "Png"), 30, mib=1600),
     "jpeg": Entry(_in("jpeg_files", "Jpeg"), 16, mib=800),
     "tiff": Entry(_in("tiff_files", "Tiff"), 9, mib=1600),
+    "labels": Entry(_in("tables", "Labels"), 12),
+    "groups": Entry(_in("tables", "Groups"), 5),
+    "schema": Entry(_in("schemas", "SchemaFile"), 5),
+    "zip": Entry(_in("zip_files", "Zip"), 8),
 }
