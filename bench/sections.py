@@ -245,6 +245,13 @@ def profile(options: Options, work: Path) -> dict[str, Any]:
     }
 
 
+def sizes(options: Options, work: Path) -> dict[str, Any]:
+    """Rates of decoding, resizing and stacking at several sizes, side by side in one process."""
+    source = make_source(work / "source", 60)
+    runs = [measure.last_json(HERE.run("-m", "bench.sizes", source).output) for _ in range(options.rounds)]
+    return {"sides": {side: {size: [run[side][size] for run in runs] for size in runs[0][side]} for side in runs[0]}}
+
+
 CURVE_SIZES = (1_000, 2_000, 4_000, 8_000, 16_000, NUM_ALL)
 CURVE_LIMITS = ("limit opencv", "limit imagecodecs png")
 
@@ -276,5 +283,6 @@ SECTIONS: dict[str, Callable[[Options, Path], dict[str, Any]]] = {
     "plan": plan,
     "resume": resume,
     "profile": profile,
+    "sizes": sizes,
     "curve": curve,
 }

@@ -1,4 +1,4 @@
-"""The command line: `python -m pipeline sample | schema | audit | split | shards | verify`."""
+"""The command line: `python -m pipeline sample | schema | audit | fingerprint | groups | split | shards | verify`."""
 
 import gc
 import sys
@@ -30,6 +30,7 @@ def main() -> None:
     No images at hand?    python -m pipeline sample build/sample
     Your own images?      python -m pipeline schema init DIR --out atlas.toml
     Are they complete?    python -m pipeline audit --source DIR
+    Duplicates in it?     python -m pipeline fingerprint, then groups
     Build the dataset:    python -m pipeline shards --source DIR --data-dir data
     Is it still intact?   python -m pipeline verify data/hpa_stacked/256/1.0.0
     """
@@ -59,7 +60,15 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--groups",
             type=PLACE,
-            help="CSV with the columns Id,Group. Examples of one group, such as near-duplicates, stay in one split.",
+            help="CSV with the columns Id,Group. Examples of one group, such as near-duplicates, stay in one split. "
+            "'shards' also takes 'auto': find duplicates first.",
+        ),
+        click.option(
+            "--groups-extra",
+            type=click.Choice(["error", "ignore"]),
+            default="error",
+            show_default=True,
+            help="With ids in --groups that are not in the label table: refuse the table, or count and ignore them.",
         ),
     ):
         command = option(command)
@@ -122,6 +131,68 @@ def audit(
         sys.exit(1)
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@source_options
+@click.option("--out", required=True, type=PLACE, help="CSV to write: one row for each example.")
+@click.option("--threads", type=click.IntRange(1), help="Decoding threads per worker.  [default: one per processor]")
+@click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
+def fingerprint(
+    source: "Place | None",
+    images: "Place | None",
+    labels: "Place | None",
+    schema: "Schema",
+    out: "Place",
+    threads: int | None,
+    beam_args: tuple[str, ...],
+) -> None:
+    """Write digests, perceptual hashes and landmarks of every example to a table, by which 'groups' finds duplicates.
+
+    Reads and decodes every image, on any runner. If it is killed, the same command continues.
+    Options that are not listed here go to Apache Beam, such as --runner=FlinkRunner.
+    """
+    from pipeline import progress
+    from pipeline.duplicates import build
+
+    with one_line_errors(STOPPED):
+        labels_path, images_path = find_source(source, images, labels, schema)
+        with progress.Bar("fingerprints") as update:
+            result = build.fingerprint(
+                labels_path, images_path, out, schema, threads=threads, beam_args=beam_args, on_progress=update
+            )
+    echo(result.report())
+
+
+@main.command()
+@click.option("--fingerprints", required=True, type=PLACE, help="Table from 'fingerprint'.")
+@click.option("--out", required=True, type=PLACE, help="CSV to write, with the columns Id,Group.")
+@source_options
+@click.option("--rotations", is_flag=True, help="Also compare images rotated by quarter turns and flipped.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="PNG to draw the largest groups to; needs --source.")
+def groups(
+    fingerprints: "Place",
+    out: "Place",
+    source: "Place | None",
+    images: "Place | None",
+    labels: "Place | None",
+    schema: "Schema",
+    rotations: bool,
+    sheet: Path | None,
+) -> None:
+    """Find duplicates, near-duplicates and overlapping images, and write the groups that 'split' and 'shards' keep.
+
+    With a label table (--labels or --source), groups are joined with the schema's group columns, and pairs whose
+    labels differ are listed. All pairs are written beside the groups, to a CSV that ends in -pairs.csv.
+    """
+    from pipeline.duplicates import find_groups
+
+    if source is not None:
+        labels, images = find_source(source, images, labels, schema)
+    if sheet and (labels is None or images is None):
+        raise click.UsageError("--sheet shows images and labels: name them with --source, or --images and --labels")
+    with one_line_errors():
+        echo(find_groups.run(fingerprints, out, labels, images, schema, rotations=rotations, sheet=sheet))
+
+
 @main.command()
 @click.option("--labels", required=True, type=PLACE, help="Label table, a CSV; by default with the columns Id,Target.")
 @SCHEMA_OPTION
@@ -131,7 +202,13 @@ def audit(
 )
 @split_options
 def split(
-    labels: "Place", schema: "Schema", out: Path, sizes: tuple[int, ...] | None, groups: "Place | None", seed: int
+    labels: "Place",
+    schema: "Schema",
+    out: Path,
+    sizes: tuple[int, ...] | None,
+    groups: "Place | None",
+    groups_extra: str,
+    seed: int,
 ) -> None:
     """Compute only the stratified train/dev/test split: writes a CSV and prints the counts of each class."""
     from pipeline.plan import grouping, manifest, splits, table
@@ -140,13 +217,15 @@ def split(
     with one_line_errors(STOPPED):
         labelled = table.read_table(labels, schema)
         examples, columns = labelled.examples, labelled.columns
-        named = table.read_groups(groups, examples) if groups else {}
-        grouped = grouping.join(manifest.column_groups(schema, columns), named)
+        named = table.read_groups(groups, examples, extra=groups_extra) if groups else table.GroupTable({}, 0)
+        grouped = grouping.join(manifest.column_groups(schema, columns), named.of)
         assigned = splits.assign(examples, sizes, seed=seed, groups=grouped, class_names=schema.classes)
         with files.replacing(out) as file:
             rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
             file.write("".join(["Id,Split\n", *rows]).encode())
     echo(assigned.report())
+    if named.num_extra:
+        echo(f"{named.num_extra} ids of {groups} are not in the label table and were ignored")
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -169,6 +248,13 @@ def split(
 @click.option(
     "--max-examples-per-split", "max_examples", type=int, help="Build only the first so many examples of each split."
 )
+@click.option(
+    "--file-format",
+    type=click.Choice(["tfrecord", "array_record"]),
+    default="tfrecord",
+    show_default=True,
+    help="Format of the shards: tfrecord for TensorFlow, array_record to read examples in any order (docs/reading.md).",
+)
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads per worker.  [default: one per processor]")
 @click.option(
     "--on-error",
@@ -183,6 +269,11 @@ def split(
     show_default=True,
     callback=_share,
     help="With quarantine: largest share of examples to leave out.",
+)
+@click.option(
+    "--fingerprints",
+    type=PLACE,
+    help="Table from 'fingerprint': its digests of all files decide whether the published dataset is the same.",
 )
 @click.option("--overwrite", is_flag=True, help="Build also if a dataset is there, of whatever input, and replace it.")
 @click.option(
@@ -209,6 +300,8 @@ def shards(
 
     with one_line_errors(STOPPED):
         labels_path, images_path = find_source(source, images, labels, schema)
+        if str(settings["groups"]) == "auto":
+            settings |= {"groups": None, "find_groups": True}
         config = BuildConfig(
             labels=labels_path, images=images_path, schema=schema, data_dir=data_dir or default_data_dir(), **settings
         )

@@ -11,7 +11,11 @@ from pipeline.schema import DEFAULT_SIZE, HPA_KAGGLE_2018, VERSION, Schema
 from pipeline.store import files, layout
 from pipeline.store.files import Place
 from pipeline.write.reports import BadImageRow, ShardReport
+from pipeline.write.shard_files import FORMATS
 from pipeline.write.writer import write_shard
+
+FINGERPRINTS_VERSION = 1
+"""To be raised when the same images give other fingerprints or other groups of duplicates."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +36,13 @@ class BuildConfig:
     seed: int = 0
     split_sizes: tuple[int, ...] | None = None
     groups: Place | None = None
+    groups_extra: str = "error"  # or "ignore": ids of `groups` that are not in the label table
+    find_groups: bool = False  # of duplicates, instead of reading `groups`
+    fingerprints: Place | None = None
     num_shards: int | None = None
     shard_mib: float = shards.DEFAULT_SHARD_MIB
     max_examples: int | None = None
+    file_format: str = "tfrecord"
 
     threads: int | None = None
     on_error: str = "fail"
@@ -45,16 +53,20 @@ class BuildConfig:
     write: Callable[..., ShardReport] = write_shard
 
     def __post_init__(self) -> None:
-        for name in ("labels", "images", "data_dir", "groups"):
+        for name in ("labels", "images", "data_dir", "groups", "fingerprints"):
             if (place := getattr(self, name)) is not None:
                 object.__setattr__(self, name, files.at(place))
         if not 1 <= self.size <= 4096:
             raise InputError(f"size is {self.size}, expected 1 to 4096 pixels a side")
+        if self.groups_extra not in ("error", "ignore"):
+            raise InputError(f"groups_extra is '{self.groups_extra}', expected 'error' or 'ignore'")
         if self.schema.depth == "percentile" and self.schema.channels[0].range is None:
             raise InputError(
                 f"schema '{self.schema.name}': depth 'percentile' needs the range of each channel; "
                 "'python -m pipeline schema range' measures them"
             )
+        if self.file_format not in FORMATS:
+            raise InputError(f"file_format is '{self.file_format}', expected one of {', '.join(FORMATS)}")
         if self.on_error not in ("fail", "quarantine"):
             raise InputError(f"on_error is '{self.on_error}', expected 'fail' or 'quarantine'")
         if not 0 <= self.max_bad <= 1:
@@ -67,6 +79,7 @@ class BuildConfig:
 
     def parameters(self, num_examples: int) -> dict[str, Any]:
         """Returns what decides the bytes of the dataset beside its input, as plain values for its metadata."""
+        found = {"groups_found_by": FINGERPRINTS_VERSION} if self.find_groups else {}
         return {
             "dataset_version": VERSION,
             "seed": self.seed,
@@ -75,6 +88,8 @@ class BuildConfig:
             "num_shards_per_split": self.num_shards,
             "shard_mib": float(self.shard_mib),
             "max_examples_per_split": self.max_examples,
+            "file_format": self.file_format,
+            **found,
         }
 
 

@@ -13,12 +13,13 @@ from pipeline.images.stack import BadExample, read_channels
 from pipeline.plan import grouping, manifest, shards, splits, table
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import NAME
-from pipeline.store import layout
+from pipeline.store import files, layout
 from pipeline.store.files import Place
 from pipeline.store.locks import CheckHeld, NotWritableError
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners, tasks
+from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
 
 OnProgress = Callable[[int, int], None]
@@ -41,7 +42,7 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     """
     options = runners.parse_options(config.beam_args) if config.beam_args else None
     source = manifest.read(config.labels, sources.open_images(config.images, config.schema), config.schema)
-    parameters = config.parameters(len(source.examples))
+    parameters = config.parameters(len(source.examples)) | _content(config, source)
     fingerprint = source.fingerprint(**parameters)
     workspace = open_workspace(config.target)
     try:
@@ -68,6 +69,7 @@ def _build(
 ) -> BuildResult:
     """Builds and publishes the dataset while the lock is held; `parameters` become part of its metadata."""
     check_images(config, source, workspace)
+    config = _with_found_groups(config, source, workspace, on_progress)
     with runners.importing_beam():
         every = plan_tasks(config, source)
     todo = resume.keep_finished(workspace, every, source, check_content=config.check_content)
@@ -79,8 +81,7 @@ def _build(
     reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
     provenance.check_unchanged(source, every, reports)
     bad = quarantine.collect(config, workspace, reports, len(planned))
-    described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
-    metadata = {**described, **parameters}
+    metadata = {**parameters, **_describe(config, source, every, reports)}
     check_lock()
     publish.publish(config, source, workspace, every, reports, metadata)
     return BuildResult(
@@ -117,9 +118,47 @@ def _record_bytes(config: BuildConfig) -> int:
     return shards.record_bytes(config.schema, config.size)
 
 
+def _content(config: BuildConfig, source: Manifest) -> dict[str, Any]:
+    """Returns the parameter by which content, and not only sizes, decides whether a dataset is the same."""
+    if config.fingerprints is None:
+        return {}
+    from pipeline.duplicates import content, fingerprints
+
+    found = fingerprints.read(config.fingerprints)
+    return {"content_sha256": content.digest(config.fingerprints, found, source)}
+
+
+def _read_groups(config: BuildConfig, source: Manifest) -> table.GroupTable:
+    if config.groups is None:
+        return table.GroupTable({}, 0)
+    return table.read_groups(config.groups, source.examples, extra=config.groups_extra)
+
+
+def _with_found_groups(
+    config: BuildConfig, source: Manifest, workspace: Workspace, on_progress: OnProgress
+) -> BuildConfig:
+    if not config.find_groups:
+        return config
+    from pipeline.duplicates import build as duplicates
+
+    return duplicates.with_found_groups(config, source, workspace, on_progress)
+
+
+def _describe(
+    config: BuildConfig, source: Manifest, every: Sequence[Task], reports: Sequence[ShardReport]
+) -> dict[str, Any]:
+    """Returns the metadata that follows from the input and from what was written."""
+    described = tfds_metadata.describe(every, reports, config.schema, size=config.size, synthetic=source.synthetic)
+    if num_extra := _read_groups(config, source).num_extra:
+        described["num_groups_extra"] = num_extra
+    if config.find_groups and config.groups:
+        described["groups_sha256"] = files.sha256_of(config.groups)  # not known before the build
+    return described
+
+
 def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
     """Returns one task for every shard of a build."""
-    groups = table.read_groups(config.groups, source.examples) if config.groups else {}
+    groups = _read_groups(config, source).of
     assigned = splits.assign(
         source.examples,
         config.split_sizes,
@@ -136,6 +175,7 @@ def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
         num_shards=config.num_shards,
         shard_mib=config.shard_mib,
         max_examples=config.max_examples,
+        file_format=config.file_format,
     )
     return [
         Task(plan, plan.fingerprint(config.schema, config.size, source.file_bytes), source.listed(plan.examples))
@@ -209,12 +249,15 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append("  SYNTHETIC: drawn, not photographed")
     if num_quarantined := result.metadata["num_quarantined"]:
         lines.append(f"  {num_quarantined} bad examples left out, listed in {result.path / layout.QUARANTINE}")
+    if num_extra := result.metadata.get("num_groups_extra"):
+        lines.append(f"  {num_extra} ids of {config.groups} are not in the label table and were ignored")
     lines += _dim_channels(result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
     lines += [f"  {line}" for line in result.metrics]
     name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
-    lines.append(f"  read it with tfds.load({name!r}, data_dir={str(config.data_dir)!r})")
+    reader = "load" if config.file_format == "tfrecord" else "data_source"
+    lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)
 
 

@@ -33,6 +33,40 @@ def test_every_exempt_message_exists(found):
     assert [words for words in EXEMPT if not any(words in str(message) for message in found)] == []
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_message_is_documented_with_cause_and_cure(package):
+    """`python -m tests.support.messages` prints what the document lacks and what it has too many."""
+    listed = messages.documented((ROOT / "docs/errors.md").read_text())
+    mine = {module: entries for module, entries in listed.items() if module.startswith(f"{package}/")}
+    found = messages.templates(ROOT / package)
+    in_code = {(module, text) for module, texts in found.items() for text in texts}
+    in_document = {(module, text) for module, entries in mine.items() for text in entries}
+    assert in_code
+    assert (sorted(in_code - in_document), sorted(in_document - in_code)) == ([], [])
+    assert [text for entries in mine.values() for text, explained in entries.items() if not explained] == []
+
+
+DOCUMENT = """
+# Errors
+## Section
+### `package/module.py`
+- `…: first problem`. Cause. Cure,
+  on two lines.
+- `second problem`
+### `package/other.py`
+All of these have one cause.
+- `third problem …`
+## Other section
+"""
+
+
+def test_documented_messages_are_read_with_their_causes():
+    assert messages.documented(DOCUMENT) == {
+        "package/module.py": {"…: first problem": True, "second problem": False},
+        "package/other.py": {"third problem …": True},
+    }
+
+
 CODE = """
 def check(path, names):
     problems = [f"{path}: first problem of the file" for name in names]

@@ -187,6 +187,17 @@ def _profile(section: dict[str, Any]) -> str:
     )
 
 
+def _sizes(section: dict[str, Any]) -> str:
+    rows = []
+    for side, rates in section["sides"].items():
+        first, *_ = rates.values()
+        for size, values in rates.items():
+            shares = [value / base for value, base in zip(values, first, strict=True)]
+            rows.append([f"{side} to {size} pixels", spread(values, ",.4g"), spread(shares, ".2f")])
+    size = next(iter(next(iter(section["sides"].values()))))
+    return _table(["decoding, resizing and stacking", "examples/s (spread)", f"share of the rate at {size}"], rows)
+
+
 def _curve(section: dict[str, Any]) -> str:
     limits = list(dict.fromkeys(key for contenders in section["sizes"].values() for key in contenders if key != "ours"))
     rows = []
@@ -206,6 +217,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "plan": _plan,
     "resume": _resume,
     "profile": _profile,
+    "sizes": _sizes,
     "curve": _curve,
 }
 """Sections, in the order in which they are shown."""

@@ -101,7 +101,7 @@ class Builder(FileReaderBuilder):
           ValueError: an argument that this dataset does not support, or a source that cannot be built from.
         """
         config = download_config or tfds.download.DownloadConfig()
-        _refuse(config, file_format or self.info.file_format)
+        _refuse(config)
         if self.data_path.exists() and not config.download_mode.overwrite_dataset:
             return
         manager = self._make_download_manager(download_dir=download_dir, download_config=config)
@@ -111,11 +111,13 @@ class Builder(FileReaderBuilder):
             files.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual"),
         )
         with progress.Bar("building") as update:
-            job.build(self._build_config(labels, images, config), update)
+            job.build(self._build_config(labels, images, config, _format_name(file_format)), update)
         self.info.read_from_directory(self.data_path)
 
-    def _build_config(self, labels: Place, images: Place, config: tfds.download.DownloadConfig) -> BuildConfig:
-        settings: dict[str, Any] = {}
+    def _build_config(
+        self, labels: Place, images: Place, config: tfds.download.DownloadConfig, file_format: str | None
+    ) -> BuildConfig:
+        settings: dict[str, Any] = {"file_format": file_format or _format_name(self.info.file_format) or "tfrecord"}
         if config.max_shard_size != tfds.download.DownloadConfig().max_shard_size:
             settings["shard_mib"] = config.max_shard_size / 2**20
         if config.beam_options is not None:
@@ -139,11 +141,15 @@ class Builder(FileReaderBuilder):
         raise NotImplementedError("download_and_prepare builds the dataset")
 
 
-def _refuse(config: tfds.download.DownloadConfig, file_format: Any) -> None:
+def _format_name(file_format: Any) -> str | None:
+    """Returns the name of a TFDS file format, which may be given as its enum."""
+    name: str | None = getattr(file_format, "value", file_format)
+    return name
+
+
+def _refuse(config: tfds.download.DownloadConfig) -> None:
     """Raises `ValueError` for a setting of TFDS that this dataset does not support."""
     default = tfds.download.DownloadConfig()
-    if getattr(file_format, "value", file_format) not in (None, "tfrecord"):
-        _refuse_one("file_format", "hpa_stacked is written as tfrecord")
     if config.download_mode == tfds.download.GenerateMode.UPDATE_DATASET_INFO:
         _refuse_one("update_metadata_only", "the dataset's checksums cover its metadata; build it again")
     if config.max_examples_per_split == 0:

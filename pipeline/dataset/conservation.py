@@ -12,7 +12,7 @@ from pipeline.plan.shards import ShardPlan
 from pipeline.plan.table import Example, summary
 from pipeline.store.files import Stored
 from pipeline.store.workspace import Workspace
-from pipeline.write import records
+from pipeline.write import records, shard_files
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
 
@@ -93,7 +93,7 @@ def _file_problems(workspace: Workspace, name: str, report: ShardReport, stored:
         return [f"{name}: the object is not the one that its writer uploaded (its checksum differs)"]
     try:
         with workspace.reopen(name) as file:
-            ids = tuple(records.read_ids(file)) if file else report.ids
+            ids = tuple(shard_files.of_file(name).read_ids(file)) if file else report.ids
     except records.RecordError as error:
         return [f"{name}: {error}"]
     if ids != report.ids:

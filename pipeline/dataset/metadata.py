@@ -131,14 +131,15 @@ def write_dataset_info(
         license=schema.licence or None,
         metadata=tfds.core.MetadataDict(metadata),
     )
-    info.set_splits(_split_dict(directory, tasks, reports))
+    info.set_file_format(metadata["file_format"])
+    info.set_splits(_split_dict(directory, tasks, reports, metadata["file_format"]))
     info.write_to_directory(os.fspath(directory))
 
 
-def _split_dict(directory: Path, tasks: Sequence[Task], reports: Sequence[ShardReport]) -> Any:
+def _split_dict(directory: Path, tasks: Sequence[Task], reports: Sequence[ShardReport], file_format: str) -> Any:
     from tensorflow_datasets.core import naming, splits
 
-    template = naming.ShardedFileTemplate(data_dir=directory, dataset_name=NAME, filetype_suffix="tfrecord")
+    template = naming.ShardedFileTemplate(data_dir=directory, dataset_name=NAME, filetype_suffix=file_format)
     infos = [
         splits.SplitInfo(
             name=split,

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult, default_data_dir
+from pipeline.dataset import croissant, provenance, quarantine
 from pipeline.dataset import metadata as tfds_metadata
-from pipeline.dataset import provenance, quarantine
 from pipeline.errors import InputError
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import DEFAULT_SIZE, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
-from pipeline.store.layout import CHECKSUMS, COLUMNS, GROUPS, INFO, METADATA, QUARANTINE, SOURCES
+from pipeline.store.layout import CHECKSUMS, COLUMNS, CROISSANT, GROUPS, INFO, METADATA, QUARANTINE, SOURCES, is_shard
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
@@ -145,7 +145,10 @@ def publish(
             quarantine.write_table(folder / QUARANTINE, bad)
         provenance.write_sources(folder / SOURCES, tasks, reports)
         tfds_metadata.write_dataset_info(folder, tasks, reports, config.schema, metadata)
-        _write_checksums(folder, reports)
+        digests = {path.name: files.sha256_of(path) for path in folder.iterdir() if not is_shard(path.name)}
+        digests |= {report.filename: report.sha256 for report in reports}
+        _write_croissant(folder / CROISSANT, config, digests, metadata)
+        _write_checksums(folder, digests)
         workspace.publish(folder)
     tidy(workspace, source)
 
@@ -157,11 +160,15 @@ def _copy_groups(groups: Place, copy: Path, metadata: Mapping[str, Any]) -> None
     copy.write_bytes(data)
 
 
-def _write_checksums(folder: Path, reports: Sequence[ShardReport]) -> None:
-    digests = {report.filename: report.sha256 for report in reports}
-    for path in sorted(folder.iterdir()):
-        if path.name not in digests and path.name != CHECKSUMS:
-            digests[path.name] = files.sha256_of(path)
+def _write_croissant(path: Path, config: BuildConfig, digests: dict[str, str], metadata: Mapping[str, Any]) -> None:
+    """Writes the Croissant description of all files in `digests`, and adds its own digest to them."""
+    text = croissant.document(config.schema, config.size, digests, synthetic=metadata["synthetic"]).encode()
+    with files.replacing(path) as file:
+        file.write(text)
+    digests[path.name] = hashlib.sha256(text).hexdigest()
+
+
+def _write_checksums(folder: Path, digests: Mapping[str, str]) -> None:
     with files.replacing(folder / CHECKSUMS) as file:
         file.write("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode())
 

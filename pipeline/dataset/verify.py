@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Set
-from typing import Any, BinaryIO
+from typing import Any
 
 from pipeline.dataset import publish
 from pipeline.errors import InputError
@@ -17,7 +17,7 @@ from pipeline.schema import DEFAULT_SIZE, NAME, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
 from pipeline.store.layout import CHECKSUMS, is_shard
-from pipeline.write import records
+from pipeline.write import records, shard_files
 
 OnProgress = Callable[[int, int], None]
 
@@ -57,6 +57,7 @@ class _Form:
     num_classes: int
     single_label: bool
     has_vector: bool
+    file_format: str
 
 
 def _form(metadata: Mapping[str, Any]) -> _Form:
@@ -67,6 +68,7 @@ def _form(metadata: Mapping[str, Any]) -> _Form:
         num_classes=len(metadata["class_names"]),
         single_label=bool(metadata.get("single_label", False)),
         has_vector=metadata["dataset_version"] != "1.0.0",
+        file_format=str(metadata.get("file_format", "tfrecord")),
     )
 
 
@@ -103,7 +105,7 @@ def _verify_shards(
     total, done = sum(itertools.chain(*lengths.values())), 0
     for split, counts in lengths.items():
         for index, expected in enumerate(counts):
-            name = f"{NAME}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
+            name = f"{NAME}-{split}.{form.file_format}-{index:05d}-of-{len(counts):05d}"
             if name not in present:
                 if name not in digests:
                     yield f"{name}: does not exist"
@@ -117,7 +119,7 @@ def _verify_shard(path: Place, digest: str, expected: int, form: _Form, seen: di
     problems, count, actual = [], 0, hashlib.sha256()
     try:
         with files.reading(path) as file:
-            for record in records.read(_Hashing(file, actual)):
+            for record in shard_files.of_file(path.name).read(file, actual):
                 problems += [f"{path.name}: record {count}: {p}" for p in _verify_record(record, form, path, seen)]
                 count += 1
         if count != expected:
@@ -127,18 +129,6 @@ def _verify_shard(path: Place, digest: str, expected: int, form: _Form, seen: di
     if not problems and actual.hexdigest() != digest:
         problems.append(f"{path.name}: changed since it was published (its SHA-256 differs)")
     return problems
-
-
-class _Hashing:
-    """A file whose bytes are added to a digest as they are read."""
-
-    def __init__(self, file: BinaryIO, digest: "hashlib._Hash"):
-        self._file, self._digest = file, digest
-
-    def read(self, num_bytes: int) -> bytes:
-        data = self._file.read(num_bytes)
-        self._digest.update(data)
-        return data
 
 
 def _verify_record(data: bytes, form: _Form, path: Place, seen: dict[str, str]) -> Iterator[str]:

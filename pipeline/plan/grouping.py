@@ -20,6 +20,14 @@ def join(*groupings: Mapping[str, str]) -> dict[str, str]:
     return {example_id: _root(parent, example_id) for example_id in _all(groupings)}
 
 
+def of_links(links: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Returns `{id: group}` in which both ids of each link are in one group, named after its smallest id."""
+    parent: dict[str, str] = {}
+    for first, second in links:
+        _unite(parent, first, second)
+    return {example_id: _root(parent, example_id) for example_id in sorted(parent)}
+
+
 def _all(groupings: Iterable[Mapping[str, str]]) -> list[str]:
     return sorted({example_id for grouping in groupings for example_id in grouping})
 

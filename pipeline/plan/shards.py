@@ -27,11 +27,12 @@ class ShardPlan:
     index: int
     num_shards: int
     examples: tuple[Example, ...]
+    file_format: str = "tfrecord"
 
     @property
     def filename(self) -> str:
         """The name that TFDS gives shard `index` of `num_shards`."""
-        return f"{NAME}-{self.split}.tfrecord-{self.index:05d}-of-{self.num_shards:05d}"
+        return f"{NAME}-{self.split}.{self.file_format}-{self.index:05d}-of-{self.num_shards:05d}"
 
     def fingerprint(self, schema: Schema, size: int, file_bytes: Mapping[str, Sequence[int]]) -> str:
         """SHA-256 (hex) of everything that decides this shard's bytes; a finished shard is reused only if it matches."""
@@ -57,6 +58,7 @@ def plan(
     num_shards: int | None = None,
     shard_mib: float = DEFAULT_SHARD_MIB,
     max_examples: int | None = None,
+    file_format: str = "tfrecord",
 ) -> list[ShardPlan]:
     """Returns the plan of every shard, train first.
 
@@ -68,6 +70,7 @@ def plan(
       seed: changes the order.
       num_shards: shards per split, at most one per example; `None` for as many as `shard_mib` asks for.
       shard_mib: largest size of a shard, in MiB; a shard holds at least one example.
+      file_format: of the shards, a key of `shard_files.FORMATS`.
       max_examples: keep only this many examples of each split, the first ones, for a trial.
 
     Raises:
@@ -83,7 +86,7 @@ def plan(
     for split in SPLITS:
         ordered = sorted(members[split], key=lambda example: _place(seed, example.id))[:max_examples]
         count = num_shards or _count_shards(ordered, schema, size, shard_mib)
-        plans += _cut(split, ordered, min(count, len(ordered)))
+        plans += _cut(split, ordered, min(count, len(ordered)), file_format)
     return plans
 
 
@@ -94,12 +97,14 @@ def _count_shards(examples: Sequence[Example], schema: Schema, size: int, shard_
     return -(-len(examples) // per_shard)
 
 
-def _cut(split: str, examples: Sequence[Example], count: int) -> list[ShardPlan]:
+def _cut(split: str, examples: Sequence[Example], count: int, file_format: str) -> list[ShardPlan]:
     """Cuts a split into `count` shards of equal length, plus or minus one; none if it has no examples."""
     if not examples:
         return []
     bounds = itertools.pairwise(k * len(examples) // count for k in range(count + 1))
-    return [ShardPlan(split, k, count, tuple(examples[start:stop])) for k, (start, stop) in enumerate(bounds)]
+    return [
+        ShardPlan(split, k, count, tuple(examples[start:stop]), file_format) for k, (start, stop) in enumerate(bounds)
+    ]
 
 
 def _place(seed: int, example_id: str) -> bytes:

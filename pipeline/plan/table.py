@@ -82,8 +82,18 @@ def read_table(path: Place, schema: Schema) -> LabelTable:
     return LabelTable(sorted(examples.values(), key=lambda example: example.id), columns)
 
 
-def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
-    """Returns `{id: group}` from a CSV with header `Id,Group`; ids that are not in it have no group.
+@dataclasses.dataclass(frozen=True)
+class GroupTable:
+    """`of` is `{id: group}`; `num_extra` counts ids that were left out because the label table does not have them."""
+
+    of: dict[str, str]
+    num_extra: int
+
+
+def read_groups(path: Place, examples: Sequence[Example], *, extra: str = "error") -> GroupTable:
+    """Reads a CSV with header `Id,Group`; ids that are not in it have no group.
+
+    `extra` says what to do with ids that are not in the label table: "error" or "ignore".
 
     Raises:
       InputError: a row that names an id twice, or one that is not in the label table.
@@ -97,15 +107,18 @@ def read_groups(path: Place, examples: Sequence[Example]) -> dict[str, str]:
             problems.append(f"row {number}: expected 'id,group', found {_cut(','.join(row))!r}")
             continue
         example_id, group = row[0], row[1].strip()
-        if example_id not in known:
-            problems.append(f"row {number}: id '{_cut(example_id)}' is not in the label table")
+        if example_id not in known and extra == "error":
+            problems.append(
+                f"row {number}: id '{_cut(example_id)}' is not in the label table (--groups-extra ignore skips it)"
+            )
         elif example_id in groups:
             problems.append(f"row {number}: id '{example_id}' already has a group; keep one of its rows")
         else:
             groups[example_id] = group
     if problems:
         raise InputError(f"{path}: {summary(problems, 'bad rows')}")
-    return groups
+    of = {example_id: group for example_id, group in groups.items() if example_id in known}
+    return GroupTable(of, len(groups) - len(of))
 
 
 def summary(problems: Sequence[str], what: str) -> str:

@@ -199,10 +199,11 @@ def named_errors(place: Place, temporary: Place | None = None) -> Iterator[None]
         if ours or error.filename not in (None, temporary and str(temporary)):
             raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            text = "the disk is full; free some space and run the same command again to continue with the rest"
-        else:
-            text = f"cannot be written ({error.strerror})"
-        raise OSError(error.errno, f"{place}: {text}") from error
+            raise OSError(
+                error.errno,
+                f"{place}: the disk is full; free some space and run the same command again to continue with the rest",
+            ) from error
+        raise OSError(error.errno, f"{place}: cannot be written ({error.strerror})") from error
 
 
 def remove(paths: Iterable[Place]) -> None:

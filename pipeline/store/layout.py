@@ -10,6 +10,7 @@ INFO = "dataset_info.json"
 
 METADATA = "metadata.json"
 CHECKSUMS = "SHA256SUMS"
+CROISSANT = "croissant.json"
 QUARANTINE = "quarantine.csv"
 GROUPS = "groups.csv"
 SOURCES = "sources.csv"
@@ -22,7 +23,7 @@ BAD_EXAMPLES = "bad_examples.csv"
 """Beside the dataset: the bad images that stopped the last build."""
 
 _OURS = re.compile(
-    rf"{NAME}-.*\.tfrecord-.*|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{COLUMNS}|{SOURCES}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
+    rf"{NAME}-.*\.(tfrecord|array_record)-.*|croissant\.json|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{COLUMNS}|{SOURCES}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
 )
 
 
@@ -33,7 +34,7 @@ def is_ours(name: str) -> bool:
 
 def is_shard(name: str) -> bool:
     """Returns whether a file of this name is a shard."""
-    return ".tfrecord-" in name
+    return ".tfrecord-" in name or ".array_record-" in name
 
 
 def config_name(schema: Schema, size: int) -> str:

@@ -5,12 +5,12 @@ an object that its holder rewrites three times in `LEASE_SECONDS`. It is taken, 
 conditional writes, so of two builds that find a dead holder's lock one wins. Age is measured by the store's clock.
 """
 
-import _thread
 import contextlib
 import errno
 import fcntl
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -84,7 +84,7 @@ class _Lease:
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
         self._lost = False
-        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        self._thread = threading.current_thread()
 
     def take(self) -> None:
         """Writes the lock object, or takes it over from a holder that is dead."""
@@ -112,8 +112,8 @@ class _Lease:
             self._lost = True
         except JobError:
             self._lost = time.monotonic() - self._renewed > LEASE_SECONDS
-        if self._lost and self._in_main_thread:
-            _thread.interrupt_main()
+        if self._lost and self._thread is threading.main_thread() and self._thread.ident:
+            signal.pthread_kill(self._thread.ident, signal.SIGINT)
 
     def check_held(self) -> None:
         """Raises `JobError` if another build may hold the lock by now."""

@@ -210,9 +210,20 @@ def read_together(parts: Sequence[tuple[ObjectPath, int | None, int | None]]) ->
     filesystem = parts[0][0].filesystem
     found = sync(filesystem.loop, _cat_files, filesystem, parts)
     return [
-        result if isinstance(result, bytes | FileNotFoundError) else store_error(path, result)
-        for (path, _, _), result in zip(parts, found, strict=True)
+        b""
+        if start == 0 and _is_past_the_end(result)  # of an empty object
+        else result
+        if isinstance(result, bytes | FileNotFoundError)
+        else store_error(path, result)
+        for (path, start, _), result in zip(parts, found, strict=True)
     ]
+
+
+def _is_past_the_end(result: Any) -> bool:
+    """Returns whether a store refused a range because the object has no such bytes (HTTP status 416)."""
+    return isinstance(result, Exception) and (
+        getattr(result, "code", None) == 416 or "range is not satisfiable" in str(result).lower()
+    )
 
 
 async def _cat_files(filesystem: Any, parts: Sequence[tuple[ObjectPath, int | None, int | None]]) -> list[Any]:

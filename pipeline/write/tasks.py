@@ -71,7 +71,8 @@ def _to_json(task: Task) -> str:
     """Returns a line: the checksum of the rest, then split, index, shards, fingerprints and examples."""
     plan = task.plan
     examples = [[example.id, example.labels, *example.files] for example in plan.examples]
-    text = json.dumps([plan.split, plan.index, plan.num_shards, task.fingerprint, task.listed, examples])
+    head = [plan.split, plan.index, plan.num_shards, plan.file_format]
+    text = json.dumps([head, task.fingerprint, task.listed, examples])
     return f"{zlib.crc32(text.encode()):08x} {text}\n"
 
 
@@ -79,6 +80,6 @@ def _from_json(path: Place, line: bytes) -> Task:
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         raise JobError(f"{path}: a task does not match its checksum; run the same command again to continue")
-    split, index, num_shards, fingerprint, listed, rows = json.loads(text)
+    (split, index, num_shards, file_format), fingerprint, listed, rows = json.loads(text)
     examples = tuple(Example(example_id, tuple(labels), tuple(names)) for example_id, labels, *names in rows)
-    return Task(ShardPlan(split, index, num_shards, examples), fingerprint, listed)
+    return Task(ShardPlan(split, index, num_shards, examples, file_format), fingerprint, listed)

@@ -1,7 +1,6 @@
 """Writes one planned shard: a finished file, then a report on it."""
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +18,9 @@ from pipeline.schema import Schema
 from pipeline.store import files
 from pipeline.store.workspace import Workspace
 from pipeline.threads import map_ahead
-from pipeline.write import records, reports
+from pipeline.write import records, reports, shard_files
 from pipeline.write.reports import BadImageRow, ShardReport
+from pipeline.write.shard_files import ShardFormat, Sink
 from pipeline.write.tasks import Task
 
 Observe = Callable[[str, int], None]
@@ -28,10 +28,10 @@ Observe = Callable[[str, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-    """An example ready to be written, as the three pieces of a TFRecord. `digest` is that of its files."""
+    """An example ready to be written, as the pieces of a record. `digest` is that of its files."""
 
     stacked: Stacked
-    pieces: tuple[bytes, bytes, bytes]
+    pieces: Sequence[bytes]
     decode_ms: int
     digest: str
 
@@ -65,26 +65,30 @@ def write_shard(
       JobError: a disk or an object store failed, or what was written cannot be read back.
     """
     plan = task.plan
-    shard = _Shard(schema)
+    shard, shard_format = _Shard(schema), shard_files.of_file(plan.filename)
 
     def prepare(example: Example) -> _Prepared | _Bad:
-        return _prepare(example, images, schema, size)
+        return _prepare(example, images, schema, size, shard_format)
 
     path = workspace.shards / plan.filename
     with files.replacing(path) as file:
-        for example, prepared in zip(plan.examples, map_ahead(pool, prepare, plan.examples, look_ahead), strict=True):
-            shard.digests.append(prepared.digest)
-            if isinstance(prepared, _Bad):
-                shard.bad += prepared.rows
-            else:
-                shard.add(file, example, prepared, observe)
+        prepared_ahead = map_ahead(pool, prepare, plan.examples, look_ahead)
+        with shard_format.writing(file) as sink:
+            for example, prepared in zip(plan.examples, prepared_ahead, strict=True):
+                shard.digests.append(prepared.digest)
+                if isinstance(prepared, _Bad):
+                    shard.bad += prepared.rows
+                else:
+                    shard.add(sink, example, prepared, observe)
         _check_ids(file, path, shard.ids)
-    report = shard.report(task, size, workspace.stamp(plan.filename))
+    report = shard.report(task, sink, size, workspace.stamp(plan.filename))
     reports.write(workspace, report)
     return report
 
 
-def _prepare(example: Example, images: Images, schema: Schema, size: int) -> _Prepared | _Bad:
+def _prepare(
+    example: Example, images: Images, schema: Schema, size: int, shard_format: ShardFormat
+) -> _Prepared | _Bad:
     """Returns the example as a record, or its bad images."""
     start, digested = time.perf_counter(), Digested(images)
     try:
@@ -93,7 +97,7 @@ def _prepare(example: Example, images: Images, schema: Schema, size: int) -> _Pr
         return _Bad(bad_rows(example.id, error), digested.digest())
     vector = records.label_vector(example.labels, schema.num_classes)
     record = records.encode(example.id, stacked.image.data, example.labels, vector, schema.single_label)
-    pieces = records.frame(record)
+    pieces = shard_format.pieces(record)
     return _Prepared(stacked, pieces, _milliseconds(start), digested.digest())
 
 
@@ -109,16 +113,13 @@ class _Shard:
         self.ids: list[str] = []
         self.bad: list[BadImageRow] = []
         self.digests: list[str] = []
-        self.num_bytes = self.num_16bit = 0
-        self.digest = hashlib.sha256()
+        self.num_16bit = 0
         self.moments = np.zeros((2, schema.num_channels), np.int64)
         self.num_dim = np.zeros(schema.num_channels, np.int64)
 
-    def add(self, file: BinaryIO, example: Example, prepared: _Prepared, observe: Observe) -> None:
+    def add(self, sink: Sink, example: Example, prepared: _Prepared, observe: Observe) -> None:
         start = time.perf_counter()
-        for piece in prepared.pieces:
-            self.num_bytes += file.write(piece)
-            self.digest.update(piece)
+        sink.add(prepared.pieces)
         observe("decode_ms", prepared.decode_ms)
         observe("write_ms", _milliseconds(start))
         self.ids.append(example.id)
@@ -126,15 +127,15 @@ class _Shard:
         self.num_16bit += prepared.stacked.num_16bit
         self.num_dim += prepared.stacked.dim
 
-    def report(self, task: Task, size: int, stamp: str) -> ShardReport:
+    def report(self, task: Task, sink: Sink, size: int, stamp: str) -> ShardReport:
         sums, squares = self.moments.tolist()
         return ShardReport(
             filename=task.filename,
             plan_fingerprint=task.fingerprint,
             ids=tuple(self.ids),
             bad=tuple(self.bad),
-            num_bytes=self.num_bytes,
-            sha256=self.digest.hexdigest(),
+            num_bytes=sink.num_bytes,
+            sha256=sink.sha256,
             num_pixels=len(self.ids) * size * size,
             channel_sums=tuple(sums),
             channel_squares=tuple(squares),
@@ -148,9 +149,8 @@ class _Shard:
 
 def _check_ids(file: BinaryIO, path: files.Place, ids: Sequence[str]) -> None:
     """Raises `JobError` unless the file, read again before it appears, holds these ids in this order."""
-    file.flush()
     with open(file.name, "rb") as written:
-        if list(records.read_ids(written)) != list(ids):
+        if list(shard_files.of_file(path.name).read_ids(written)) != list(ids):
             raise JobError(
                 f"{path}: the ids in the file are not those that were written to it; run the same command again"
             )

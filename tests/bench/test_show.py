@@ -56,6 +56,14 @@ def test_profile_counts_the_steps_of_building_and_not_the_decoder_alone():
     assert "| records | 10,000 | 100 |" in text
 
 
+def test_sizes_are_shown_as_shares_of_the_rate_at_the_first():
+    rates = {"512": {"256": [200.0, 100.0], "224": [180.0, 90.0]}, "2048": {"256": [12.5, 12.5], "224": [10.0, 10.0]}}
+    text = show.tables({"sizes": {"sides": rates, **ABOUT}})
+    assert "| decoding, resizing and stacking | examples/s (spread) | share of the rate at 256 |" in text
+    assert "| 0.90 |" in rows_of(text)["512 to 224 pixels"]
+    assert "| 2048 to 224 pixels | 10 | 0.80 |" in text
+
+
 def test_pooled_runs_are_shown_with_their_spread_and_times():
     later = section(ours=[88.0], mds=[20.0], about={**ABOUT, "began": ["2026-01-01 11:00"]})
     text = show.tables({"build": results.add(section(ours=[90.0, 92.0], mds=[20.0, 20.0]), later)})

@@ -12,7 +12,9 @@ import hpa_tfds
 from pipeline.config import BuildConfig
 from pipeline.dataset import texts
 from pipeline.job import build
-from pipeline.schema import HPA_KAGGLE_2018
+from pipeline.schema import HPA_KAGGLE_2018, write
+from pipeline.write import shard_files
+from tests.support.atlases import draw_painting
 from tests.support.sources import digests, draw_source
 
 ROOT = Path(__file__).parents[2]
@@ -128,12 +130,42 @@ def test_what_cannot_be_done_is_refused_by_name(big_source, tmp_path, settings, 
         prepare(big_source, tmp_path, **settings)
 
 
-def test_another_file_format_is_refused(big_source, tmp_path):
-    builder = tfds.builder("hpa_stacked/128", data_dir=tmp_path, file_format="array_record")
-    with pytest.raises(
-        ValueError, match="file_format is not supported by hpa_stacked: hpa_stacked is written as tfrecord"
-    ):
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=big_source.root))
+def test_tfds_builds_array_records_and_other_schemas(big_source, tmp_path):
+    """Both formats by `--file_format`, a built-in schema by `--config`, another by JSON that names its file."""
+    atlas = draw_painting(tmp_path / "painting")
+    (tmp_path / "painting.toml").write_text(write.to_toml(atlas.schema))
+    json_config = json.dumps({"schema": str(tmp_path / "painting.toml"), "size": 20})
+    ways = [
+        ["--config", "128", "--file_format", "array_record", "--manual_dir", str(big_source.root)],
+        ["--config", json_config, "--manual_dir", str(atlas.root)],
+    ]
+    data_dir = ["--data_dir", str(tmp_path / "data"), "--imports", "hpa_tfds"]
+    commands = [(str(tmp_path), ["build", "hpa_stacked", *way, *data_dir]) for way in ways]
+    done = subprocess.run(
+        [sys.executable, TFDS_COMMANDS, json.dumps(commands)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, 0], done.stderr[-5000:]
+    job = build(
+        BuildConfig(big_source.table, big_source.images, tmp_path / "job", size=128, file_format="array_record")
+    )
+    assert digests(tmp_path / "data/hpa_stacked/128/1.1.0") == digests(job.path)
+    painted = tfds.builder_from_directory(str(tmp_path / "data/hpa_stacked/painting-20/1.1.0"))
+    assert painted.info.features["image"].shape == (20, 20, 5)
+
+
+def test_a_published_dataset_is_converted_by_tfds(big_source, tmp_path):
+    published = build(BuildConfig(big_source.table, big_source.images, tmp_path / "data", size=64)).path
+    arguments = ["convert_format", "--dataset_version_dir", str(published), "--out_file_format", "array_record"]
+    commands = [(str(tmp_path), [*arguments, "--num_workers", "1"])]
+    done = subprocess.run(
+        [sys.executable, TFDS_COMMANDS, json.dumps(commands)], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [0], done.stderr[-5000:]
+    ids = []
+    for path in published.glob("*.array_record-*"):
+        with open(path, "rb") as file:
+            ids += shard_files.FORMATS["array_record"].read_ids(file)
+    assert sorted(ids) == sorted(big_source.labels)
 
 
 def test_missing_data_names_every_path_expected(tmp_path):

@@ -14,7 +14,7 @@ def run(*args):
     return result
 
 
-@pytest.mark.parametrize("command", ["sample", "audit", "split", "shards", "verify"])
+@pytest.mark.parametrize("command", ["sample", "audit", "fingerprint", "groups", "split", "shards", "verify"])
 def test_every_command_explains_itself(command):
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -1,4 +1,7 @@
-"""The words of user-facing messages in the code, and the strings of the tests, found in their syntax trees."""
+"""The words of user-facing messages in the code, and the strings of the tests, found in their syntax trees.
+
+`python -m tests.support.messages` prints the lines that `docs/errors.md` lacks, and those that it has too many.
+"""
 
 import ast
 import dataclasses
@@ -7,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-MAKERS = re.compile(r"\w*(Error|Exception|BadParameter|Bad[A-Z]\w*|AlreadyPublished)|bad|fail|_?refuse\w*")
+MAKERS = re.compile(r"\w*(Error|Exception|BadParameter|Bad[A-Z]\w*|AlreadyPublished)|bad|fail|_?refuse\w*|_damaged")
 """Names of what turns a string into an error: exception classes, and helpers like `bad(code, detail)`."""
 
 GAP = "*"
@@ -66,6 +69,37 @@ def messages(package: Path) -> list[Message]:
     return found
 
 
+def templates(package: Path) -> dict[str, list[str]]:
+    """Returns `{module: messages}` as the document lists them: with an ellipsis for every value."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        texts = [text for node in ast.walk(ast.parse(path.read_text())) for text in map(literal, _message_nodes(node))]
+        whole = [" ".join(text.replace(f" {GAP} ", "…").split()) for text in texts if text]
+        # What has no space is a code or the name of an argument.
+        if mine := sorted({text for text in whole if " " in text and len(words(text)) > 1}):
+            found[path.relative_to(package.parent).as_posix()] = mine
+    return found
+
+
+_ENTRY = re.compile(r"- `(.+?)`(?:\. (.+))?")
+
+
+def documented(document: str) -> dict[str, dict[str, bool]]:
+    """Returns `{module: {message: whether cause and cure are stated}}` of a document like `docs/errors.md`.
+
+    A section is headed by the path of its module. Each message is an item with a text, or the section begins with one
+    for all of its messages.
+    """
+    found: dict[str, dict[str, bool]] = {}
+    for section in re.split(r"^#+ (?=`)", document, flags=re.MULTILINE)[1:]:
+        heading, _, body = section.partition("\n")
+        items = [" ".join(item.split()) for item in re.split(r"\n(?=- `)", body) if item.strip()]
+        shared = bool(items) and not items[0].startswith("- `")
+        entries = [_ENTRY.match(re.sub(r" #+ .*", "", item)) for item in items[shared:]]
+        found[heading.strip("` ")] = {entry[1]: shared or bool(entry[2]) for entry in entries if entry}
+    return found
+
+
 def _message_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """Yields the string expressions by which a node makes messages."""
     match node:
@@ -75,7 +109,7 @@ def _message_nodes(node: ast.AST) -> Iterator[ast.AST]:
             yield from node.args
         case ast.AugAssign(target=ast.Name(id="problems")) | ast.Assign(targets=[ast.Name(id="problems")]):
             yield from _elements(node.value)
-        case ast.FunctionDef(name=name) if re.search("verify|check|problems|mismatch", name):
+        case ast.FunctionDef(name=name) if re.search("verify|check|problem|mismatch", name):
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Yield) and inner.value is not None:
                     yield inner.value
@@ -124,3 +158,18 @@ def _strings(node: ast.AST) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):  # a docstring
             yield from _strings(child)
+
+
+def _main() -> None:
+    root = Path(__file__).parents[2]
+    listed = documented((root / "docs/errors.md").read_text())
+    for package in ("pipeline", "hpa_tfds", "model"):
+        for module, found in templates(root / package).items():
+            for text in sorted(set(found) - set(listed.get(module, {}))):
+                print(f"missing in `{module}`: - `{text}`. CAUSE AND CURE")
+            for text in sorted(set(listed.get(module, {})) - set(found)):
+                print(f"gone from `{module}`: - `{text}`")
+
+
+if __name__ == "__main__":
+    _main()

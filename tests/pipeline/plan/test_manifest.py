@@ -113,7 +113,7 @@ def test_groups_name_known_ids_once(tmp_path):
     examples = [Example("a", (0,)), Example("b", (1,))]
     path = tmp_path / "groups.csv"
     path.write_text("Id,Group\na,g\n")
-    assert read_groups(path, examples) == {"a": "g"}
+    assert read_groups(path, examples).of == {"a": "g"}
     path.write_text("Id,Group\na,g\na,h\nc,g\nb,\n")
     with pytest.raises(
         InputError, match="(?s)3 bad rows.*id 'a' already has a group.*id 'c' is not in the label.*'b,'"

@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from pipeline.errors import InputError, JobError
+from pipeline.errors import InputError, JobError, StorageError
 from pipeline.job import build
 from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.store import layout, locks
@@ -146,3 +147,53 @@ def test_a_lock_that_could_not_be_renewed_for_its_lease_counts_as_lost(place, mo
         with pytest.raises(JobError, match="lost its lock"):
             check()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"host": 1}', b'{"host": "x", "pid": "y"}']
+)
+def test_a_damaged_lock_counts_as_that_of_another_machine(place, monkeypatch, content):
+    lock = place / "lock"
+    lock.write_bytes(content)
+    with pytest.raises(InputError, match="another build is running there.*its lock expires"), locks.store_lock(lock):
+        pass
+    monkeypatch.setattr(locks._Lease, "_age", lambda lease: locks.LEASE_SECONDS + 1)
+    with locks.store_lock(lock):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("pid", [2**31, 2**70, -(2**70)])
+def test_process_ids_that_cannot_be_are_dead(place, pid):
+    held_by(place / "lock", socket.gethostname(), pid)
+    with locks.store_lock(place / "lock"):
+        pass
+
+
+def test_a_holder_that_lost_its_lock_is_stopped_at_its_work(place, monkeypatch):
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 0.3)
+    lock, began = place / "lock", time.monotonic()
+    with pytest.raises(JobError, match="this build lost its lock there"), locks.store_lock(lock):
+        held_by(lock, "elsewhere", 1)
+        time.sleep(30)
+    assert time.monotonic() - began < 20
+    assert json.loads(lock.read_text())["host"] == "elsewhere"
+
+
+def test_a_holder_that_cannot_renew_its_lock_is_stopped_when_its_lease_ends(place, monkeypatch):
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 0.3)
+
+    def fail(*_):
+        raise StorageError("the store does not answer")
+
+    began = time.monotonic()
+    with pytest.raises(JobError, match="this build lost its lock there"), locks.store_lock(place / "lock"):
+        monkeypatch.setattr(type(place), "write_if", fail)
+        time.sleep(30)
+    assert time.monotonic() - began < 20
+
+
+def test_ctrl_c_stays_ctrl_c_while_the_lock_is_held(place):
+    with pytest.raises(KeyboardInterrupt), locks.store_lock(place / "lock"):
+        raise KeyboardInterrupt
+    with locks.store_lock(place / "lock"):
+        pass

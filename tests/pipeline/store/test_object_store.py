@@ -134,7 +134,7 @@ def test_the_dataset_is_the_same_as_on_a_disk(store, place, drawn, images):
     remote = put_source(store, source, place / "in")
     result = build(config_for(dataclasses.replace(remote, images=place / "in" / images), place / "data"))
     assert same_bytes(store, result.path, reference)
-    assert names_of(result.path.parent) == [".1.0.0.listing"]  # neither lock nor reports are left
+    assert names_of(result.path.parent) == [".1.1.0.listing"]  # neither lock nor reports are left
     assert (place / "data/hpa_stacked/.config/metadata.json").exists()
     assert verify(result.path) == []
     assert build(config_for(remote, place / "data")).up_to_date
@@ -194,7 +194,7 @@ def test_readers_see_a_dataset_only_when_its_metadata_is_there(store, place, dra
     monkeypatch.setattr(ObjectPath, "upload", watched)
     result = build(config_for(source, place / "data"))
     # After it, TFDS's note of the default size, and the stamps of the source files.
-    assert order[-3:] == ["dataset_info.json", "metadata.json", ".1.0.0.listing"]
+    assert order[-3:] == ["dataset_info.json", "metadata.json", ".1.1.0.listing"]
     assert order.count("dataset_info.json") == 1
     assert published_metadata(target) == result.metadata
 
@@ -369,3 +369,14 @@ def test_a_store_that_never_answers_is_one_line_and_no_bad_image(store, place, d
         store.tell(faults=[], only="")
     assert published_metadata(place / "data/hpa_stacked/16/1.1.0") is None
     assert same_bytes(store, build(config_for(remote, place / "data")).path, reference)
+
+
+def test_an_empty_object_is_an_empty_image_and_a_large_one_is_not_fetched(place):
+    (place / "empty.png").write_bytes(b"")
+    (place / "large.png").write_bytes(bytes(1000))
+    images = sources.ObjectFolder(place).together(["empty.png", "large.png", "none.png"], 100)
+    assert images.read("empty.png", 100) == b""
+    with pytest.raises(sources.Unusable, match="the file has 101 bytes, expected at most 100"):
+        images.read("large.png", 100)  # so many were asked for
+    with pytest.raises(FileNotFoundError):
+        images.read("none.png", 100)
