@@ -101,12 +101,12 @@ def read_groups(path: Place, examples: Sequence[Example], *, extra: str = "error
     known = {example.id for example in examples}
     groups: dict[str, str] = {}
     problems: list[str] = []
-    _, _, rows = _rows(path, ("Id", "Group"))
+    place, num_columns, rows = _rows(path, ("Id", "Group"))
     for number, row in rows:
-        if len(row) != 2 or not row[1].strip():
+        if len(row) != num_columns or not row[place["Group"]].strip():
             problems.append(f"row {number}: expected 'id,group', found {_cut(','.join(row))!r}")
             continue
-        example_id, group = row[0], row[1].strip()
+        example_id, group = row[place["Id"]], row[place["Group"]].strip()
         if example_id not in known and extra == "error":
             problems.append(
                 f"row {number}: id '{_cut(example_id)}' is not in the label table (--groups-extra ignore skips it)"

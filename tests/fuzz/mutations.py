@@ -108,7 +108,7 @@ def _nudged(rng: random.Random, value: Any) -> Any:
     if isinstance(value, int):
         return rng.choice((value + 1, value - 1, -value, 2 * value, float(value), str(value), value + 2**32))
     if isinstance(value, float):
-        return rng.choice((-value, value * 2, int(value), str(value)))
+        return rng.choice((-value, value * 2, str(value), round(value, 1)))
     if isinstance(value, str):
         return rng.choice((value[:-1], value + rng.choice(TEXTS), value.upper(), value * 2, rng.choice(TEXTS) + value))
     return rng.choice((str(value), len(value) if value is not None else 0))

@@ -61,7 +61,4 @@ class SchemaFile:
             except UnicodeDecodeError:
                 return None  # `load` says so
             return parse.parse(text, "schema.toml")
-        try:
-            return Schema.from_dict(json.loads(data))
-        except (TypeError, KeyError):  # as `from_dict` states
-            return None
+        return Schema.from_dict(json.loads(data))
