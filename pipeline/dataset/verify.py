@@ -44,7 +44,7 @@ def verify(directory: Place, on_progress: OnProgress = lambda done, total: None)
         lengths = publish.shard_lengths(directory)
     except InputError as error:
         return [*problems, f"{error}: shards not checked"]
-    except (KeyError, TypeError, ValueError, OSError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OSError, OverflowError) as error:
         return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
     return problems + list(_verify_shards(directory, present, digests, lengths, form, on_progress))
 

@@ -55,10 +55,9 @@ class SchemaFile:
         return "accepted"
 
     def _read(self, data: bytes) -> Schema | None:
-        if data[:1] != b"{":
-            try:
-                text = data.decode()
-            except UnicodeDecodeError:
-                return None  # `load` says so
-            return parse.parse(text, "schema.toml")
-        return Schema.from_dict(json.loads(data))
+        try:
+            text = data.decode()
+            values = json.loads(text) if text.startswith('{"') else None
+        except ValueError:  # those who read the file say so
+            return None
+        return parse.parse(text, "schema.toml") if values is None else Schema.from_dict(values)
