@@ -36,7 +36,8 @@ def main(run: Path, splits: str, **options: Any) -> None:
     """Score the run in the folder RUN on train, dev and test.
 
     Prints macro F1 with its 95% interval, average precision, calibration, baselines without a model, four rules for
-    thresholds chosen on dev and their scores on test, and the loss when a channel is blanked. Writes
+    thresholds chosen on dev and their scores on test, and the loss when a channel is blanked. Where examples have one
+    label each, it prints accuracy and balanced accuracy, and needs no thresholds. Writes
     evaluation.json, classes.csv, the predictions and the report's pictures to RUN/evaluation.
 
     \b
@@ -88,15 +89,14 @@ def evaluate(
     run = runs.open_run(folder)
     backend.start()
     from model.scores import evaluation
-    from model.serving import blanking, candidates, scoring
+    from model.serving import scoring
 
     checkpoint = evaluation.checkpoint_digest(run)
     dataset = scoring.open_dataset(run, splits, data_dir, other=other_dataset)
     backend.deterministic_on_cpu()
     views, limit = scoring.choose_views(run, views), limit or run.settings.limit_examples
     model = scoring.load_model(run, views)
-    gallery = candidates.Candidates(dataset.channels)
-    blanked = blanking.Ablation(model, run, blanking.blanked_sets(run.settings.channels) if ablation else [])
+    gallery, blanked = _observers(run, dataset, model, ablation=ablation)
     predictions = _predict(model, run, dataset, splits, limit, [gallery.add, blanked.add])
     result = {
         "format": evaluation.FORMAT,
@@ -109,6 +109,17 @@ def evaluate(
     }
     _write(run.path / "evaluation", result, predictions, gallery.pictures())
     return result
+
+
+def _observers(run: Any, dataset: Any, model: Any, *, ablation: bool) -> tuple[Any, Any]:
+    """Returns the `Candidates` of the gallery and the `Ablation`, of no channel without `ablation`."""
+    from model.data import channels
+    from model.page import gallery
+    from model.serving import blanking, candidates
+
+    sets = blanking.blanked_sets(run.settings.channels, channels.protein(run.schema)) if ablation else []
+    white = gallery.white_levels(dataset.schema, dataset.mean, dataset.std)
+    return candidates.Candidates(dataset.schema, white), blanking.Ablation(model, run, sets)
 
 
 def _predict(
@@ -141,7 +152,8 @@ def _describe(
 
     groups = card.read_groups(dataset)
     codes = {name: intervals.group_codes(split.ids, groups) if groups else None for name, split in predictions.items()}
-    chosen = thresholds.choose_on(predictions.get("dev"), len(dataset.class_names))
+    single_label, num_classes = dataset.schema.single_label, len(dataset.class_names)
+    chosen = {} if single_label else thresholds.choose_on(predictions.get("dev"), num_classes)
     frequencies = card.class_frequencies(dataset)
     if frequencies is None:
         frequencies = next(iter(predictions.values())).label_vectors.mean(axis=0)
@@ -168,7 +180,9 @@ def _describe(
     if blanked:
         full = predictions[shown]
         rows = describe.describe_ablation(
-            full.label_vectors, full.probabilities, blanked, codes[shown], min_positives=min_positives
+            *(full.label_vectors, full.probabilities, blanked, codes[shown]),
+            single_label=dataset.schema.single_label,
+            min_positives=min_positives,
         )
         result["ablation"] = {"split": shown, "rows": rows}
     return result

@@ -35,7 +35,7 @@ from pipeline.threads import num_cores
 @click.option("--downsample", default=1, show_default=True, help="Factor by which images are averaged down.")
 @click.option("--batch-size", type=int, help="Batch size of all models.  [default: the preset's]")
 @click.option("--weights", help="Pretrained weights of `best`: imagenet or a file.  [default: none]")
-@click.option("--only", multiple=True, type=click.Choice(presets.NAMES), help="Only these presets.")
+@click.option("--only", multiple=True, type=click.Choice(presets.ATLAS), help="Only these presets.")
 @click.option("--seed", default=0, show_default=True)
 def main(data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...], **choices: Any) -> None:
     """Train all presets with the same budget and print the macro F1 of each.
@@ -44,7 +44,7 @@ def main(data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...],
     """
     with one_line_errors():
         backend.start()
-        trained = [train_preset(name, data_dir, out, **choices) for name in only or presets.NAMES]
+        trained = [train_preset(name, data_dir, out, **choices) for name in only or presets.ATLAS]
         click.echo()
         page = report.write_page(tuple(path for path, _ in trained), out / "report.html", "The ladder of models")
         rows = [result(path, num_images) for path, num_images in trained]

@@ -15,7 +15,9 @@ from pipeline.progress import Bar
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--images", type=click.Path(path_type=Path), help="Folder or zip of raw images <Id>_<filter>.png.")
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Folder or zip of raw images, named as in the dataset's source."
+)
 @click.option("--split", type=click.Choice(["train", "dev", "test"]), help="A split of the published dataset instead.")
 @click.option(
     "--export", "export_dir", type=click.Path(path_type=Path), help="Write the model itself to this folder instead."
@@ -25,7 +27,9 @@ from pipeline.progress import Bar
     type=click.Path(path_type=Path),
     help="Probabilities, .csv or .parquet.  [default: RUN/predictions/NAME.csv]",
 )
-@click.option("--submission", type=click.Path(path_type=Path), help="Also write a CSV in Kaggle's form: Id,Predicted.")
+@click.option(
+    "--submission", type=click.Path(path_type=Path), help="Also write a CSV in the form of Kaggle's 2018 competition."
+)
 @click.option(
     "--rule",
     type=click.Choice(["fixed", "flat", "matched", "shrunk"]),
@@ -52,7 +56,7 @@ def main(run: Path, **options: Any) -> None:
     Raw images are prepared by the code that made the dataset. Bad ones are left out and listed, with the reason, in
     a table beside the probabilities. Images are streamed, so that any number of them fits in memory.
 
-    An image may have no class above its threshold; its row in the submission is then empty, as in the scores of
+    Where examples have several labels, an image may have no class above its threshold; its row in the submission is then empty, as in the scores of
     model.evaluate. In the atlas every image shows the protein somewhere: --at-least-one then
     takes the class nearest to its threshold.
 
@@ -94,9 +98,9 @@ def predict(
     run = runs.open_run(folder)
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
     tables.check_name(out)
+    tables.check_submission(run, submission)
     backend.start()
-    from model.serving import decisions, export, raw, scoring
-    from model.serving.published import open_published
+    from model.serving import decisions, export, scoring
 
     views = scoring.choose_views(run, views)
     if export_dir:
@@ -104,12 +108,20 @@ def predict(
         echo(f"{' and '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
         return
     decide = decisions.by_rule(run, rule, views, at_least_one=at_least_one) if submission else None
-    source = raw.open_raw(images) if images else open_published(run, str(split), data_dir, other=other_dataset)
+    source = _open(run, images, str(split), data_dir, other=other_dataset)
     with tables.writing(out, run.dataset["class_names"], submission, decide) as write:
         num, num_bad = _predict(run, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
     if submission:
         echo(f"submission: {submission} ({rule} thresholds)")
+
+
+def _open(run: Any, images: Path | None, split: str, data_dir: Path | None, *, other: bool) -> Any:
+    """Returns the raw images in `images`, or the split of the dataset."""
+    from model.serving import raw
+    from model.serving.published import open_published
+
+    return raw.open_raw(images, run.schema) if images else open_published(run, split, data_dir, other=other)
 
 
 def _predict(

@@ -13,7 +13,6 @@ metrics.json                    scores of these weights on train, dev and test; 
 import csv
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -23,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from model import settings as settings_module
-from model.data.dataset import Dataset
+from model.data.dataset import Dataset, saved_schema
 from model.settings import Settings
 from pipeline.errors import InputError, MissingError
+from pipeline.schema import Schema
 from pipeline.store import files
 
 FORMAT = 1
@@ -40,11 +40,12 @@ DATASET_ENTRIES = ("path", "size", "channels", "class_names", "mean", "std", "fi
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run folder with its settings and dataset, as recorded in `config`."""
+    """A run folder with its settings, its dataset and the schema of that, as recorded in `config`."""
 
     path: Path
     settings: Settings
     dataset: dict[str, Any]
+    schema: Schema
     config: dict[str, Any]
 
     @property
@@ -91,12 +92,10 @@ def create(path: Path, settings: Settings, dataset: Dataset, versions: Mapping[s
     if (path / "config.json").exists():
         raise InputError(f"{path} holds a run already: --resume continues it, --out DIR puts this one elsewhere")
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-    saved = {**dataclasses.asdict(dataset), "path": os.fspath(dataset.path.absolute())}
-    del saved["shards"], saved["shard_lengths"]
     config = {
         "format": FORMAT,
         "settings": settings.to_json(),
-        "dataset": saved,
+        "dataset": dataset.to_json(),
         "versions": dict(versions),
         "git_commit": git_commit(),
         "command": sys.argv,
@@ -123,7 +122,13 @@ def open_run(path: Path) -> Run:
         if not isinstance(entry, dict) or not set(entries) <= set(entry):
             raise InputError(f"{file}: damaged: no whole '{name}' in it; restore it from a copy, or train again")
     settings = settings_module.from_json(config["settings"], str(file))
-    return Run(path=path, settings=settings, dataset=config["dataset"], config=config)
+    try:
+        schema = saved_schema(config["dataset"])
+    except (InputError, AttributeError, *DAMAGE) as error:
+        raise InputError(
+            f"{file}: damaged: the schema in it cannot be read ({shortest(error)}); restore it from a copy, or train again"
+        ) from None
+    return Run(path=path, settings=settings, dataset=config["dataset"], schema=schema, config=config)
 
 
 def load_classifier(run: Run) -> Any:
@@ -138,7 +143,7 @@ def load_classifier(run: Run) -> Any:
 
     if not run.best.exists():
         raise MissingError(f"run {run.path} has no checkpoint: no epoch of it was finished")
-    model = classifier.build(run.settings, run.mean, run.std, num_classes=len(run.dataset["class_names"]))
+    model = classifier.build(run.settings, run.mean, run.std, run.schema)
     weights.check(run.best)
     try:
         model.load_weights(run.best)

@@ -3,24 +3,28 @@
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.schema import Schema
 
-CHANNELS = ("red", "green", "blue", "yellow")
-"""Channels of a published image, in order."""
+ALL = ("all",)
+"""Stands for all channels of the dataset, in its order, until the run starts."""
+
+FROM_DATASET = 0
+"""Stands for the size of the dataset until the run starts."""
 
 CHOICES = {
     "optimizer": ("adam", "adamw"),
     "schedule": ("constant", "cosine"),
-    "loss": ("bce", "focal", "asymmetric"),
+    "loss": ("cross-entropy", "focal", "asymmetric"),
     "augment": ("none", "d4"),
     "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
 }
-AT_LEAST_ONE = ("size", "downsample", "width", "epochs", "batch_size", "shuffle_buffer", "log_every", "save_every")
-NOT_NEGATIVE = ("oversample", "brightness", "mixup", "weight_decay", "warmup_epochs", "ema", "seed")
+AT_LEAST_ONE = ("downsample", "width", "epochs", "batch_size", "shuffle_buffer", "log_every", "save_every")
+NOT_NEGATIVE = ("size", "oversample", "brightness", "mixup", "weight_decay", "warmup_epochs", "ema", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +38,9 @@ class Settings:
 
     # Input
     size: int = 256
-    channels: tuple[str, ...] = CHANNELS
+    """Pixels a side of the dataset's images; 0 takes any size, and the run records it."""
+    channels: tuple[str, ...] = ALL
+    """Names of channels, or `all`; the run records their names."""
     downsample: int = 1
     """Side, in pixels, of the boxes over which images are averaged before the network."""
     oversample: float = 0.0
@@ -71,7 +77,8 @@ class Settings:
     weight_decay: float = 0.0
     schedule: str = "constant"
     warmup_epochs: float = 0.0
-    loss: str = "bce"
+    loss: str = "cross-entropy"
+    """Binary for each class, or over all classes if the dataset is single-label."""
     ema: float = 0.0
     """Momentum of the moving average of the weights, which is what is evaluated and kept; 0 is off."""
     precision: str = "auto"
@@ -89,11 +96,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             _check(getattr(self, name) in choices, self, name, f"one of {', '.join(choices)}")
-        unknown = [channel for channel in self.channels if channel not in CHANNELS]
-        if unknown or not self.channels or len(set(self.channels)) < len(self.channels):
-            raise InputError(
-                f"channels {','.join(self.channels)!r}: expected some of {', '.join(CHANNELS)}, each at most once"
-            )
+        if not all(self.channels) or not self.channels or len(set(self.channels)) < len(self.channels):
+            raise InputError(f"channels {','.join(self.channels)!r}: expected names, each at most once, or all")
         for name in AT_LEAST_ONE:
             _check(getattr(self, name) >= 1, self, name, "1 or more")
         for name in NOT_NEGATIVE:
@@ -151,8 +155,39 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any], source: str) -> Settings:
-    """Returns the settings that `to_json` wrote."""
+    """Returns the settings that `to_json` wrote, also those of earlier versions."""
+    if values.get("loss") == "bce":  # its name before there were single-label datasets
+        values = {**values, "loss": "cross-entropy"}
     return override(Settings(preset=str(values.get("preset"))), values, source)
+
+
+def resolve(settings: Settings, size: int, channels: Sequence[str]) -> Settings:
+    """Returns the settings with size and channels of a dataset in place of 0 and `all`."""
+    return dataclasses.replace(
+        settings,
+        size=size if settings.size == FROM_DATASET else settings.size,
+        channels=tuple(channels) if settings.channels == ALL else settings.channels,
+    )
+
+
+def check_fit(settings: Settings, schema: Schema, where: str) -> None:
+    """Checks that the settings suit the dataset `where`, which is of that schema.
+
+    Raises:
+        InputError: the dataset has other channels, or the loss or prior is not for single labels.
+    """
+    if settings.channels != ALL and not set(settings.channels) <= set(schema.channel_names):
+        raise InputError(
+            f"preset {settings.preset}: channels {', '.join(settings.channels)}, but {where} of schema "
+            f"'{schema.name}' has {', '.join(schema.channel_names)}: --preset any takes all, --channels chooses"
+        )
+    multi_label = {"loss": settings.loss == "asymmetric", "prior": settings.prior is not None}
+    unfit = [f"{name} {getattr(settings, name)}" for name, given in multi_label.items() if given]
+    if schema.single_label and unfit:
+        raise InputError(
+            f"preset {settings.preset}: {', '.join(unfit)}: only for examples with several labels, but {where} of "
+            f"schema '{schema.name}' is single-label: --preset any suits both"
+        )
 
 
 def differences(old: Settings, new: Settings) -> list[str]:

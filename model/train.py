@@ -29,6 +29,8 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
     type=click.Path(path_type=Path),
     help="TFDS data directory.  [default: build/synthetic if it exists, else TFDS's own]",
 )
+@click.option("--schema", help="Name of the dataset's schema.  [default: that of the only dataset of the size]")
+@click.option("--size", type=click.IntRange(1), help="Pixels a side of its images.  [default: the preset's]")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/PRESET-NUMBER]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, or the newest run of the preset.")
 @click.option(
@@ -41,7 +43,7 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--batch-size", type=int)
 @click.option("--learning-rate", type=float)
 @click.option("--seed", type=int)
-@click.option("--channels", callback=_channels, help="For example green, or green,blue,red.")
+@click.option("--channels", callback=_channels, help="For example green, or green,blue,red, or all.")
 @click.option("--weights", help="imagenet, or a file with the weights of keras.applications.ResNet50.")
 @click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]))
 @click.option("--save-every", type=int, help="Steps between checkpoints; there is also one per epoch.")
@@ -49,19 +51,22 @@ def main(
     preset: str | None,
     smoke: bool,
     data_dir: Path | None,
+    schema: str | None,
     out: Path | None,
     resume: bool,
     config_path: Path | None,
     **options: Any,
 ) -> None:
-    """Train a multi-label classifier on a published dataset.
+    """Train a classifier on a published dataset.
 
-    Without options, it trains the paper's fourth model on the dataset that `make shards` built.
+    Without options, it trains the paper's fourth model on the dataset that `make shards` built. The preset `any`
+    suits datasets of all channels, classes and sizes; the others need the channels of the Human Protein Atlas.
     The environment variable KERAS_BACKEND selects tensorflow, jax or torch.
 
     \b
     python -m model.train --smoke                  check that everything works
     python -m model.train --preset best            the strongest preset
+    python -m model.train --preset any --data-dir DIR    any dataset
     python -m model.train --resume --out RUN       continue an interrupted run
     """
     given = {name: value for name, value in options.items() if value is not None}
@@ -70,7 +75,7 @@ def main(
             out, settings = _resumed(out, preset, smoke, config_path, given)
         else:
             settings = chosen_settings(preset, smoke, config_path, given)
-        _train(settings, data_dir, out, smoke=smoke, resume=resume)
+        _train(settings, data_dir, schema, out, smoke=smoke, resume=resume)
 
 
 def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]) -> Settings:
@@ -93,18 +98,22 @@ def _resumed(
     from model import runs
 
     out = out or runs.default_path(presets.load(preset or DEFAULT_PRESET), smoke=smoke, resume=True)
-    saved = runs.open_run(out).settings
+    run = runs.open_run(out)
+    saved = run.settings
     if preset or smoke or config_path:
         requested = chosen_settings(preset or saved.preset, smoke, config_path, given)
     else:
         requested = settings_module.override(saved, given, "command line")
+    requested = settings_module.resolve(requested, run.dataset["size"], run.dataset["channels"])
     changed = settings_module.differences(saved, requested)
     if changed:
         raise InputError(f"cannot resume {out} with other settings: {'; '.join(changed)}")
     return out, saved
 
 
-def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke: bool, resume: bool) -> None:
+def _train(
+    settings: Settings, data_dir: Path | None, schema: str | None, out: Path | None, *, smoke: bool, resume: bool
+) -> None:
     from model import backend
 
     backend.start()
@@ -112,12 +121,16 @@ def _train(settings: Settings, data_dir: Path | None, out: Path | None, *, smoke
     from model.data.dataset import check_batch_size, check_same, check_splits, default_data_dir, open_dataset
     from model.training import loop
 
-    dataset = open_dataset(data_dir or default_data_dir(settings.size), settings.size)
-    echo(f"dataset {dataset.describe()}")
-    check_splits(dataset)
-    check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if resume:
         assert out is not None
+        schema = schema or runs.open_run(out).schema.name
+    dataset = open_dataset(data_dir or default_data_dir(settings.size, schema), settings.size, schema)
+    echo(f"dataset {dataset.describe()}")
+    settings_module.check_fit(settings, dataset.schema, f"dataset {dataset.path}")
+    settings = settings_module.resolve(settings, dataset.size, dataset.channels)
+    check_splits(dataset)
+    check_batch_size(dataset, settings.batch_size, settings.limit_examples)
+    if resume and out:
         run = runs.open_run(out)
         check_same(dataset, run.dataset, run.path)
     else:

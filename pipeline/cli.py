@@ -14,6 +14,8 @@ from pipeline.options import PLACE, SCHEMA_OPTION, find_source, source_options
 from pipeline.schema import DEFAULT_SIZE
 
 if TYPE_CHECKING:
+    from pipeline.plan.splits import Splits
+    from pipeline.plan.table import LabelTable
     from pipeline.schema import Schema
     from pipeline.store.files import Place
 
@@ -69,6 +71,12 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="error",
             show_default=True,
             help="With ids in --groups that are not in the label table: refuse the table, or count and ignore them.",
+        ),
+        click.option(
+            "--keep",
+            type=PLACE,
+            help="Earlier split (a CSV with the columns Id,Split, or the folder of a published dataset). "
+            "Its examples stay in their split; only new ones are placed.",
         ),
     ):
         command = option(command)
@@ -200,32 +208,48 @@ def groups(
 @click.option(
     "--sizes", callback=_sizes, help="Examples in train,dev,test.  [default: in the proportion 24000,3000,4072]"
 )
+@click.option(
+    "--page", type=click.Path(path_type=Path), help="Page (HTML) to write.  [default: --out with the ending .html]"
+)
 @split_options
-def split(
-    labels: "Place",
-    schema: "Schema",
-    out: Path,
-    sizes: tuple[int, ...] | None,
-    groups: "Place | None",
-    groups_extra: str,
-    seed: int,
-) -> None:
-    """Compute only the stratified train/dev/test split: writes a CSV and prints the counts of each class."""
-    from pipeline.plan import grouping, manifest, splits, table
-    from pipeline.store import files
+def split(labels: "Place", schema: "Schema", out: Path, page: Path | None, **settings: Any) -> None:
+    """Compute only the stratified train/dev/test split.
+
+    Writes a CSV and a page, and prints the counts of each class and what is proven about them.
+    """
+    from pipeline.plan import compare, kept, split_page, table
 
     with one_line_errors(STOPPED):
         labelled = table.read_table(labels, schema)
-        examples, columns = labelled.examples, labelled.columns
-        named = table.read_groups(groups, examples, extra=groups_extra) if groups else table.GroupTable({}, 0)
-        grouped = grouping.join(manifest.column_groups(schema, columns), named.of)
-        assigned = splits.assign(examples, sizes, seed=seed, groups=grouped, class_names=schema.classes)
-        with files.replacing(out) as file:
-            rows = (f"{example.id},{assigned.of[example.id]}\n" for example in examples)
-            file.write("".join(["Id,Split\n", *rows]).encode())
+        assigned, groups, num_extra = _assign(labelled, schema, **settings)
+        kept.write(out, assigned.of)
+        others = compare.others(labelled.examples, groups, assigned.wanted, schema.num_classes, settings["seed"])
+        split_page.write(page or out.with_suffix(".html"), assigned, others, title=str(labels))
     echo(assigned.report())
-    if named.num_extra:
-        echo(f"{named.num_extra} ids of {groups} are not in the label table and were ignored")
+    if num_extra:
+        echo(f"{num_extra} ids of {settings['groups']} are not in the label table and were ignored")
+
+
+def _assign(
+    labelled: "LabelTable",
+    schema: "Schema",
+    *,
+    sizes: tuple[int, ...] | None,
+    groups: "Place | None",
+    groups_extra: str,
+    keep: "Place | None",
+    seed: int,
+) -> "tuple[Splits, dict[str, str], int]":
+    """Returns (the split, the group of each id, ids of the group table that are not in the label table)."""
+    from pipeline.plan import grouping, kept, manifest, splits, table
+
+    named = table.read_groups(groups, labelled.examples, extra=groups_extra) if groups else table.GroupTable({}, 0)
+    grouped = grouping.join(manifest.column_groups(schema, labelled.columns), named.of)
+    earlier = kept.read(keep) if keep else None
+    assigned = splits.assign(
+        labelled.examples, sizes, seed=seed, groups=grouped, class_names=schema.classes, earlier=earlier
+    )
+    return assigned, grouped, named.num_extra
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -275,7 +299,13 @@ def split(
     type=PLACE,
     help="Table from 'fingerprint': its digests of all files decide whether the published dataset is the same.",
 )
-@click.option("--overwrite", is_flag=True, help="Build also if a dataset is there, of whatever input, and replace it.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Build also if a dataset is there, of whatever input, and replace it. If the label table has grown, the "
+    "examples that were published stay in their split.",
+)
+@click.option("--resplit", is_flag=True, help="With --overwrite: split anew, also what was published.")
 @click.option(
     "--check-content",
     is_flag=True,

@@ -36,6 +36,8 @@ class BuildConfig:
     seed: int = 0
     split_sizes: tuple[int, ...] | None = None
     groups: Place | None = None
+    keep: Place | None = None
+    resplit: bool = False
     groups_extra: str = "error"  # or "ignore": ids of `groups` that are not in the label table
     find_groups: bool = False  # of duplicates, instead of reading `groups`
     fingerprints: Place | None = None
@@ -53,7 +55,7 @@ class BuildConfig:
     write: Callable[..., ShardReport] = write_shard
 
     def __post_init__(self) -> None:
-        for name in ("labels", "images", "data_dir", "groups", "fingerprints"):
+        for name in ("labels", "images", "data_dir", "groups", "keep", "fingerprints"):
             if (place := getattr(self, name)) is not None:
                 object.__setattr__(self, name, files.at(place))
         if not 1 <= self.size <= 4096:
@@ -65,6 +67,8 @@ class BuildConfig:
                 f"schema '{self.schema.name}': depth 'percentile' needs the range of each channel; "
                 "'python -m pipeline schema range' measures them"
             )
+        if self.keep is not None and self.resplit:
+            raise InputError("keep and resplit exclude each other: keep an earlier split, or split anew")
         if self.file_format not in FORMATS:
             raise InputError(f"file_format is '{self.file_format}', expected one of {', '.join(FORMATS)}")
         if self.on_error not in ("fail", "quarantine"):
@@ -95,7 +99,8 @@ class BuildConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BuildResult:
-    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, one line each."""
+    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, one line each, and
+    `kept` says in lines what became of an earlier split."""
 
     path: Place
     metadata: dict[str, Any]
@@ -104,6 +109,7 @@ class BuildResult:
     num_shards_resumed: int = 0
     bad: tuple[BadImageRow, ...] = ()
     metrics: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     up_to_date: bool = False
 
 

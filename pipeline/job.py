@@ -1,11 +1,11 @@
 """The job: from a label table and a set of images to a published dataset."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult
-from pipeline.dataset import conservation, provenance, publish, quarantine, resume
+from pipeline.dataset import conservation, earlier, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.errors import InputError, JobError
 from pipeline.images import sources
@@ -43,25 +43,34 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
     options = runners.parse_options(config.beam_args) if config.beam_args else None
     source = manifest.read(config.labels, sources.open_images(config.images, config.schema), config.schema)
     parameters = config.parameters(len(source.examples)) | _content(config, source)
-    fingerprint = source.fingerprint(**parameters)
     workspace = open_workspace(config.target)
     try:
         with workspace.lock() as check_lock:
-            if same := publish.find_same(config, source, workspace, fingerprint):
+            kept = earlier.find(config, source, workspace)
+            fingerprints = _fingerprints(source, parameters, kept)
+            if same := publish.find_same(config, source, workspace, fingerprints):
                 publish.tidy(workspace, source)
                 return same
-            parameters = {"fingerprint": fingerprint, **parameters}
-            return _build(config, source, workspace, parameters, options, check_lock, on_progress)
+            parameters = {"fingerprint": fingerprints[0], **parameters, "kept_sha256": kept.sha256}
+            return _build(config, source, workspace, kept, parameters, options, check_lock, on_progress)
     except NotWritableError:
-        if same := publish.find_same(config, source, workspace, fingerprint):
+        fingerprints = _fingerprints(source, parameters, earlier.find(config, source, workspace))
+        if same := publish.find_same(config, source, workspace, fingerprints):
             return same
         raise
+
+
+def _fingerprints(source: Manifest, parameters: Mapping[str, Any], kept: earlier.Earlier) -> list[str]:
+    """Returns the fingerprint of the dataset to build and, if that was published already, of one that kept a split."""
+    different = dict.fromkeys([kept.sha256, *([kept.published_sha256] if kept.published_sha256 else [])])
+    return [source.fingerprint(**(dict(parameters) | {"kept_sha256": sha256})) for sha256 in different]
 
 
 def _build(
     config: BuildConfig,
     source: Manifest,
     workspace: Workspace,
+    kept: earlier.Earlier,
     parameters: dict[str, Any],
     options: Any,
     check_lock: CheckHeld,
@@ -71,7 +80,9 @@ def _build(
     check_images(config, source, workspace)
     config = _with_found_groups(config, source, workspace, on_progress)
     with runners.importing_beam():
-        every = plan_tasks(config, source)
+        assigned = assign_splits(config, source, kept.of)
+        every = plan_tasks(config, source, assigned.of)
+    earlier.save(kept, config, workspace)
     todo = resume.keep_finished(workspace, every, source, check_content=config.check_content)
     workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
     with _showing_progress(workspace, every, on_progress):
@@ -92,6 +103,7 @@ def _build(
         num_shards_resumed=len(every) - len(todo),
         bad=bad,
         metrics=tuple(metrics),
+        kept=tuple(assigned.kept_lines()),
     )
 
 
@@ -156,19 +168,24 @@ def _describe(
     return described
 
 
-def plan_tasks(config: BuildConfig, source: Manifest) -> list[Task]:
-    """Returns one task for every shard of a build."""
+def assign_splits(config: BuildConfig, source: Manifest, kept: Mapping[str, str]) -> splits.Splits:
+    """Returns the split of every example; those in `kept`, an earlier split, stay in theirs."""
     groups = _read_groups(config, source).of
-    assigned = splits.assign(
+    return splits.assign(
         source.examples,
         config.split_sizes,
         seed=config.seed,
         groups=grouping.join(source.groups, groups),
         class_names=config.schema.classes,
+        earlier=kept,
     )
+
+
+def plan_tasks(config: BuildConfig, source: Manifest, split_of: Mapping[str, str]) -> list[Task]:
+    """Returns one task for every shard of a build; `split_of` maps id to split."""
     plans = shards.plan(
         source.examples,
-        assigned.of,
+        split_of,
         schema=config.schema,
         size=config.size,
         seed=config.seed,
@@ -254,7 +271,7 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
     lines += _dim_channels(result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
-    lines += [f"  {line}" for line in result.metrics]
+    lines += [f"  {line}" for line in (*result.kept, *result.metrics)]
     name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
     reader = "load" if config.file_format == "tfrecord" else "data_source"
     lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r})")

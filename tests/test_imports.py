@@ -28,7 +28,7 @@ BEAM = {
 }
 """The modules of `pipeline` that may import Beam, and where."""
 
-FOR_MODEL = ("errors", "progress", "threads", "schema", "store.files", "images")
+FOR_MODEL = ("errors", "progress", "threads", "schema", "store.files", "images", "plan.grouping")
 """What `model` may import from `pipeline`."""
 
 

@@ -1,8 +1,8 @@
 """Batches of a published dataset, as `tf.data` pipelines.
 
 Serialised records are shuffled (never decoded images), then batched, then parsed with one call per batch. Pixels stay
-uint8 all the way to the device. The order of an epoch is a function of seed and epoch alone, so a killed run can skip
-the batches it has seen and continue.
+uint8 or uint16 all the way to the device. The order of an epoch is a function of seed and epoch alone, so a killed run
+can skip the batches it has seen and continue.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,6 @@ import numpy as np
 
 from model.data.dataset import Dataset, num_limited
 from model.data.order import Order, count_steps
-from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.threads import num_cores
 
 # Sixteen shards at a time, sixteen records of each: the records of a shard are in random order already, and reading
@@ -40,8 +39,8 @@ def train_batches(
 ) -> Any:
     """Returns a `tf.data.Dataset` of the epoch's batches, without the first `skip` of them.
 
-    Each is a pair of images, uint8 `[B, S, S, C]` with the channels asked for, and label vectors, float32
-    `[B, 28]` of 0 and 1.
+    Each is a pair of images, uint8 or uint16 `[B, S, S, C]` with the channels asked for, and label vectors, float32
+    `[B, classes]` of 0 and 1.
     """
     import tensorflow as tf
 
@@ -64,7 +63,8 @@ def train_batches(
 class Batch(NamedTuple):
     """One batch of `eval_batches`, in storage order.
 
-    `ids` are UTF-8 bytes `[B]`, `images` uint8 `[B, S, S, C]`, `label_vectors` uint8 `[B, 28]` of 0 and 1.
+    `ids` are UTF-8 bytes `[B]`, `images` uint8 or uint16 `[B, S, S, C]`, `label_vectors` uint8 `[B, classes]` of 0 and
+    1.
     """
 
     ids: Any
@@ -104,19 +104,20 @@ def set_labels_aside(batches: Any) -> tuple[Any, list[np.ndarray]]:
 
 
 def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
-    """Returns the label vectors of the split in storage order: uint8 `[N, 28]` of 0 and 1.
+    """Returns the label vectors of the split in storage order: uint8 `[N, classes]` of 0 and 1.
 
     Reads every record of the split; where images are needed too, `eval_batches` gives both in one pass.
     """
     import tensorflow as tf
 
+    features, label_vectors = _label_parser(dataset)
+
     def parse(serialised: Any) -> Any:
-        parsed = tf.io.parse_example(serialised, {"labels": tf.io.VarLenFeature(tf.int64)})
-        return _label_vectors(parsed["labels"], tf.uint8)
+        return label_vectors(tf.io.parse_example(serialised, features))
 
     batches = _stored(dataset, split, limit).batch(64).map(parse, num_parallel_calls=THREADS)
     parts = list(batches.with_options(options()).as_numpy_iterator())
-    return np.concatenate(parts) if parts else np.zeros((0, HPA_KAGGLE_2018.num_classes), np.uint8)
+    return np.concatenate(parts) if parts else np.zeros((0, len(dataset.class_names)), np.uint8)
 
 
 def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
@@ -166,24 +167,40 @@ def _parser(dataset: Dataset, channels: Sequence[str]) -> Callable[[Any], Batch]
     features = {
         "id": tf.io.FixedLenFeature([], tf.string),
         "image": tf.io.FixedLenFeature([], tf.string),
-        "labels": tf.io.VarLenFeature(tf.int64),
     }
+    label_features, label_vectors = _label_parser(dataset)
 
     def parse(serialised: Any) -> Batch:
-        parsed = tf.io.parse_example(serialised, features)
+        parsed = tf.io.parse_example(serialised, features | label_features)
         # Without `fixed_length`, which would silently pad a record that is too short.
-        images = tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), (-1, *shape))
+        images = tf.reshape(tf.io.decode_raw(parsed["image"], dataset.schema.dtype), (-1, *shape))
         if chosen != list(range(shape[-1])):
             images = tf.gather(images, chosen, axis=-1)
-        return Batch(parsed["id"], images, _label_vectors(parsed["labels"], tf.uint8))
+        return Batch(parsed["id"], images, label_vectors(parsed))
 
     return parse
 
 
-def _label_vectors(labels: Any, dtype: Any) -> Any:
+def _label_parser(dataset: Dataset) -> tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]:
+    """Returns the features that hold the labels, and the function from their batch to label vectors.
+
+    Label vectors are uint8 `[B, classes]`. Records of version 1.0.0 have class ids instead.
+    """
     import tensorflow as tf
 
-    return tf.cast(tf.sparse.to_indicator(labels, HPA_KAGGLE_2018.num_classes), dtype)
+    num_classes = len(dataset.class_names)
+    if not dataset.has_label_vectors:
+        return (
+            {"labels": tf.io.VarLenFeature(tf.int64)},
+            lambda parsed: tf.cast(tf.sparse.to_indicator(parsed["labels"], num_classes), tf.uint8),
+        )
+
+    def label_vectors(parsed: dict[str, Any]) -> Any:
+        vectors = tf.io.decode_raw(parsed["label_vector"], tf.uint8)
+        # With the number of records: vectors of another length must not be cut elsewhere.
+        return tf.reshape(vectors, (tf.size(parsed["label_vector"]), num_classes))
+
+    return {"label_vector": tf.io.FixedLenFeature([], tf.string)}, label_vectors
 
 
 def _tail(num_batches: int) -> Any:

@@ -2,11 +2,14 @@
 
 import csv
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from model.data.channels import protein
 from model.data.dataset import Dataset
+from pipeline.plan import grouping
 
 
 def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
@@ -19,7 +22,12 @@ def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
         "size": dataset.size,
         "channels": list(dataset.channels),
         "class_names": list(dataset.class_names),
-        "stains": metadata.get("stains", {}),
+        "schema": dataset.schema.name,
+        "single_label": dataset.schema.single_label,
+        "max_value": dataset.schema.max_value,
+        "stains": dataset.schema.stains,
+        "protein": protein(dataset.schema),
+        "colours": {channel.name: channel.colour for channel in dataset.schema.channels},
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "num_examples": dataset.num_examples,
@@ -33,19 +41,22 @@ def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
 
 
 def class_frequencies(dataset: Dataset) -> np.ndarray | None:
-    """Returns the share of train that carries each class, float64 `[28]`; `None` if the metadata has no counts."""
+    """Returns the share of train that carries each class, float64 `[classes]`; `None` if the metadata has no counts."""
     counts = _metadata(dataset).get("label_counts", {}).get("train")
     return np.array(counts) / dataset.num_examples["train"] if counts else None
 
 
 def read_groups(dataset: Dataset) -> dict[str, str]:
-    """Returns `{id: group}` of near-duplicates; empty if the dataset was built without groups."""
-    path = dataset.path / "groups.csv"
-    if not path.exists():
-        return {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if len(row) == 2]
-    return {example_id: group.strip() for example_id, group in rows[1:]}
+    """Returns `{id: group}` of near-duplicates and of examples that share a group column of the schema.
+
+    Empty if the dataset was built without groups. Of the columns, only those that the schema carries are published.
+    """
+    columns = _read_table(dataset.path / "columns.csv")
+    carried = [name for name in dataset.schema.table.groups if columns and name in columns[0]]
+    return grouping.join(
+        {row["Id"]: row["Group"].strip() for row in _read_table(dataset.path / "groups.csv")},
+        *({row["Id"]: row[name] for row in columns} for name in carried),
+    )
 
 
 def _metadata(dataset: Dataset) -> dict[str, Any]:
@@ -54,8 +65,12 @@ def _metadata(dataset: Dataset) -> dict[str, Any]:
 
 
 def _quarantine(dataset: Dataset) -> list[dict[str, str]]:
-    path = dataset.path / "quarantine.csv"
+    return _read_table(dataset.path / "quarantine.csv")
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV; empty if it does not exist."""
     if not path.exists():
         return []
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))

@@ -24,7 +24,7 @@ def check_sizes(dataset: Dataset, num_bytes: Mapping[str, int]) -> None:
     Raises:
         InputError: naming the shard.
     """
-    image = dataset.size * dataset.size * len(dataset.channels)
+    image = dataset.size * dataset.size * len(dataset.channels) * (2 if dataset.schema.dtype == "uint16" else 1)
     most = image + _MOST_OTHER_BYTES + 10 * len(dataset.class_names)
     for split, shards in dataset.shards.items():
         total = 0

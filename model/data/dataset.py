@@ -1,23 +1,31 @@
 """A published dataset, opened and checked."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import InputError, MissingError
-from pipeline.schema import HPA_KAGGLE_2018, NAME, SPLITS
+from pipeline.schema import HPA_KAGGLE_2018, NAME, SPLITS, Schema
+
+_CONFIG = re.compile(r"(?:(\w+)-)?(\d+)")
+"""Folder of a dataset: `256` of the default schema, or `mitocheck-64`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """The metadata of a published dataset and the paths of its shards.
 
-    `mean` and `std` are per channel over train on the scale 0..1, in the order of `channels`. `shards` and
-    `shard_lengths` are by split, in storage order.
+    `schema` is the published one. `mean` and `std` are per channel over train on the scale 0..1, in the order of
+    `channels`. `shards` and `shard_lengths` are by split, in storage order. `has_label_vectors` is false of records
+    of version 1.0.0, which hold class ids only.
     """
 
     path: Path
+    schema: Schema
     size: int
     channels: tuple[str, ...]
     class_names: tuple[str, ...]
@@ -28,6 +36,7 @@ class Dataset:
     shards: dict[str, tuple[str, ...]]
     shard_lengths: dict[str, tuple[int, ...]]
     num_examples: dict[str, int]
+    has_label_vectors: bool = True
 
     def describe(self) -> str:
         """Returns one line with path, number of examples in each split, and fingerprint."""
@@ -35,54 +44,115 @@ class Dataset:
         kind = "SYNTHETIC " if self.synthetic else ""
         return f"{self.path} ({kind}{counts}; fingerprint {self.fingerprint[:12]})"
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns what a run records of it, as plain values."""
+        values = dataclasses.asdict(self)
+        for name in ("shards", "shard_lengths", "has_label_vectors"):
+            del values[name]
+        return {**values, "path": str(self.path.absolute()), "schema": self.schema.to_dict()}
 
-def default_data_dir(size: int) -> Path:
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A dataset in a data directory by the name of its folder: its schema's name and its size."""
+
+    schema: str
+    size: int
+    folder: str
+
+
+def default_data_dir(size: int, schema: str | None = None) -> Path:
     """Returns `build/synthetic` if `make shards` built this size there, else TFDS's own default."""
     from tensorflow_datasets.core import constants
 
     built = Path("build/synthetic")
-    return built if (built / NAME / str(size)).is_dir() else Path(constants.DATA_DIR).expanduser()
+    return built if _matching(configs(built), size, schema) else Path(constants.DATA_DIR).expanduser()
 
 
-def find(data_dir: Path, size: int) -> Path:
-    """Returns the folder of the newest version of `hpa_stacked/<size>` in `data_dir`.
+def configs(data_dir: Path) -> list[Config]:
+    """Returns the datasets in a data directory, by the names of their folders."""
+    found = []
+    for path in sorted((data_dir / NAME).glob("*")):
+        named = _CONFIG.fullmatch(path.name)
+        if named and _versions(path):
+            found.append(Config(named[1] or HPA_KAGGLE_2018.name, int(named[2]), path.name))
+    return found
+
+
+def find(data_dir: Path, size: int, schema: str | None = None) -> Path:
+    """Returns the folder of the newest version of the dataset of that size and schema in `data_dir`.
+
+    A size of 0 stands for any. Without a schema, it is that of the only dataset of the size, or the default one.
 
     Raises:
-        MissingError: there is none; the message lists the sizes that exist and the command that builds one.
+        MissingError: there is none; the message lists those that exist and the command that builds one.
+        InputError: there are several, and nothing says which.
     """
+    existing = configs(data_dir)
+    matching = _matching(existing, size, schema)
+    if len(matching) > 1 and schema is None:
+        matching = _matching(matching, size, HPA_KAGGLE_2018.name) or matching
+    if not matching:
+        raise _missing(data_dir, size, schema, existing)
+    if len({(config.schema, config.size) for config in matching}) > 1:
+        raise InputError(
+            f"{data_dir} holds several datasets, {_listed(matching)}: choose one with --schema NAME and --size PIXELS"
+        )
+    # Of the default schema and one that only bears its name, the first.
+    folder = data_dir / NAME / min(matching, key=lambda config: len(config.folder)).folder
+    return _versions(folder)[-1]
+
+
+def _matching(existing: Sequence[Config], size: int, schema: str | None) -> list[Config]:
+    return [config for config in existing if size in (0, config.size) and schema in (None, config.schema)]
+
+
+def _versions(folder: Path) -> list[Path]:
+    """Returns the published versions of a dataset, the newest last."""
     import tensorflow_datasets as tfds
 
-    versions = [
+    found = [
         path
-        for path in (data_dir / NAME / str(size)).glob("*")
+        for path in folder.glob("*")
         if tfds.core.Version.is_valid(path.name) and (path / "dataset_info.json").exists()
     ]
-    if versions:
-        return max(versions, key=lambda path: tfds.core.Version(path.name))
-    build = "make shards" if size == 256 else f"make shards SIZE={size}"
-    others = sorted(path.name for path in (data_dir / NAME).glob("*") if path.name.isdigit())
-    existing = f" (only size {', '.join(others)})" if others else ""
-    raise MissingError(
-        f"no dataset {NAME}/{size} in {data_dir}{existing}: '{build}' builds one, --data-dir says where another is"
+    return sorted(found, key=lambda path: tfds.core.Version(path.name))
+
+
+def _missing(data_dir: Path, size: int, schema: str | None, existing: Sequence[Config]) -> MissingError:
+    is_default = schema in (None, HPA_KAGGLE_2018.name)
+    wanted = "-".join(filter(None, ["" if is_default else str(schema), str(size) if size else ""]))
+    name = f"{NAME}/{wanted}" if wanted else NAME
+    build = "make shards" if is_default else f"python -m pipeline shards --schema {schema}"
+    if size not in (0, 256):
+        build += f" SIZE={size}" if is_default else f" --size {size}"
+    there = f" (only {_listed(existing)}; --schema and --size choose)" if existing else ""
+    return MissingError(
+        f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir says where another is"
     )
 
 
-def open_dataset(data_dir: Path, size: int) -> Dataset:
-    """Returns the dataset `hpa_stacked/<size>` in `data_dir`.
+def _listed(existing: Sequence[Config]) -> str:
+    more = f" and {len(existing) - 10} more" if len(existing) > 10 else ""
+    return ", ".join(config.folder for config in existing[:10]) + more
+
+
+def open_dataset(data_dir: Path, size: int, schema: str | None = None) -> Dataset:
+    """Returns the dataset of that size and schema in `data_dir`; see `find`.
 
     Raises:
         MissingError: there is none.
-        InputError: its metadata lacks channels, classes, mean or standard deviation, or does not fit the trainer.
+        InputError: there are several, or its metadata lacks something or contradicts itself.
     """
-    return open_version(find(data_dir, size), size)
+    return open_version(find(data_dir, size, schema), size)
 
 
-def open_version(path: Path, size: int | None = None) -> Dataset:
+def open_version(path: Path, size: int = 0) -> Dataset:
     """Returns the dataset in the version folder `path`, checked; with `size`, its images must have that size.
 
     Raises:
-        InputError: its metadata cannot be read, lacks channels, classes, mean or standard deviation, or does not fit
-            the trainer; or a shard is missing or has another size than the metadata says.
+        InputError: its metadata cannot be read, lacks channels, classes, mean or standard deviation, or contradicts
+            itself; or a shard is missing or has another size than the metadata says.
     """
     from model.data import damage
 
@@ -90,12 +160,19 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
     missing = [key for key in ("channels", "class_names", "mean", "std", "fingerprint") if key not in metadata]
     if missing:
         raise InputError(f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'make shards'")
-    _check_features(path, info, metadata, size)
+    if info.file_format.value != "tfrecord":
+        raise InputError(
+            f"dataset {path}: its shards are {info.file_format.value}, but the trainer reads tfrecord: build it with "
+            "--file-format tfrecord"
+        )
+    schema = _published_schema(path, metadata)
+    _check_features(path, info, schema, size)
     dataset = Dataset(
         path=path,
+        schema=schema,
         size=info.features["image"].shape[0],
-        channels=tuple(metadata["channels"]),
-        class_names=tuple(metadata["class_names"]),
+        channels=schema.channel_names,
+        class_names=schema.classes,
         mean=tuple(metadata["mean"]),
         std=tuple(metadata["std"]),
         fingerprint=metadata["fingerprint"],
@@ -103,6 +180,7 @@ def open_version(path: Path, size: int | None = None) -> Dataset:
         shards={name: tuple(map(str, split.filepaths)) for name, split in info.splits.items()},
         shard_lengths={name: tuple(split.shard_lengths) for name, split in info.splits.items()},
         num_examples={name: split.num_examples for name, split in info.splits.items()},
+        has_label_vectors="label_vector" in info.features,
     )
     damage.check_sizes(dataset, {name: split.num_bytes for name, split in info.splits.items()})
     return dataset
@@ -126,39 +204,85 @@ def _read_info(path: Path) -> tuple[Any, dict[str, Any]]:
         ) from error
 
 
-def _check_features(path: Path, info: Any, metadata: dict[str, Any], size: int | None) -> None:
-    channels, shape = tuple(metadata["channels"]), info.features["image"].shape
-    if channels != HPA_KAGGLE_2018.channel_names:
-        raise InputError(
-            f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(HPA_KAGGLE_2018.channel_names)}"
-        )
-    expected = (size or shape[0], size or shape[0], len(HPA_KAGGLE_2018.channel_names))
-    if shape != expected:
-        raise InputError(f"dataset {path}: images of shape {shape}, expected {expected}")
-    named, listed = info.features["labels"].feature.names, list(metadata["class_names"])
-    if len(named) != HPA_KAGGLE_2018.num_classes or len(listed) != HPA_KAGGLE_2018.num_classes:
-        raise InputError(f"dataset {path}: {len(named)} classes, expected {HPA_KAGGLE_2018.num_classes}")
-    for index, (in_features, in_metadata) in enumerate(zip(named, listed, strict=True)):
-        if in_features != in_metadata:
-            raise InputError(
-                f"dataset {path}: class {index} is {in_features!r} in its features, {in_metadata!r} in its metadata"
-            )
+def _published_schema(path: Path, metadata: dict[str, Any]) -> Schema:
+    """Returns the schema in the metadata; datasets of version 1.0.0 have none and are of the default one."""
+    schema = HPA_KAGGLE_2018
+    if "schema" in metadata:
+        try:
+            schema = Schema.from_dict(metadata["schema"])
+        except (InputError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"dataset {path}: the schema in its metadata cannot be read: {error}") from None
+    channels, classes = tuple(metadata["channels"]), tuple(metadata["class_names"])
+    if channels != schema.channel_names:
+        raise InputError(f"dataset {path}: channels {', '.join(channels)}, expected {', '.join(schema.channel_names)}")
+    if len(classes) != schema.num_classes:
+        raise InputError(f"dataset {path}: {len(classes)} classes, expected {schema.num_classes}")
+    _check_names(path, classes, schema.classes, "in its metadata", "in its schema")
+    return schema
+
+
+def _check_names(path: Path, found: Sequence[str], expected: Sequence[str], here: str, there: str) -> None:
+    for index, (actual, name) in enumerate(zip(found, expected, strict=False)):
+        if actual != name:
+            raise InputError(f"dataset {path}: class {index} is {actual!r} {here}, {name!r} {there}")
+
+
+def _check_features(path: Path, info: Any, schema: Schema, size: int) -> None:
+    image, labels = info.features["image"], "label" if schema.single_label else "labels"
+    expected = (size or image.shape[0], size or image.shape[0], schema.num_channels)
+    if image.shape != expected:
+        raise InputError(f"dataset {path}: images of shape {image.shape}, expected {expected}")
+    if (dtype := np.dtype(image.np_dtype).name) != schema.dtype:
+        raise InputError(f"dataset {path}: images of type {dtype}, expected {schema.dtype}")
+    if labels not in info.features:
+        raise InputError(f"dataset {path}: no feature '{labels}', which schema '{schema.name}' has")
+    feature = info.features[labels] if schema.single_label else info.features[labels].feature
+    if len(feature.names) != schema.num_classes:
+        raise InputError(f"dataset {path}: {len(feature.names)} names of classes, expected {schema.num_classes}")
+    _check_names(path, feature.names, schema.classes, "in its features", "in its metadata")
 
 
 def check_same(dataset: Dataset, saved: dict[str, Any], run: Path) -> None:
     """Checks that the dataset is the one that the run in folder `run` was trained on, according to its config `saved`.
 
     Raises:
-        InputError: another size, other channels, classes or contents.
+        InputError: another schema, size, other channels, classes or contents.
     """
+    theirs = saved_schema(saved)
+    if dataset.schema.name != theirs.name:
+        raise InputError(f"dataset {dataset.path}: schema '{dataset.schema.name}', but '{theirs.name}' in run {run}")
+    check_compatible(dataset, saved, run)
+    if dataset.fingerprint != saved["fingerprint"]:
+        raise InputError(
+            f"dataset {dataset.path}: fingerprint {dataset.fingerprint}, but {saved['fingerprint']} in run {run}"
+        )
+
+
+def check_compatible(dataset: Dataset, saved: dict[str, Any], run: Path) -> None:
+    """Checks that the run's model can be scored on the dataset, whatever its contents.
+
+    Raises:
+        InputError: another size, other channels, classes, pixel values or kind of labels.
+    """
+    theirs = saved_schema(saved)
     for index, (actual, expected) in enumerate(zip(dataset.class_names, saved["class_names"], strict=False)):
         if actual != expected:
             raise InputError(f"dataset {dataset.path}: class {index} is {actual!r}, but {expected!r} in run {run}")
-    for name in ("size", "channels", "class_names", "fingerprint"):
-        value = getattr(dataset, name)
-        value = list(value) if isinstance(value, tuple) else value
-        if value != saved[name]:
-            raise InputError(f"dataset {dataset.path}: {name} {value}, but {saved[name]} in run {run}")
+    pairs: dict[str, tuple[object, object]] = {
+        "size": (dataset.size, saved["size"]),
+        "channels": (list(dataset.channels), list(saved["channels"])),
+        "number of classes": (len(dataset.class_names), len(saved["class_names"])),
+        "single-label": (dataset.schema.single_label, theirs.single_label),
+        "type of images": (dataset.schema.dtype, theirs.dtype),
+    }
+    for name, (ours, recorded) in pairs.items():
+        if ours != recorded:
+            raise InputError(f"dataset {dataset.path}: {name} {ours}, but {recorded} in run {run}")
+
+
+def saved_schema(saved: dict[str, Any]) -> Schema:
+    """Returns the schema that a run recorded; earlier runs recorded none and are of the default one."""
+    return Schema.from_dict(saved["schema"]) if "schema" in saved else HPA_KAGGLE_2018
 
 
 def check_splits(dataset: Dataset) -> None:

@@ -31,16 +31,17 @@ class Brighten(keras.layers.Layer):
     The microscope exposes each stain separately, so channels vary independently.
     """
 
-    def __init__(self, range: float, seed: int, **kwargs: Any) -> None:
+    def __init__(self, range: float, seed: int, max_value: int = 255, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.range = range
+        self.max_value = max_value
         self.seeds = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any) -> Any:
-        """Returns float32 images on the scale 0..255, clipped to it as a camera does."""
+        """Returns float32 images on the same scale, clipped at `max_value` as a camera does."""
         shape = (ops.shape(images)[0], 1, 1, images.shape[-1])
         factors = keras.random.uniform(shape, 1 - self.range, 1 + self.range, seed=self.seeds)
-        return ops.clip(ops.cast(images, "float32") * factors, 0, 255)
+        return ops.clip(ops.cast(images, "float32") * factors, 0, self.max_value)
 
 
 class MixingWeights(keras.layers.Layer):

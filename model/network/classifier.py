@@ -11,18 +11,19 @@ from model.data.batches import set_labels_aside
 from model.network import augment, losses, resnet
 from model.settings import Settings
 from model.training.clock import Clock, timed
+from pipeline.schema import Schema
 
 
-def build(settings: Settings, mean: Sequence[float], std: Sequence[float], *, num_classes: int = 28) -> keras.Model:
-    """Returns the classifier: images `[B, S, S, C]` on the scale 0..255, any type, to logits float32 `[B, num_classes]`.
+def build(settings: Settings, mean: Sequence[float], std: Sequence[float], schema: Schema) -> keras.Model:
+    """Returns the classifier: images `[B, S, S, C]` with the dataset's pixel values, any type, to logits.
 
-    `mean` and `std` are those of the chosen channels on the scale 0..1. Normalisation is a layer of the model, so the
-    device receives uint8 and a loaded model needs neither.
+    Logits are float32 `[B, classes]`. `mean` and `std` are those of the chosen channels on the scale 0..1.
+    Normalisation is a layer of the model, so the device receives integers and a loaded model needs neither.
     """
     shape = (settings.size, settings.size, len(settings.channels))
     # Not uint8: Keras casts inputs to this type, and brightness and mixup produce fractions.
     images = keras.Input(shape, dtype="float32", name="image")
-    scale = [1 / (255 * s) for s in std]
+    scale = [1 / (schema.max_value * s) for s in std]
     offset = [-m / s for m, s in zip(mean, std, strict=True)]
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="normalise")(images)
     if settings.downsample > 1:
@@ -30,7 +31,7 @@ def build(settings: Settings, mean: Sequence[float], std: Sequence[float], *, nu
     small = settings.size // settings.downsample
     body = resnet.network(
         (small, small, shape[-1]),
-        num_classes,
+        schema.num_classes,
         blocks=settings.blocks,
         width=settings.width,
         extra_conv=settings.extra_conv,
@@ -45,22 +46,26 @@ def body(classifier: keras.Model) -> keras.Model:
     return classifier.get_layer("resnet")
 
 
-def with_probabilities(classifier: keras.Model, flips: bool = False) -> keras.Model:
-    """Returns a model from the same images to probabilities, float32 `[B, 28]`, with shared weights.
+def with_probabilities(classifier: keras.Model, schema: Schema, flips: bool = False) -> keras.Model:
+    """Returns a model from the same images to probabilities, float32 `[B, classes]`, with shared weights.
 
-    With `flips`, they are the mean over the image, its two mirror images and its rotation by 180 degrees.
+    Those of a single-label schema add up to 1. With `flips`, they are the mean over the image, its two mirror images and its rotation by 180 degrees.
     """
     images = keras.Input(classifier.input_shape[1:], dtype="float32", name="image")
     views = [images]
     if flips:
         views = [images, ops.flip(images, 1), ops.flip(images, 2), ops.flip(images, (1, 2))]
-    outputs = [ops.sigmoid(classifier(view)) for view in views]
+    activation = ops.softmax if schema.single_label else ops.sigmoid
+    outputs = [activation(classifier(view)) for view in views]
     mean = ops.mean(ops.stack(outputs), axis=0) if flips else outputs[0]
     return keras.Model(images, mean, name="probabilities")
 
 
 def predict(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns label vectors, uint8, and the model's outputs, float32, `[N, 28]` each, from one pass over `eval_batches`."""
+    """Returns label vectors, uint8, and the model's outputs, float32, `[N, classes]` each, from one pass.
+
+    `batches` are those of `eval_batches`.
+    """
     images, label_vectors = set_labels_aside(batches)
     outputs = np.asarray(model.predict(images, verbose=0), np.float32)
     return np.concatenate(label_vectors), outputs
@@ -69,15 +74,17 @@ def predict(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:
 class Trainee(keras.Model):
     """The classifier in training, with augmentation before it and the loss after it."""
 
-    def __init__(self, classifier: keras.Model, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, classifier: keras.Model, settings: Settings, schema: Schema, clock: Clock | None = None) -> None:
         super().__init__(name="trainee")
         self.classifier = classifier
         self._clock = clock
         seeds = np.random.SeedSequence([settings.seed, 1]).generate_state(3) >> 1
         self.turn = augment.Turn(int(seeds[0])) if settings.augment == "d4" else None
-        self.brighten = augment.Brighten(settings.brightness, int(seeds[1])) if settings.brightness else None
+        self.brighten = (
+            augment.Brighten(settings.brightness, int(seeds[1]), schema.max_value) if settings.brightness else None
+        )
         self.weigh = augment.MixingWeights(settings.mixup, int(seeds[2])) if settings.mixup else None
-        self.loss_of_logits = losses.make(settings.loss)
+        self.loss_of_logits = losses.make(settings.loss, single_label=schema.single_label)
 
     def build(self, input_shape: Any) -> None:
         """Does nothing: the classifier is built already, and augmentation has no weights."""
@@ -86,6 +93,9 @@ class Trainee(keras.Model):
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         """Returns `logits`, and in training with mixup the weight of each example as `kept`."""
         outputs = {}
+        if keras.backend.standardize_dtype(images.dtype) == "uint16":
+            # Few operations have kernels for uint16 on a GPU; float32 holds every value exactly.
+            images = ops.cast(images, "float32")
         if training:
             images = self.turn(images) if self.turn else images
             images = self.brighten(images) if self.brighten else images
@@ -111,6 +121,6 @@ class Trainee(keras.Model):
             self.train_function = timed(self.train_function, self._clock)  # type: ignore[has-type]
 
 
-def loss_value(name: str, label_vectors: np.ndarray, logits: np.ndarray) -> float:
+def loss_value(name: str, label_vectors: np.ndarray, logits: np.ndarray, *, single_label: bool) -> float:
     """Returns the mean loss over all logits at once, which is exact whatever the batch size was."""
-    return float(losses.make(name)(label_vectors.astype(np.float32), logits))
+    return float(losses.make(name, single_label=single_label)(label_vectors.astype(np.float32), logits))

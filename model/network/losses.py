@@ -1,4 +1,4 @@
-"""Losses of logits `[B, 28]` against label vectors, whose values may lie between 0 and 1 (mixup)."""
+"""Losses of logits `[B, classes]` against label vectors, whose values may lie between 0 and 1 (mixup)."""
 
 from typing import Any
 
@@ -29,8 +29,16 @@ class Asymmetric(keras.losses.Loss):
         return -ops.mean(gain + cost, axis=-1)
 
 
-def make(name: str) -> keras.losses.Loss:
-    """Returns the loss called `name` in the settings: `bce`, `focal` (Lin et al. 2017) or `asymmetric`."""
+def make(name: str, *, single_label: bool = False) -> keras.losses.Loss:
+    """Returns the loss called `name` in the settings: `cross-entropy`, `focal` (Lin et al. 2017) or `asymmetric`.
+
+    With `single_label`, probabilities are those of a softmax over the classes, otherwise of a sigmoid for each.
+    """
+    if single_label:
+        assert name != "asymmetric"  # `settings.check_fit` refuses it
+        if name == "focal":
+            return keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0, from_logits=True)
+        return keras.losses.CategoricalCrossentropy(from_logits=True)
     if name == "focal":
         return keras.losses.BinaryFocalCrossentropy(gamma=2.0, from_logits=True)
     return Asymmetric() if name == "asymmetric" else keras.losses.BinaryCrossentropy(from_logits=True)

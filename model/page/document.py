@@ -6,10 +6,9 @@ from typing import Any
 
 import jinja2
 
-from model.page import evaluated, formats, gallery, svg
+from model.page import evaluated, formats, svg
 from model.page.evaluated import EvaluatedRun
-from model.page.sections import classes, origin, scores
-from model.page.sections import gallery as gallery_section
+from model.page.sections import classes, gallery, origin, scores
 
 
 def html(loaded: Sequence[EvaluatedRun], title: str | None = None) -> str:
@@ -29,6 +28,7 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
         "legend_of_runs": [(run.name, svg.colour(index)) for index, run in enumerate(loaded)],
         "colour": svg.colour,
         "dataset": last.evaluation["dataset"],
+        "single_label": last.single_label,
         "synthetic": any(run.evaluation["dataset"]["synthetic"] for run in loaded),
         "trained_on_part": _limits((run, run.run.settings.limit_examples) for run in loaded),
         "scored_on_part": _limits((run, run.evaluation["limit_examples"]) for run in loaded),
@@ -43,8 +43,7 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
         "thresholds": scores.threshold_rules(loaded),
         "calibration": scores.calibration(loaded),
         "errors": classes.errors(last),
-        "gallery": gallery_section.cards(last),
-        "gallery_kinds": gallery.KINDS,
+        "gallery": gallery.cards(last),
         "datasets": origin.datasets(loaded),
         "reproduction": origin.reproduction(loaded),
     }

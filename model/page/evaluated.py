@@ -47,6 +47,15 @@ class EvaluatedRun:
         return self.splits[self.shown_split]
 
     @property
+    def single_label(self) -> bool:
+        return self.evaluation["dataset"]["single_label"]
+
+    @property
+    def rule(self) -> str:
+        """The rule of prediction that the scores are by."""
+        return evaluation.main_rule(self.evaluation)
+
+    @property
     def class_names(self) -> list[str]:
         return self.evaluation["dataset"]["class_names"]
 
@@ -63,7 +72,7 @@ def load(opened: Sequence[runs.Run]) -> list[EvaluatedRun]:
     """Returns the runs with their evaluations.
 
     Raises:
-        InputError: a run is given twice.
+        InputError: a run is given twice, or runs predict different classes.
         MissingError: a run was not evaluated.
     """
     names = unique_names([run.path for run in opened])
@@ -71,7 +80,19 @@ def load(opened: Sequence[runs.Run]) -> list[EvaluatedRun]:
     for name, run in zip(names, opened, strict=True):
         (images,) = evaluation.read_arrays(run.path / "evaluation" / "gallery.npz", "images")
         loaded.append(EvaluatedRun(name, run, evaluation.load(run.path), images))
+    _check_classes(loaded)
     return loaded
+
+
+def _check_classes(loaded: Sequence[EvaluatedRun]) -> None:
+    first = loaded[0]
+    for other in loaded[1:]:
+        if (first.class_names, first.single_label) != (other.class_names, other.single_label):
+            described = " and ".join(
+                f"{run.name} {len(run.class_names)} of schema '{run.evaluation['dataset']['schema']}'"
+                for run in (first, other)
+            )
+            raise InputError(f"runs of different classes cannot be compared: {described}; make a page of each")
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -97,8 +118,11 @@ def comparable(loaded: Sequence[EvaluatedRun]) -> bool:
 
 
 def difference(before: EvaluatedRun, after: EvaluatedRun) -> intervals.Interval:
-    """Returns macro F1 of `after` minus that of `before`, at threshold 0.5; both must hold the same examples."""
+    """Returns macro F1 of `after` minus that of `before`; both must hold the same examples."""
     ids = sorted(before.predictions)
     labels = np.stack([before.predictions[key][0] for key in ids])
-    first, second = (np.stack([run.predictions[key][1] for key in ids]) >= thresholds.FIXED for run in (before, after))
+    first, second = (
+        thresholds.decide(np.stack([run.predictions[key][1] for key in ids]), single_label=run.single_label)
+        for run in (before, after)
+    )
     return intervals.difference(labels, first, second)

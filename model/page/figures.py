@@ -154,11 +154,11 @@ def precision_recall(points: Sequence[Point], prevalence: float) -> Figure:
 
 
 @inline
-def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
+def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str], *, row_label: str, column_label: str) -> Figure:
     """Returns a square of shaded counts, `values[i][j]` in row i and column j; both are named `names`."""
     counts = np.asarray(values, np.float64).reshape(len(names), len(names))
     labels = [textwrap.fill(name, NAME_WIDTH) for name in names]
-    side = MATRIX_CELL * len(names) + 220
+    side = matrix_side(len(names))
     figure = new_figure(side, side, layout="constrained")
     axes = figure.add_subplot()
     shades = LinearSegmentedColormap.from_list("counts", ["#e3edf4", colour(0)]).with_extremes(bad=EMPTY)
@@ -169,7 +169,15 @@ def error_matrix(values: Sequence[Sequence[int]], names: Sequence[str]) -> Figur
         ink = "white" if norm(counts[i, j]) > 0.6 else INK
         axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=8, color=ink)
     _name_both_axes(axes, labels)
+    axes.set_xlabel(column_label, color=MUTED)
+    axes.xaxis.set_label_position("top")
+    axes.set_ylabel(row_label, color=MUTED)
     return figure
+
+
+def matrix_side(num_classes: int) -> int:
+    """Returns the side in CSS pixels of `error_matrix`."""
+    return MATRIX_CELL * num_classes + 220
 
 
 def _name_both_axes(axes: Axes, labels: Sequence[str]) -> None:
@@ -177,9 +185,6 @@ def _name_both_axes(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_xticks(places, labels, rotation=90, color=INK, fontsize=10)
     axes.set_yticks(places, labels, color=INK, fontsize=10)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.set_xlabel("predicted, not in the labels", color=MUTED)
-    axes.xaxis.set_label_position("top")
-    axes.set_ylabel("in the labels, not predicted", color=MUTED)
     axes.grid(False)
     # White lines between the cells.
     edges = [place + 0.5 for place in places][:-1]

@@ -1,7 +1,8 @@
 """Choice of the pictures in the gallery, and their colours.
 
-Three kinds: false positives with the highest probabilities, missed classes with the lowest, and images whose green
-channel is the darkest, which the paper shows as those that nobody could classify.
+Three kinds: false positives with the highest probabilities, missed classes with the lowest, and the darkest images. Of
+the Human Protein Atlas these have a nearly empty green channel; the paper shows them as those that nobody could
+classify.
 """
 
 import base64
@@ -12,27 +13,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.scores import thresholds
+from pipeline.schema import Schema
 
-KINDS = {
-    "wrong": "Most confident false positives",
-    "missed": "Missed with the lowest probability",
-    "empty": "Nearly empty green images",
-}
-"""Kind of a choice -> its heading on the page."""
+KINDS = ("wrong", "missed", "empty")
 
 PER_KIND = 8
 
 SIDE = 192
 """Pixels a side of a stored picture."""
 
-COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0)}
-"""Colours of the channels, RGB 0..1, as the atlas shows them; channels of other names are grey."""
+DIMMED = {"#ff0000": (0.6, 0, 0), "#0000ff": (0, 0, 1), "#ffff00": (0.35, 0.22, 0)}
+"""Colours of reference channels in the picture of all channels, RGB 0..1: dimmed, so that the protein stands out."""
 
-MIX = {"red": (0.6, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (0.35, 0.22, 0)}
-"""The same in the picture of all channels: the references are dimmed, so that the protein stands out."""
+OTHER_DIMMED = 0.4
+"""Factor for reference channels of other colours."""
 
-GREY = (1, 1, 1)
-GREY_MIX = (0.4, 0.4, 0.4)
+WHITE_STDS = 4
+"""A uint16 pixel so many standard deviations above the mean is shown as white: images that use a part of the range, as
+those of 12-bit cameras do, would be black."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,32 +42,48 @@ class Choice:
     label: int | None
 
 
+def headings(protein: str | None, *, single_label: bool) -> dict[str, str]:
+    """Returns the heading of each kind on the page."""
+    return {
+        "wrong": "Most confident wrong predictions" if single_label else "Most confident false positives",
+        "missed": "Least probable true classes" if single_label else "Missed with the lowest probability",
+        "empty": f"Nearly empty {protein} images" if protein else "Darkest images",
+    }
+
+
 def choose(
-    label_vectors: np.ndarray, probabilities: np.ndarray, brightness: np.ndarray, num: int = PER_KIND
+    label_vectors: np.ndarray,
+    probabilities: np.ndarray,
+    brightness: np.ndarray,
+    num: int = PER_KIND,
+    *,
+    single_label: bool = False,
 ) -> list[Choice]:
     """Returns what to show, at most `num` of each kind; an example and a class come at most once in each.
 
-    Only classes predicted at the fixed threshold count as wrong, and only those below it as missed.
+    Only predicted classes count as wrong, and only others as missed (see `thresholds.decide`).
 
     Args:
         label_vectors: `[N, classes]` of 0 and 1.
         probabilities: float `[N, classes]`.
-        brightness: mean of the green channel of each example, float `[N]`.
+        brightness: mean of the pixels of each example, float `[N]`.
         num: at most so many of each kind.
+        single_label: the most probable class is predicted.
     """
-    chosen = {kind: _extremes(score, num) for kind, score in scores(label_vectors, probabilities).items()}
+    predicted = thresholds.decide(probabilities, single_label=single_label)
+    ranks = scores(label_vectors.astype(bool), probabilities, predicted)
+    chosen = {kind: _extremes(score, num) for kind, score in ranks.items()}
     return [
         *(Choice(kind, index, label) for kind, pairs in chosen.items() for index, label in pairs),
         *(Choice("empty", int(index), None) for index in np.argsort(brightness, kind="stable")[:num]),
     ]
 
 
-def scores(label_vectors: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+def scores(truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the rank of each class of each example as `wrong` and as `missed`: float `[N, classes]` each.
 
     It is the probability of a false positive, or 1 minus that of a missed class; -1 where the class is neither.
     """
-    truth, predicted = label_vectors.astype(bool), probabilities >= thresholds.FIXED
     return {
         "wrong": np.where(predicted & ~truth, probabilities, -1.0),
         "missed": np.where(truth & ~predicted, 1.0 - probabilities, -1.0),
@@ -88,7 +102,7 @@ def _extremes(score: np.ndarray, num: int) -> list[tuple[int, int]]:
 
 
 def small(image: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Returns the image averaged down to at most `side` pixels a side: uint8 `[side, side, C]`."""
+    """Returns the image averaged down to at most `side` pixels a side: `[side, side, C]` of the same type."""
     import cv2
 
     if image.shape[0] <= side:
@@ -96,16 +110,41 @@ def small(image: np.ndarray, side: int = SIDE) -> np.ndarray:
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1)
 
 
-def coloured(image: np.ndarray, channel: str, channels: Sequence[str]) -> np.ndarray:
-    """Returns one channel in its colour, uint8 `[H, W, 3]`, of an image `[H, W, C]`."""
-    colour = np.array(COLOURS.get(channel, GREY))
-    return (image[..., [channels.index(channel)] * 3] * colour).astype(np.uint8)
+def white_levels(schema: Schema, mean: Sequence[float], std: Sequence[float]) -> list[float]:
+    """Returns the pixel value of each channel that is shown as 255; `mean` and `std` are on the scale 0..1."""
+    if schema.dtype == "uint8":
+        return [255.0] * schema.num_channels
+    return [schema.max_value * min(1.0, m + WHITE_STDS * s) for m, s in zip(mean, std, strict=True)]
 
 
-def composite(image: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-    """Returns all channels in their colours, added up: uint8 `[H, W, 3]` of an image `[H, W, C]`."""
-    weights = np.array([MIX.get(channel, GREY_MIX) for channel in channels])
-    return np.clip(image.astype(np.float64) @ weights, 0, 255).astype(np.uint8)
+def to_8bit(image: np.ndarray, white: Sequence[float]) -> np.ndarray:
+    """Returns the image as uint8, scaled so that the `white` of each channel is 255, and clipped."""
+    if image.dtype == np.uint8:
+        return image
+    scale = 255 / np.maximum(np.array(white), 1)
+    return np.clip(image * scale + 0.5, 0, 255).astype(np.uint8)
+
+
+def coloured(image: np.ndarray, index: int, colour: str) -> np.ndarray:
+    """Returns one channel in its colour `#rrggbb`: uint8 `[H, W, 3]` of an image uint8 `[H, W, C]`."""
+    return (image[..., [index] * 3] * np.array(_rgb(colour))).astype(np.uint8)
+
+
+def composite(image: np.ndarray, colours: Sequence[str], protein: int | None) -> np.ndarray:
+    """Returns all channels in their colours, added up: uint8 `[H, W, 3]` of an image uint8 `[H, W, C]`.
+
+    If one channel is the protein, `protein` is its index, and the others are dimmed.
+    """
+    weights = [_rgb(colour) if protein in (None, index) else _dimmed(colour) for index, colour in enumerate(colours)]
+    return np.clip(image.astype(np.float64) @ np.array(weights), 0, 255).astype(np.uint8)
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
+
+
+def _dimmed(colour: str) -> tuple[float, ...]:
+    return DIMMED.get(colour) or tuple(OTHER_DIMMED * part for part in _rgb(colour))
 
 
 def data_uri(pixels: np.ndarray) -> str:

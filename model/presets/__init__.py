@@ -5,7 +5,10 @@ import importlib
 from model.settings import Settings
 from pipeline.errors import InputError
 
-NAMES = ("green-128", "green-256", "rgb-256", "stacked-256", "best")
+ATLAS = ("green-128", "green-256", "rgb-256", "stacked-256", "best")
+"""Presets for the channels of the Human Protein Atlas."""
+
+NAMES = (*ATLAS, "any")
 
 
 def load(name: str) -> Settings:

@@ -13,9 +13,11 @@ Mixup (Zhang et al. 2018) is off: no competitor reports a gain, and it blurs the
 """
 
 from model.settings import Settings
+from pipeline.schema import HPA_KAGGLE_2018
 
 SETTINGS = Settings(
     preset="best",
+    channels=HPA_KAGGLE_2018.channel_names,
     weights="imagenet",
     epochs=40,
     batch_size=64,

@@ -9,6 +9,6 @@ Like `rgb-256`, with yellow (the endoplasmic reticulum) as the fourth channel.
 import dataclasses
 
 from model.presets import rgb_256
-from model.settings import CHANNELS
+from pipeline.schema import HPA_KAGGLE_2018
 
-SETTINGS = dataclasses.replace(rgb_256.SETTINGS, preset="stacked-256", channels=CHANNELS)
+SETTINGS = dataclasses.replace(rgb_256.SETTINGS, preset="stacked-256", channels=HPA_KAGGLE_2018.channel_names)

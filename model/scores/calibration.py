@@ -56,6 +56,13 @@ def classwise_error(label_vectors: np.ndarray, probabilities: np.ndarray, bins: 
     return float(np.mean(errors))
 
 
+def top_label(label_vectors: np.ndarray, probabilities: np.ndarray, bins: int = NUM_BINS) -> Reliability:
+    """Returns how often the most probable class is right by its probability: one prediction for each example."""
+    highest = probabilities.argmax(axis=1)
+    rows = np.arange(len(highest))
+    return reliability(label_vectors[rows, highest], probabilities[rows, highest], bins)
+
+
 def brier(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:
     """Returns the mean squared difference between probabilities and labels, over examples and classes."""
     return float(np.mean((label_vectors.astype(np.float64) - probabilities) ** 2))

@@ -7,6 +7,9 @@ import numpy as np
 
 from model.scores import baselines, calibration, intervals, metrics, ranking, thresholds
 
+HIGHEST = "highest"
+"""The rule that predicts the most probable class, for single labels."""
+
 MIN_POSITIVES = 10
 """With fewer, the F1 of a class is mostly luck: its standard error is above 0.15."""
 
@@ -24,33 +27,54 @@ def describe_split(
     """Returns the description of one split, as it stands in `evaluation.json`.
 
     Args:
-        label_vectors: `[N, 28]` of 0 and 1.
-        probabilities: float `[N, 28]`, 0..1.
-        chosen: thresholds of each rule, float `[28]`; "fixed" must be among them.
-        class_names: 28 names.
+        label_vectors: `[N, classes]` of 0 and 1.
+        probabilities: float `[N, classes]`, 0..1.
+        chosen: thresholds of each rule, float `[classes]`, "fixed" among them; empty if examples have one label
+            each, and the most probable class is predicted.
+        class_names: in the order of the class ids.
         codes: the group of each example, int `[N]`.
-        frequencies: share of train that carries each class, float `[28]`; by default that of the split.
+        frequencies: share of train that carries each class, float `[classes]`; by default that of the split.
         min_positives: what a class needs in the split to count in `macro_f1_frequent`.
     """
     frequencies = label_vectors.mean(axis=0) if frequencies is None else frequencies
     precisions = ranking.average_precision(label_vectors, probabilities)
     frequent = label_vectors.sum(axis=0) >= min_positives
+    predicted = predictions_by_rule(probabilities, chosen)
     rules = {
-        name: _describe_rule(label_vectors, thresholds.predict(probabilities, values), class_names, codes, frequent)
-        for name, values in chosen.items()
+        name: _describe_rule(label_vectors, classes, class_names, codes, frequent)
+        for name, classes in predicted.items()
     }
-    return {
+    described = {
         "num_examples": len(label_vectors),
         "num_groups": len(label_vectors) if codes is None else len(np.unique(codes)),
         "absent": metrics.count(label_vectors, label_vectors > 0).absent(class_names),
         "num_frequent": int(frequent.sum()),
         "rules": rules,
-        "baselines": _describe_baselines(label_vectors, frequencies),
+        "baselines": (_describe_baselines if chosen else _single_label_baselines)(label_vectors, frequencies),
         "average_precision": [None if np.isnan(value) else float(value) for value in precisions],
         "mean_average_precision": _mean_average_precision(precisions),
         "curves": [_curve(label_vectors[:, k], probabilities[:, k]) for k in range(len(class_names))],
-        "calibration": _describe_calibration(label_vectors, probabilities, frequencies),
-        "confusion": error_pairs(label_vectors, thresholds.predict(probabilities, chosen["fixed"])).tolist(),
+        "calibration": _describe_calibration(label_vectors, probabilities, frequencies, single_label=not chosen),
+    }
+    if chosen:
+        return described | {"confusion": error_pairs(label_vectors, predicted["fixed"]).tolist()}
+    return described | _describe_single_label(label_vectors, predicted[HIGHEST], codes)
+
+
+def predictions_by_rule(probabilities: np.ndarray, chosen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the predicted classes, bool `[N, classes]`, by each rule of thresholds; without any, by `HIGHEST`."""
+    if not chosen:
+        return {HIGHEST: thresholds.decide(probabilities, single_label=True)}
+    return {name: thresholds.predict(probabilities, values) for name, values in chosen.items()}
+
+
+def _describe_single_label(
+    label_vectors: np.ndarray, predicted: np.ndarray, codes: np.ndarray | None
+) -> dict[str, Any]:
+    return {
+        "accuracy": intervals.accuracy(label_vectors, predicted, codes).to_json(),
+        "balanced_accuracy": intervals.balanced_accuracy(label_vectors, predicted, codes).to_json(),
+        "confusion": confusion(label_vectors, predicted).tolist(),
     }
 
 
@@ -81,10 +105,22 @@ def _describe_baselines(label_vectors: np.ndarray, frequencies: np.ndarray) -> d
     }
 
 
+def _single_label_baselines(label_vectors: np.ndarray, frequencies: np.ndarray) -> dict[str, float]:
+    shares = label_vectors.mean(axis=0)[label_vectors.any(axis=0)]
+    majority = baselines.majority(label_vectors, frequencies)
+    return {
+        "majority": majority.macro_f1,
+        "majority_accuracy": float(majority.true_positives.sum() / max(len(label_vectors), 1)),
+        "drawn_by_frequency": float(baselines.drawn_by_frequency(label_vectors, frequencies).mean()),
+        "balanced_accuracy": 1 / max(len(shares), 1),
+        "mean_average_precision": float(shares.mean()) if len(shares) else 0.0,
+    }
+
+
 def _describe_calibration(
-    label_vectors: np.ndarray, probabilities: np.ndarray, frequencies: np.ndarray
+    label_vectors: np.ndarray, probabilities: np.ndarray, frequencies: np.ndarray, *, single_label: bool
 ) -> dict[str, Any]:
-    reliability = calibration.reliability(label_vectors, probabilities)
+    reliability = (calibration.top_label if single_label else calibration.reliability)(label_vectors, probabilities)
     constant = np.broadcast_to(frequencies, label_vectors.shape).astype(np.float64)
     bins = {"count": reliability.count, "mean": reliability.mean, "share": reliability.share}
     return {
@@ -106,10 +142,15 @@ def _curve(positive: np.ndarray, score: np.ndarray) -> list[list[float]]:
 
 
 def error_pairs(label_vectors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Returns int64 `[28, 28]`: in how many examples class i is missed and class j is predicted wrongly."""
+    """Returns int64 `[classes, classes]`: in how many examples class i is missed and class j is predicted wrongly."""
     labels = label_vectors.astype(bool)
     missed, wrong = (labels & ~predicted).astype(np.int64), (~labels & predicted).astype(np.int64)
     return missed.T @ wrong
+
+
+def confusion(label_vectors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Returns int64 `[classes, classes]`: how many examples of class i are predicted as class j, one each."""
+    return label_vectors.astype(np.int64).T @ predicted.astype(np.int64)
 
 
 def describe_ablation(
@@ -117,7 +158,8 @@ def describe_ablation(
     full: np.ndarray,
     blanked: Mapping[tuple[str, ...], np.ndarray],
     codes: np.ndarray | None = None,
-    threshold: float = thresholds.FIXED,
+    *,
+    single_label: bool = False,
     min_positives: int = MIN_POSITIVES,
 ) -> list[dict[str, Any]]:
     """Returns one row for the full predictions and one for each set of blanked channels.
@@ -126,17 +168,17 @@ def describe_ablation(
     over those with `min_positives` or more (None for the full predictions).
 
     Args:
-        label_vectors: `[N, 28]` of 0 and 1.
-        full: probabilities with all channels, float `[N, 28]`.
+        label_vectors: `[N, classes]` of 0 and 1.
+        full: probabilities with all channels, float `[N, classes]`.
         blanked: probabilities of the same examples for each set of channel names.
         codes: the group of each example, int `[N]`.
-        threshold: a class is predicted where its probability is at least this.
+        single_label: the most probable class is predicted; otherwise every class of at least 0.5.
         min_positives: what a class needs to count as frequent.
     """
     frequent = label_vectors.sum(axis=0) >= min_positives
     rows = []
     for channels, probabilities in {(): full, **blanked}.items():
-        before, after = full >= threshold, probabilities >= threshold
+        before, after = (thresholds.decide(p, single_label=single_label) for p in (full, probabilities))
         changes = {
             name: intervals.difference(label_vectors, before, after, codes, classes=classes).to_json()
             if channels

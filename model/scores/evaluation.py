@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from model import runs
-from model.scores import thresholds
+from model.scores import describe, thresholds
 from pipeline.errors import InputError, MissingError
 
-FORMAT = 2
-"""Version of `evaluation.json`; 2 has intervals that reach their level, and `change_frequent`."""
+FORMAT = 3
+"""Version of `evaluation.json`; 3 has the schema's colours, and other scores for single labels."""
 
 
 def checkpoint_digest(run: runs.Run) -> str:
@@ -69,7 +69,7 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
 
 
 def thresholds_of(run: runs.Run, rule: str, views: str) -> np.ndarray:
-    """Returns the thresholds of the rule, float64 `[28]`, as the run's evaluation chose them.
+    """Returns the thresholds of the rule, float64 `[classes]`, as the run's evaluation chose them.
 
     Raises:
         MissingError: the run was not evaluated.
@@ -88,6 +88,11 @@ def thresholds_of(run: runs.Run, rule: str, views: str) -> np.ndarray:
     return np.array(result["thresholds"][rule])
 
 
+def main_rule(evaluation: Mapping[str, Any]) -> str:
+    """Returns the rule of prediction that all scores but those of the other thresholds are by."""
+    return describe.HIGHEST if evaluation["dataset"]["single_label"] else "fixed"
+
+
 def is_current(run: runs.Run) -> bool:
     """Returns whether the run's best checkpoint is the one that was evaluated."""
     try:
@@ -97,12 +102,12 @@ def is_current(run: runs.Run) -> bool:
 
 
 def write_classes(path: Path, evaluation: Mapping[str, Any]) -> None:
-    """Writes one CSV row for each split and class, at threshold 0.5; an undefined average precision stays empty."""
+    """Writes one CSV row for each split and class, by the main rule; an undefined average precision stays empty."""
     rows = [
         {"split": split, "class": index, **scores, "average_precision": "" if precision is None else precision}
         for split, description in evaluation["splits"].items()
         for index, (scores, precision) in enumerate(
-            zip(description["rules"]["fixed"]["classes"], description["average_precision"], strict=True)
+            zip(description["rules"][main_rule(evaluation)]["classes"], description["average_precision"], strict=True)
         )
     ]
     with open(path, "w", newline="") as file:

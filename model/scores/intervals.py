@@ -21,6 +21,9 @@ excellent: over classes with ten positives or more 94.8% to 98.5% for macro F1 a
 two models; over all 28 classes 96% to 100% and 95% to 100%. It is above the level over all 28 classes because a split
 hardly shows the rare ones, and the interval allows any F1 for them. Compare models over frequent classes where there
 are enough: those intervals are two to four times narrower.
+
+With single labels, on 300 simulated splits each of 200 examples of 4 classes, and of 400 and 3,000 of 16 classes: 94.7%
+to 95.3% for accuracy, 94.7% to 96.7% for balanced accuracy and macro F1.
 """
 
 import dataclasses
@@ -31,7 +34,7 @@ import numpy as np
 LEVEL = 0.95
 
 EXPLANATION = (
-    "95% intervals come from the Bayesian bootstrap with pseudo-counts; near-duplicates are resampled together. "
+    "95% intervals come from the Bayesian bootstrap with pseudo-counts; examples of a group are resampled together. "
     "In simulations they cover the true score in 93% of splits or more. Over all classes of a small split they are "
     "wide and cover it in nearly every split, because a class with hardly any examples may have any F1. "
     "Intervals over frequent classes are narrower."
@@ -153,6 +156,51 @@ def difference(
     )
     before, after = _paired_f1(observed)
     return _interval(float((after - before)[classes].mean()), low, high)
+
+
+def balanced_accuracy(
+    label_vectors: np.ndarray, predicted: np.ndarray, codes: np.ndarray | None = None, *, seed: int = 0
+) -> Interval:
+    """Returns the mean recall of the classes that occur, with its interval, by the same method as F1.
+
+    Recall needs no correction for curvature: the share of right ones among gamma-distributed counts has their mean.
+
+    Args:
+        label_vectors: `[N, C]` of 0 and 1.
+        predicted: bool `[N, C]`.
+        codes: the group of each example, int `[N]`; by default every example is a group of its own.
+        seed: of the random weights.
+    """
+    labels, predicted = label_vectors.astype(bool), predicted.astype(bool)
+    present = labels.any(axis=0)
+    if not present.any():
+        return Interval(0.0, 0.0, 0.0)
+    return _mean_share((labels & predicted)[:, present], (labels & ~predicted)[:, present], codes, seed)
+
+
+def accuracy(
+    label_vectors: np.ndarray, predicted: np.ndarray, codes: np.ndarray | None = None, *, seed: int = 0
+) -> Interval:
+    """Returns the share of examples whose classes are all predicted right, with its interval; see above."""
+    right = (label_vectors.astype(bool) == predicted.astype(bool)).all(axis=1, keepdims=True)
+    if not len(right):
+        return Interval(0.0, 0.0, 0.0)
+    return _mean_share(right, ~right, codes, seed)
+
+
+def _mean_share(right: np.ndarray, wrong: np.ndarray, codes: np.ndarray | None, seed: int) -> Interval:
+    """Returns the mean over columns of the share of `right`, bool `[N, C]`, among `right` and `wrong`."""
+    counts = sum_by_group([right, wrong], codes)
+    num_right, num_wrong = counts.sum(axis=0, dtype=np.float64)
+    drawn_right, drawn_wrong = resample(counts, seed)
+    towards, against = _pseudo_counts(counts, seed)
+    low = _share(drawn_right + towards * (num_right > 0), drawn_wrong + against)
+    high = _share(drawn_right + against, drawn_wrong + towards * (num_wrong > 0))
+    return _interval(float(_share(num_right, num_wrong).mean()), low.mean(axis=1), high.mean(axis=1))
+
+
+def _share(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    return right / np.maximum(right + wrong, np.finfo(np.float64).tiny)
 
 
 FIRST_BETTER, SECOND_BETTER = [1, 4], [2, 3]

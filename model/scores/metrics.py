@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """True positives, false positives and false negatives of each class: int64 `[28]` each."""
+    """True positives, false positives and false negatives of each class: int64 `[classes]` each."""
 
     true_positives: np.ndarray
     false_positives: np.ndarray
@@ -17,22 +17,22 @@ class Counts:
 
     @property
     def support(self) -> np.ndarray:
-        """Examples with each class: int64 `[28]`."""
+        """Examples with each class: int64 `[classes]`."""
         return self.true_positives + self.false_negatives
 
     @property
     def precision(self) -> np.ndarray:
-        """Share of the predictions of each class that are right; 0 where it is never predicted: float64 `[28]`."""
+        """Share of the predictions of each class that are right; 0 where it is never predicted: float64 `[classes]`."""
         return _ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> np.ndarray:
-        """Share of the examples of each class that are found; 0 where there are none: float64 `[28]`."""
+        """Share of the examples of each class that are found; 0 where there are none: float64 `[classes]`."""
         return _ratio(self.true_positives, self.support)
 
     @property
     def f1(self) -> np.ndarray:
-        """Harmonic mean of precision and recall: float64 `[28]`, never NaN.
+        """Harmonic mean of precision and recall: float64 `[classes]`, never NaN.
 
         0 for a class that is neither present nor predicted, as in scikit-learn with `zero_division=0`.
         """
@@ -41,7 +41,7 @@ class Counts:
 
     @property
     def macro_f1(self) -> float:
-        """Mean of F1 over all 28 classes, those absent from the split included (with 0)."""
+        """Mean of F1 over all classes, those absent from the split included (with 0)."""
         return float(self.f1.mean())
 
     @property
@@ -49,6 +49,12 @@ class Counts:
         """Mean of F1 over the classes that the split holds."""
         present = self.support > 0
         return float(self.f1[present].mean()) if present.any() else 0.0
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean of recall over the classes that the split holds."""
+        present = self.support > 0
+        return float(self.recall[present].mean()) if present.any() else 0.0
 
     def absent(self, class_names: Sequence[str]) -> list[str]:
         """Returns the names of the classes that the split does not hold."""
@@ -80,7 +86,7 @@ class Counts:
 
 
 def count(label_vectors: np.ndarray, predicted: np.ndarray) -> Counts:
-    """Returns the counts of `predicted`, bool `[N, 28]`, against label vectors `[N, 28]` of 0 and 1.
+    """Returns the counts of `predicted`, bool `[N, classes]`, against label vectors `[N, classes]` of 0 and 1.
 
     Raises:
         ValueError: arrays of different shape.

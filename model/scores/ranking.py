@@ -15,7 +15,7 @@ def precision_recall(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarra
 
 
 def average_precision(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns the average precision of each class, float64 `[28]`; NaN for a class without positives.
+    """Returns the average precision of each class, float64 `[classes]`; NaN for a class without positives.
 
     The sum over thresholds of precision times the step in recall, without interpolation, as in scikit-learn.
     """

@@ -17,7 +17,7 @@ FIXED = 0.5
 
 
 class Predictions(Protocol):
-    """Label vectors and probabilities of a split, both `[N, 28]`."""
+    """Label vectors and probabilities of a split, both `[N, classes]`."""
 
     @property
     def label_vectors(self) -> np.ndarray: ...
@@ -37,7 +37,7 @@ EDGE = 1e-6
 
 
 def choose(label_vectors: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the thresholds of every rule, float64 `[28]` each, from label vectors and probabilities `[N, 28]`."""
+    """Returns the thresholds of every rule, float64 `[classes]` each, from label vectors and probabilities `[N, classes]`."""
     flat = best_flat(label_vectors, probabilities)
     return {
         "fixed": np.full(label_vectors.shape[1], FIXED),
@@ -62,7 +62,7 @@ def best_flat(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def matched(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns thresholds, float64 `[28]`, at which each class is predicted as often as it occurs.
+    """Returns thresholds, float64 `[classes]`, at which each class is predicted as often as it occurs.
 
     A threshold lies halfway between the last probability above and the first below; ties may add predictions.
     """
@@ -75,7 +75,7 @@ def matched(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def shrunk(label_vectors: np.ndarray, probabilities: np.ndarray, flat: float) -> np.ndarray:
-    """Returns each class's best threshold, moved towards `flat` on the logit scale: float64 `[28]`.
+    """Returns each class's best threshold, moved towards `flat` on the logit scale: float64 `[classes]`.
 
     With n positives its own threshold has weight n / (n + `SHRINKAGE`); a class without positives gets `flat`.
     """
@@ -100,13 +100,24 @@ def best_of_class(positive: np.ndarray, probability: np.ndarray, otherwise: floa
     return float((sorted_[best] + below) / 2)
 
 
+def decide(probabilities: np.ndarray, *, single_label: bool, threshold: float = FIXED) -> np.ndarray:
+    """Returns which classes are predicted without choosing thresholds: bool `[N, classes]`.
+
+    Those of at least `threshold`; with `single_label`, the most probable one, the first of several.
+    """
+    if not single_label:
+        return probabilities >= threshold
+    highest = probabilities.argmax(axis=1)
+    return highest[:, None] == np.arange(probabilities.shape[1])
+
+
 def predict(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Returns which classes are predicted: bool `[N, 28]`, where the probability is at least the threshold."""
+    """Returns which classes are predicted: bool `[N, classes]`, where the probability is at least the threshold."""
     return probabilities >= np.asarray(thresholds, np.float64)
 
 
 def at_least_one(predicted: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Returns `predicted`, bool `[N, 28]`, with one class added where no class is predicted.
+    """Returns `predicted`, bool `[N, classes]`, with one class added where no class is predicted.
 
     The class added is the one nearest to its threshold on the logit scale.
     """

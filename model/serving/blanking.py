@@ -9,8 +9,6 @@ from model import runs
 from model.data.batches import Batch
 from model.serving.scoring import predict_batch
 
-PROTEIN = "green"
-
 
 class Ablation:
     """Predicts every batch again with each set of channels blanked."""
@@ -27,17 +25,20 @@ class Ablation:
             parts.append(predict_batch(self._model, blank(images, self._run, blanked)))
 
     def probabilities(self) -> dict[tuple[str, ...], np.ndarray]:
-        """Returns the probabilities, float32 `[N, 28]`, for each set of blanked channels."""
+        """Returns the probabilities, float32 `[N, classes]`, for each set of blanked channels."""
         return {blanked: np.concatenate(parts) for blanked, parts in self._parts.items()}
 
 
-def blanked_sets(channels: Sequence[str]) -> list[tuple[str, ...]]:
-    """Returns the sets of channels to blank: each reference, all references, and the protein as a control."""
-    references = [channel for channel in channels if channel != PROTEIN]
+def blanked_sets(channels: Sequence[str], protein: str | None) -> list[tuple[str, ...]]:
+    """Returns the sets of channels to blank: each reference, all references, and the protein as a control.
+
+    Without a protein, each channel alone.
+    """
+    references = [channel for channel in channels if channel != protein]
     sets: list[tuple[str, ...]] = [(channel,) for channel in references]
-    if len(references) > 1:
+    if protein and len(references) > 1:
         sets.append(tuple(references))
-    return [*sets, (PROTEIN,)] if PROTEIN in channels else sets
+    return [*sets, (protein,)] if protein and protein in channels else sets
 
 
 def blank(images: np.ndarray, run: runs.Run, channels: Sequence[str]) -> np.ndarray:
@@ -45,5 +46,5 @@ def blank(images: np.ndarray, run: runs.Run, channels: Sequence[str]) -> np.ndar
     images = np.array(images, np.float32)
     for channel in channels:
         index = run.settings.channels.index(channel)
-        images[..., index] = 255 * run.mean[index]
+        images[..., index] = run.schema.max_value * run.mean[index]
     return images

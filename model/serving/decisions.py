@@ -8,7 +8,7 @@ from model import runs
 from model.scores import evaluation, thresholds
 
 Decide = Callable[[np.ndarray], np.ndarray]
-"""From probabilities, float `[N, 28]`, to predicted classes, bool `[N, 28]`."""
+"""From probabilities, float `[N, classes]`, to predicted classes, bool `[N, classes]`."""
 
 
 def by_rule(run: runs.Run, rule: str, views: str, *, at_least_one: bool = False) -> Decide:

@@ -17,14 +17,15 @@ from pipeline.errors import InputError
 
 KERAS_FILE = "model.keras"
 SAVED_MODEL = "saved_model"
+METADATA_FILE = "metadata.json"
 TOLERANCE = 1e-5
 """Largest difference in a probability that the order of floating-point sums explains."""
 
 
 def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> keras.Model:
-    """Returns a model from stacked images, uint8 `[B, side, side, 4]`, to probabilities, float32 `[B, 28]`.
+    """Returns a model from stacked images `[B, side, side, C]` to probabilities, float32 `[B, classes]`.
 
-    The channels are those of the dataset, in its order. The model selects those that the network sees, resizes them
+    Channels, their order and the type of the pixels are those of the dataset. The model selects those that the network sees, resizes them
     to the run's size as the pipeline does (by area, rounded to nearest) and normalises them.
 
     Raises:
@@ -34,7 +35,7 @@ def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> k
     side = side or size
     if side % size:
         raise InputError(f"images of {side} pixels a side: expected a multiple of {size}, which the run was trained on")
-    images = keras.Input((side, side, len(channels)), dtype="uint8", name="image")
+    images = keras.Input((side, side, len(channels)), dtype=run.schema.dtype, name="image")
     x = ops.cast(images, "float32")
     if side > size:
         # Means of whole numbers over boxes of a power of two are exact in float32, and so is the rounding.
@@ -54,8 +55,27 @@ def export(run: runs.Run, folder: Path, views: str = "one", side: int | None = N
     """
     model = whole_model(run, views, side)
     written = write(model, folder, card(run, views, side or run.settings.size))
-    images = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), dtype=np.uint8)
+    runs.write_json(folder / METADATA_FILE, metadata(run, views, side or run.settings.size))
+    shape, dtype = (2, *model.input_shape[1:]), np.dtype(run.schema.dtype)
+    images = np.random.default_rng(0).integers(0, run.schema.max_value, shape, dtype, endpoint=True)
     return written, check(model, written, images)
+
+
+def metadata(run: runs.Run, views: str, side: int) -> dict[str, Any]:
+    """Returns what a program needs to know of the files, as plain values."""
+    schema = run.schema
+    return {
+        "schema": schema.name,
+        "channels": list(schema.channel_names),
+        "class_names": list(schema.classes),
+        "single_label": schema.single_label,
+        "input_size": side,
+        "input_dtype": schema.dtype,
+        "views": views,
+        "preset": run.settings.preset,
+        "dataset_fingerprint": run.dataset["fingerprint"],
+        "synthetic": run.dataset["synthetic"],
+    }
 
 
 def write(model: keras.Model, folder: Path, card: str) -> list[Path]:
@@ -96,14 +116,17 @@ def _probabilities(path: Path, images: np.ndarray) -> Any:
 
 def card(run: runs.Run, views: str, side: int) -> str:
     """Returns the README of the files: what they are and how to load them."""
-    names = "\n".join(f"  {index:2}  {name}" for index, name in enumerate(run.dataset["class_names"]))
+    names = "\n".join(f"  {index:2}  {name}" for index, name in enumerate(run.schema.classes))
+    schema = run.schema
+    probability = "the probability of each class" + (", which add up to 1" if schema.single_label else "")
     origin = "drawn, not photographed, images (SYNTHETIC)" if run.dataset["synthetic"] else "published images"
     return f"""\
-A classifier of protein localisations: preset {run.settings.preset}, trained on {origin},
-dataset fingerprint {run.dataset["fingerprint"]}.
+A classifier of {schema.num_classes} classes: preset {run.settings.preset}, trained on {origin},
+schema {schema.name}, dataset fingerprint {run.dataset["fingerprint"]}.
 
-In:  uint8 [B, {side}, {side}, 4], channels {", ".join(run.dataset["channels"])}, 0..255 as in the files.
-Out: float32 [B, 28], the probability of each class; mean over views: {views}.
+In:  {schema.dtype} [B, {side}, {side}, {schema.num_channels}], channels {", ".join(schema.channel_names)}, \
+0..{schema.max_value} as in the dataset.
+Out: float32 [B, {schema.num_classes}], {probability}; mean over views: {views}.
 
   import keras
   model = keras.models.load_model("{KERAS_FILE}")

@@ -1,8 +1,9 @@
-"""Raw filter images, prepared for prediction by the code that made the dataset."""
+"""Raw images, prepared for prediction by the code that made the dataset."""
 
 import csv
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,8 @@ from pipeline.images import sources
 from pipeline.images.names import check_id
 from pipeline.images.sources import Images
 from pipeline.images.stack import BadExample, stack_example
-from pipeline.schema import HPA_KAGGLE_2018
+from pipeline.schema import Schema
+from pipeline.schema.declared import placeholders
 from pipeline.store import files
 from pipeline.threads import map_ahead, num_cores
 
@@ -23,23 +25,24 @@ LOOK_AHEAD = 64
 """Images decoded ahead: 16 MiB at 256 x 256."""
 
 BadImage = tuple[str, str, str, str]
-"""Id, filter, code of the reason, detail."""
+"""Id, channel, code of the reason, detail."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RawImages:
-    """Examples in a folder or zip; `bad` is filled while batches are read."""
+    """Examples in a folder or zip, with files as `schema` says; `bad` is filled while batches are read."""
 
     path: Path
     images: Images
+    schema: Schema
     ids: list[str]
     bad: list[BadImage] = dataclasses.field(default_factory=list)
 
     def batches(
         self, settings: Settings, batch_size: int, on_progress: Callable[[int, int], None]
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Yields ids and images, uint8 `[B, S, S, C]` with the channels of `settings`, of the good examples."""
-        channels = [HPA_KAGGLE_2018.channel_names.index(channel) for channel in settings.channels]
+        """Yields ids and images `[B, S, S, C]` with the channels of `settings`, of the good examples."""
+        channels = [self.schema.channel_names.index(channel) for channel in settings.channels]
         good = self._good(settings.size, on_progress)
         while batch := list(itertools.islice(good, batch_size)):
             yield [example_id for example_id, _ in batch], np.stack([image[..., channels] for _, image in batch])
@@ -49,8 +52,7 @@ class RawImages:
 
         def load(example_id: str) -> np.ndarray | BadExample:
             try:
-                schema = HPA_KAGGLE_2018
-                return stack_example(self.images, schema.files(example_id), schema, size).image
+                return stack_example(self.images, self.schema.files(example_id), self.schema, size).image
             except BadExample as error:
                 return error
 
@@ -64,26 +66,55 @@ class RawImages:
                 on_progress(done, len(self.ids))
 
 
-def open_raw(path: Path) -> RawImages:
-    """Returns the examples of which there is at least one filter image, sorted by id; unsafe ids are bad from the start.
+def open_raw(path: Path, schema: Schema) -> RawImages:
+    """Returns the examples of which there is at least one file, sorted by id; unsafe ids are bad from the start.
 
     Raises:
         MissingError: `path` does not exist.
-        InputError: it is neither a folder nor a zip, or holds no filter images.
+        InputError: it is neither a folder nor a zip, holds no such files, or their names need a label table.
     """
+    schema = _found_by_id(schema)
     try:
-        images = sources.open_images(path)
+        images = sources.open_images(path, schema)
     except FileNotFoundError as error:
         raise MissingError(str(error)) from None
-    endings = tuple(f"_{name}.png" for name in HPA_KAGGLE_2018.channel_names)
-    found = sorted({name.rpartition("_")[0] for name, *_ in images.entries() if name.endswith(endings)})
+    found = find_ids(images, schema)
     bad: list[BadImage] = []
     ids = [example_id for example_id in found if _is_safe(example_id, bad)]
     if not found:
-        raise InputError(
-            f"{path}: no images <Id>_<filter>.png with the filters {', '.join(HPA_KAGGLE_2018.channel_names)}"
-        )
-    return RawImages(path, images, ids, bad)
+        expected = ", ".join(source.pattern for source in schema.default_sources[:8])
+        raise InputError(f"{path}: no images named as schema '{schema.name}' says: {expected}")
+    return RawImages(path, images, schema, ids, bad)
+
+
+def _found_by_id(schema: Schema) -> Schema:
+    """Returns the schema with its first pattern by which files can be found without a label table."""
+    for pattern in schema.patterns or ("",):
+        sources_of = schema.sources(pattern)
+        if {name for source in sources_of for name in placeholders(source.pattern)} == {"id"}:
+            return dataclasses.replace(schema, patterns=(pattern,) if pattern else ())
+    raise InputError(
+        f"schema '{schema.name}' names files by columns of its label table, {', '.join(schema.patterns)}: raw images "
+        "cannot be found by id; build a dataset of them, and predict it with --split and --other-dataset"
+    )
+
+
+def find_ids(images: Images, schema: Schema) -> list[str]:
+    """Returns the ids of which there is at least one file, sorted."""
+    patterns = [source.pattern for source in schema.default_sources]
+    expressions = [_expression(pattern) for pattern in patterns]
+    found = set()
+    for name, *_ in images.entries(deep=any("/" in pattern for pattern in patterns)):
+        if name.lower().endswith(sources.ENDINGS):
+            found |= {match["id"] for expression in expressions if (match := expression.fullmatch(name))}
+    return sorted(found)
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Returns the expression for names of files by a pattern in which `{id}` may occur several times."""
+    first, *others = pattern.split("{id}")
+    text = re.escape(first) + "(?P<id>.+)" + "(?P=id)".join(map(re.escape, others))
+    return re.compile(text, re.DOTALL)
 
 
 def _is_safe(example_id: str, bad: list[BadImage]) -> bool:

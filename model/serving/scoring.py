@@ -10,7 +10,16 @@ from keras import ops
 from model import runs
 from model.data import damage
 from model.data.batches import Batch, eval_batches
-from model.data.dataset import Dataset, check_present, check_same, find, num_limited, open_version
+from model.data.dataset import (
+    Dataset,
+    check_compatible,
+    check_present,
+    check_same,
+    configs,
+    find,
+    num_limited,
+    open_version,
+)
 from model.network import classifier
 from model.serving.predictions import Predictions
 from pipeline.errors import InputError, MissingError
@@ -27,13 +36,13 @@ def choose_views(run: runs.Run, views: str | None) -> str:
 
 
 def load_model(run: runs.Run, views: str = "one") -> keras.Model:
-    """Returns a model from images `[B, S, S, C]`, 0..255, to probabilities, float32 `[B, 28]`.
+    """Returns a model from images `[B, S, S, C]` with the dataset's pixel values to probabilities, float32 `[B, classes]`.
 
     Raises:
         MissingError: the run has no checkpoint.
     """
     trained = runs.load_classifier(run)
-    model = classifier.with_probabilities(trained, flips=views != "one")
+    model = classifier.with_probabilities(trained, run.schema, flips=views != "one")
     if views != "d4":
         return model
     images = keras.Input(trained.input_shape[1:], dtype="float32", name="image")
@@ -42,7 +51,7 @@ def load_model(run: runs.Run, views: str = "one") -> keras.Model:
 
 
 def predict_batch(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Returns probabilities, float32 `[B, 28]`, for at most `BATCH_SIZE` images.
+    """Returns probabilities, float32 `[B, classes]`, for at most `BATCH_SIZE` images.
 
     Smaller batches are padded: one shape is compiled once, and an example's probabilities do not depend on the size
     of its batch.
@@ -88,15 +97,31 @@ def open_dataset(run: runs.Run, splits: Sequence[str], data_dir: Path | None = N
         MissingError: it does not exist.
         InputError: it is not the run's, or has no examples in one of `splits`.
     """
-    path = find(data_dir, run.settings.size) if data_dir else Path(run.dataset["path"])
+    path = _find(run, data_dir, other=other) if data_dir else Path(run.dataset["path"])
     if not (path / "dataset_info.json").exists():
         raise MissingError(f"the dataset of run {run.path} is no longer at {path}: --data-dir says where it is")
     dataset = open_version(path, run.settings.size)
-    expected = {**run.dataset, "fingerprint": dataset.fingerprint} if other else run.dataset
-    try:
-        check_same(dataset, expected, run.path)
-    except InputError as error:
-        hint = "; --other-dataset allows it" if "fingerprint" in str(error) else ""
-        raise InputError(f"{error}{hint}") from None
+    _check(run, dataset, other=other)
     check_present(dataset, splits)
     return dataset
+
+
+def _find(run: runs.Run, data_dir: Path, *, other: bool) -> Path:
+    """Returns the dataset of the run's size and schema in `data_dir`; with `other`, the only one there of its size."""
+    size, schema = run.settings.size, run.schema.name
+    schemas = {config.schema for config in configs(data_dir) if config.size == size}
+    return find(data_dir, size, None if other and len(schemas) == 1 else schema)
+
+
+def _check(run: runs.Run, dataset: Dataset, *, other: bool) -> None:
+    if other:
+        check_compatible(dataset, run.dataset, run.path)
+        return
+    try:
+        check_same(dataset, run.dataset, run.path)
+    except InputError as error:
+        try:
+            check_compatible(dataset, run.dataset, run.path)
+        except InputError:
+            raise error from None
+        raise InputError(f"{error}; --other-dataset allows it") from None

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from model.scores.evaluation import main_rule
+
 
 def summary(evaluation: dict[str, Any]) -> str:
     """Returns scores, thresholds, baselines, absent classes and ablation of the content of `evaluation.json`."""
@@ -17,10 +19,12 @@ def summary(evaluation: dict[str, Any]) -> str:
 
 
 def _score_lines(evaluation: dict[str, Any]) -> list[str]:
+    single_label, main = evaluation["dataset"]["single_label"], main_rule(evaluation)
     at_least = f">= {evaluation['min_positives']} positives"
-    lines = [f"{'at 0.5':<6}{'macro F1 [95% interval]':>28}{at_least:>34}{'mAP':>8}{'ECE':>8}"]
+    lines = _accuracy_lines(evaluation) if single_label else []
+    lines += [f"{'' if single_label else 'at 0.5':<6}{'macro F1 [95% interval]':>28}{at_least:>34}{'mAP':>8}{'ECE':>8}"]
     for split, scores in evaluation["splits"].items():
-        rule = scores["rules"]["fixed"]
+        rule = scores["rules"][main]
         frequent = (
             f"{_interval(rule['macro_f1_frequent'])} ({scores['num_frequent']:2})" if scores["num_frequent"] else "-"
         )
@@ -32,13 +36,20 @@ def _score_lines(evaluation: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _accuracy_lines(evaluation: dict[str, Any]) -> list[str]:
+    lines = [f"{'':<6}{'accuracy [95% interval]':>28}{'balanced accuracy':>34}"]
+    for split, scores in evaluation["splits"].items():
+        lines.append(f"{split:<6}{_interval(scores['accuracy']):>28}{_interval(scores['balanced_accuracy']):>34}")
+    return [*lines, ""]
+
+
 def _interval(interval: dict[str, float]) -> str:
     return f"{interval['estimate']:.4f} [{interval['low']:.4f}, {interval['high']:.4f}]"
 
 
 def _threshold_lines(evaluation: dict[str, Any]) -> list[str]:
     splits = evaluation["splits"]
-    if "dev" not in splits or "test" not in splits:
+    if not evaluation["thresholds"] or "dev" not in splits or "test" not in splits:
         return []
     lines = [f"{'thresholds, chosen on dev':<28}{'dev':>8}{'test':>8}{'gap':>9}   macro F1"]
     for rule in evaluation["thresholds"]:
@@ -50,11 +61,15 @@ def _threshold_lines(evaluation: dict[str, Any]) -> list[str]:
 def _baseline_lines(evaluation: dict[str, Any]) -> list[str]:
     names = {
         "all_positive": "every class for every image",
+        "majority": "the most frequent class",
         "drawn_by_frequency": "drawn by class frequency",
         "constant_frequencies": "class frequencies at 0.5",
     }
+    present = next(iter(evaluation["splits"].values()))["baselines"]
     lines = [f"{'without a model':<28}" + "".join(f"{split:>8}" for split in evaluation["splits"]) + "   macro F1"]
     for key, name in names.items():
+        if key not in present:
+            continue
         lines.append(
             f"{name:<28}" + "".join(f"{scores['baselines'][key]:>8.4f}" for scores in evaluation["splits"].values())
         )

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from model import runs
 from model.serving.decisions import Decide
 from pipeline.errors import InputError
+from pipeline.schema import HPA_KAGGLE_2018
 from pipeline.store import files
 
 Write = Callable[[Sequence[str], np.ndarray], None]
@@ -22,6 +24,19 @@ def check_name(path: Path) -> None:
     """
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: expected a name that ends in .csv or .parquet")
+
+
+def check_submission(run: runs.Run, path: Path | None) -> None:
+    """Checks that the run predicts the classes of Kaggle's competition, if a submission is to be written to `path`.
+
+    Raises:
+        InputError: it is of another schema.
+    """
+    if path and run.schema.name != HPA_KAGGLE_2018.name:
+        raise InputError(
+            f"run {run.path}: a submission is for the classes of schema '{HPA_KAGGLE_2018.name}', and the run is of "
+            f"'{run.schema.name}'; leave out --submission: the table of probabilities has every class"
+        )
 
 
 @contextlib.contextmanager
@@ -58,7 +73,7 @@ def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def submission(path: Path) -> Iterator[Write]:
-    """Yields `write(ids, predicted)`, bool `[N, 28]`, which adds rows in Kaggle's form: `Id,Predicted`.
+    """Yields `write(ids, predicted)`, bool `[N, classes]`, which adds rows in Kaggle's form: `Id,Predicted`.
 
     `Predicted` is the class ids with spaces between them; empty where no class is predicted.
     """

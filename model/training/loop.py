@@ -12,7 +12,7 @@ from model.data import damage
 from model.data.dataset import Dataset
 from model.data.order import Order, count_steps, repeat_factors
 from model.network import classifier, optimizers, pretrained
-from model.scores import metrics
+from model.scores import metrics, thresholds
 from model.training import checkpoints
 from model.training.clock import Clock
 from model.training.recorder import Events, Recorder, learning_rate
@@ -86,11 +86,11 @@ def make_order(run: runs.Run, dataset: Dataset) -> Order:
 def make_trainee(run: runs.Run, num_steps: list[int], clock: Clock) -> classifier.Trainee:
     """Returns the compiled model with all its variables, and pretrained weights if the settings ask for them."""
     settings = run.settings
-    model = classifier.build(settings, run.mean, run.std, num_classes=len(run.dataset["class_names"]))
+    model = classifier.build(settings, run.mean, run.std, run.schema)
     if settings.weights and not run.last.exists():  # otherwise the checkpoint has the weights
         source = pretrained.source_model(settings.weights)
         pretrained.copy_weights(source, classifier.body(model), settings.channels)
-    trainee = classifier.Trainee(model, settings, clock)
+    trainee = classifier.Trainee(model, settings, run.schema, clock)
     trainee.build((None, *model.input_shape[1:]))
     trainee.compile(optimizer=optimizers.make(settings, num_steps), jit_compile=backend.jit_compile())
     trainee.optimizer.build(trainee.trainable_variables)
@@ -170,21 +170,23 @@ def score_dev(session: Session) -> tuple[float, metrics.Counts]:
     run, position = session.run, session.recorder.position
     with checkpoints.averaged(session.trainee):
         labels, logits = classifier.predict(session.trainee.classifier, eval_batches(session, "dev"))
-        loss = classifier.loss_value(run.settings.loss, labels, logits)
+        single_label = run.schema.single_label
+        loss = classifier.loss_value(run.settings.loss, labels, logits, single_label=single_label)
         if loss < position.best_loss:
             position.best_loss, position.best_epoch = loss, position.epoch
             checkpoints.save_best(run.best, session.trainee.classifier)
-    return loss, metrics.at_threshold(labels, logits, threshold=0.0)  # a logit of 0 is a probability of 0.5
+    # A logit of 0 is a probability of 0.5.
+    return loss, metrics.count(labels, thresholds.decide(logits, single_label=single_label, threshold=0.0))
 
 
 def score_splits(session: Session, log: Log) -> dict:
     """Scores train, dev and test with the best weights, and returns what it writes to `metrics.json`."""
     run, position = session.run, session.recorder.position
-    class_names, flips = run.dataset["class_names"], run.settings.test_time_flips
-    model = classifier.with_probabilities(runs.load_classifier(run), flips=flips)
+    class_names, flips, single_label = run.schema.classes, run.settings.test_time_flips, run.schema.single_label
+    model = classifier.with_probabilities(runs.load_classifier(run), run.schema, flips=flips)
     result: dict[str, Any] = {
         "checkpoint": {"epoch": position.best_epoch + 1, "dev_loss": position.best_loss},
-        "threshold": 0.5,
+        "threshold": None if single_label else thresholds.FIXED,
         "test_time_flips": flips,
         "limit_examples": run.settings.limit_examples,
         "synthetic": session.dataset.synthetic,
@@ -192,11 +194,14 @@ def score_splits(session: Session, log: Log) -> dict:
     }
     for split in SPLITS:
         labels, probabilities = classifier.predict(model, eval_batches(session, split))
-        counts = metrics.at_threshold(labels, probabilities)
+        counts = metrics.count(labels, thresholds.decide(probabilities, single_label=single_label))
         result["splits"][split] = {"num_examples": len(labels), **counts.to_json(class_names)}
+        if single_label:
+            result["splits"][split]["balanced_accuracy"] = counts.balanced_accuracy
         num_absent = len(counts.absent(class_names))
         note = f" ({num_absent} classes absent, counted as 0)" if num_absent else ""
-        log(f"{split:5} macro F1 {counts.macro_f1:.4f}{note}")
+        balanced = f", balanced accuracy {counts.balanced_accuracy:.4f}" if single_label else ""
+        log(f"{split:5} macro F1 {counts.macro_f1:.4f}{balanced}{note}")
     runs.write_json(run.metrics_json, result)
     return result
 

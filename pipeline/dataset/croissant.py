@@ -123,7 +123,7 @@ def _inline(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _tables(digests: Mapping[str, str], schema: Schema) -> list[dict[str, Any]]:
     """Returns a record set for each published table of examples."""
-    columns = {layout.COLUMNS: ("Id", *schema.table.carry)}
+    columns = {layout.COLUMNS: ("Id", *schema.published_columns)}
     return [
         {
             "@type": "cr:RecordSet",

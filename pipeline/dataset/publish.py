@@ -16,11 +16,23 @@ from pipeline.config import BuildConfig, BuildResult, default_data_dir
 from pipeline.dataset import croissant, provenance, quarantine
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.errors import InputError
+from pipeline.plan import kept
 from pipeline.plan.manifest import Manifest
 from pipeline.schema import DEFAULT_SIZE, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place
-from pipeline.store.layout import CHECKSUMS, COLUMNS, CROISSANT, GROUPS, INFO, METADATA, QUARANTINE, SOURCES, is_shard
+from pipeline.store.layout import (
+    CHECKSUMS,
+    COLUMNS,
+    CROISSANT,
+    GROUPS,
+    INFO,
+    METADATA,
+    QUARANTINE,
+    SOURCES,
+    SPLIT,
+    is_shard,
+)
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
@@ -57,10 +69,12 @@ def shard_lengths(target: Place) -> dict[str, list[int]]:
         ) from None
 
 
-def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, fingerprint: str) -> BuildResult | None:
+def find_same(
+    config: BuildConfig, source: Manifest, workspace: Workspace, fingerprints: Sequence[str]
+) -> BuildResult | None:
     """Returns the result of an earlier build of the very same dataset, or `None` if it must be built.
 
-    Writes nothing.
+    The very same has one of the fingerprints. Writes nothing.
 
     Raises:
       InputError: another dataset is there and may not be replaced, or a synthetic one would mix with real images.
@@ -70,7 +84,7 @@ def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, finge
     metadata = published_metadata(workspace.target)
     if metadata is None or config.overwrite:
         return None
-    _check_same(config, source, workspace, metadata, fingerprint)
+    _check_same(config, source, workspace, metadata, fingerprints)
     lengths = shard_lengths(workspace.target)
     return BuildResult(
         path=workspace.target,
@@ -82,13 +96,13 @@ def find_same(config: BuildConfig, source: Manifest, workspace: Workspace, finge
 
 
 def _check_same(
-    config: BuildConfig, source: Manifest, workspace: Workspace, metadata: dict[str, Any], fingerprint: str
+    config: BuildConfig, source: Manifest, workspace: Workspace, metadata: dict[str, Any], fingerprints: Sequence[str]
 ) -> None:
     target, actual = workspace.target, metadata.get("fingerprint")
-    if actual != fingerprint:
+    if actual not in fingerprints:
         found = f"fingerprint {str(actual)[:12]}" if actual else "no fingerprint"
         raise AlreadyPublished(
-            f"{target}: holds a dataset of other input or parameters ({found}, expected {fingerprint[:12]}); "
+            f"{target}: holds a dataset of other input or parameters ({found}, expected {fingerprints[0][:12]}); "
             "use another data directory, or --overwrite to replace it"
         )
     if ids := provenance.changed_since_published(source, workspace, check_content=config.check_content):
@@ -139,7 +153,8 @@ def publish(
     with files.named_errors(workspace.target), workspace.completing() as folder:
         if config.groups:
             _copy_groups(config.groups, folder / GROUPS, metadata)
-        if config.schema.table.carry:
+        kept.write(folder / SPLIT, {example.id: task.plan.split for task in tasks for example in task.plan.examples})
+        if config.schema.published_columns:
             _write_columns(folder / COLUMNS, source)
         if bad := [row for report in reports for row in report.bad]:
             quarantine.write_table(folder / QUARANTINE, bad)
@@ -175,7 +190,7 @@ def _write_checksums(folder: Path, digests: Mapping[str, str]) -> None:
 
 def _write_columns(path: Path, source: Manifest) -> None:
     """Writes a CSV of the columns that the schema carries along, by id."""
-    names = source.schema.table.carry
+    names = source.schema.published_columns
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["Id", *names])

@@ -47,6 +47,10 @@ class Landmarks:
         """Returns the hashes of all examples, one after another."""
         return self.hashes[np.arange(MOST) < self.counts[:, None]]
 
+    def flat_places(self) -> np.ndarray:
+        """Returns the places of all examples, one after another."""
+        return self.places[np.arange(MOST) < self.counts[:, None]]
+
     def take(self, rows: np.ndarray) -> "Landmarks":
         """Returns those of some examples."""
         return Landmarks(self.places[rows], self.hashes[rows], self.counts[rows])

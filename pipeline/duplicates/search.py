@@ -5,7 +5,7 @@ parts of 21. If two keys differ in at most 5 bits, then one of their parts diffe
 look up every part, and every part with one bit changed. Nothing within that distance is missed.
 
 Landmarks are found by parts that are equal; of the landmarks of a true overlap several have one, so a pair of examples
-is compared in full as soon as two of its landmarks were found.
+is compared in full as soon as two of its landmarks were found, apart by one shift.
 """
 
 import itertools
@@ -34,6 +34,9 @@ TOLERANCE = 2
 """Cells by which the shifts of two landmarks may differ."""
 
 _PART_BITS = 21
+_NARROW, _WIDE, _MANY = 20, 30, 1 << 19
+"""Bits of a part of a landmark's hash: the wide ones for many landmarks, or most candidates would be chance."""
+
 _CHUNK = 1 << 22  # candidates looked at together: about 200 MB
 
 Pairs = tuple[np.ndarray, np.ndarray]
@@ -143,11 +146,11 @@ def overlapping(
 
 
 def _with_two_matches(first: landmarks.Landmarks, second: landmarks.Landmarks, masks: np.ndarray) -> np.ndarray:
-    """Returns i * N + j of the pairs of examples i < j of which two landmarks or more were found alike."""
+    """Returns i * N + j of the pairs of examples i < j of which two landmarks or more were found, apart by one shift."""
     rows, columns = first.owners(), second.owners()
     one, other = first.flat_hashes(), second.flat_hashes()
     num_flags, num_bits = len(masks).bit_length() - 1, int(masks[-1]).bit_count()
-    width = min(num_bits, 20 if len(one) < 1 << 22 else 30)  # a part must tell most landmarks from one another
+    width = min(num_bits, _NARROW if len(one) < _MANY else _WIDE)
     found = [np.zeros(0, np.int64)]
     for part in range(num_bits // width):
         shift, mask = np.uint64(num_flags + part * width), np.uint64((1 << width) - 1)
@@ -156,8 +159,23 @@ def _with_two_matches(first: landmarks.Landmarks, second: landmarks.Landmarks, m
             alike = _alike(one[a], other[b], masks)
             found.append(np.unique(a[alike] * len(other) + b[alike]))
     a, b = np.divmod(np.unique(np.concatenate(found)), max(len(other), 1))
-    pairs, counts = np.unique(rows[a] * len(first.counts) + columns[b], return_counts=True)
-    return pairs[counts >= 2]
+    shifts = first.flat_places()[a].astype(np.int64) - second.flat_places()[b]
+    return _repeated(rows[a] * len(first.counts) + columns[b], shifts)
+
+
+def _repeated(pairs: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Returns the pairs that occur twice or more with shifts that differ by `TOLERANCE` at most, or little more.
+
+    Shifts are counted in squares of four times the tolerance. Squares moved by half their side are counted as well, so
+    that no two shifts that agree are always parted by an edge.
+    """
+    side, offset = 4 * TOLERANCE, 2 * grids.FINE
+    found = [np.zeros(0, np.int64)]
+    for moved in ((0, 0), (0, side // 2), (side // 2, 0), (side // 2, side // 2)):
+        down, right = ((shifts + moved + offset) // side).T
+        squares, counts = np.unique((pairs << 14) + (down << 7) + right, return_counts=True)
+        found.append(squares[counts >= 2] >> 14)
+    return np.unique(np.concatenate(found))
 
 
 def _alike(one: np.ndarray, other: np.ndarray, masks: np.ndarray) -> np.ndarray:

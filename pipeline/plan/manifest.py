@@ -87,7 +87,7 @@ class Manifest:
 
         It does not depend on the order of the rows, nor on whether the images are in a folder or in a zip.
         """
-        carried = [self.columns[name] for name in self.schema.table.carry]
+        carried = [self.columns[name] for name in self.schema.published_columns]
         decisive = [VERSION, self.schema.to_dict(), parameters]
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
         for example in self.examples:

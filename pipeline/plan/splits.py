@@ -1,12 +1,13 @@
 """Exact stratified split of a label table.
 
 Examples with the same label set are interchangeable: they form a *kind*. How many examples of each kind go to each
-split is a small integer program, solved exactly by HiGHS (iterative stratification, Sechidis et al. 2011, rounds
-greedily). Many splits are equally good and another version of HiGHS may return a different one, so `setup.cfg` pins
-the version. A salted hash of the id decides which examples fill a kind's quota. The order of the rows has no effect.
+split is a small integer program, solved by HiGHS (`program`; iterative stratification, Sechidis et al. 2011, rounds
+greedily). A salted hash of the id decides which examples fill a kind's quota. The order of the rows has no effect.
 
 With groups (near-duplicates, fields of one well) the interchangeable units are whole groups with the same multiset
-of label sets, so a group is never divided between splits.
+of label sets, so a group is never divided between splits; a local search solves it (`search`). Examples of an earlier
+split stay where they are (`kept`), and only new ones are placed. What is proven about the result is its lower bound
+(`bounds`).
 """
 
 import dataclasses
@@ -14,22 +15,26 @@ import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from pipeline.errors import InputError, JobError
+from pipeline.plan import bounds, kept, program, search
+from pipeline.plan.problem import SIZE_WEIGHT, Problem
 from pipeline.plan.table import Example
 from pipeline.schema import HPA_KAGGLE_2018, SPLITS
 
 PAPER_SIZES = (24_000, 3_000, 4_072)
 """Sizes of train, dev and test in the report that the project follows (Mylavarapu 2020, section 4.3)."""
 
-SIZE_WEIGHT = 1e3
-"""Cost of one example too many or too few in a split; of one too many or too few of a class, the cost is 1."""
+SHORT, LONG = (0.1, 0.1, 0.1), (0.8, 0.8)
+"""Efforts of the searches for a split of groups, of which the best counts. The long ones follow only if necessary."""
 
-SOLVER_OPTIONS = {"output_flag": False, "threads": 1, "mip_max_nodes": 2000, "mip_rel_gap": 1e-3}
-"""The limit is on nodes, not on seconds: the answer must not depend on how busy the machine is."""
+GOOD_ENOUGH = 1.1
+"""It is not necessary within so many times the lower bound."""
+
+POLISHED_KINDS, POLISH_NODES = 1000, 20
+"""Kinds of several groups that the integer program divides anew after the search, and the nodes of its search tree."""
 
 Unit = tuple[str, ...]
 """The ids of an example, or of all examples of a group: what goes to one split together."""
@@ -40,36 +45,120 @@ Kind = tuple[tuple[int, ...], ...]
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """`of` maps id to split; `counts` is int `[3, classes]`, `shares` the exact (fractional) shares, same shape."""
+    """A split of all examples, and what is known about it.
+
+    Attributes:
+      of: `{id: split}`.
+      wanted: examples wanted in each split.
+      sizes: examples in each split.
+      counts: int `[splits, classes]`, examples of each class.
+      shares: the exact (fractional) shares at the wanted sizes, same shape.
+      class_names: of all classes.
+      names: of the splits.
+      carriers: int `[classes]`, groups that have each class (an example without a group is one by itself).
+      num_groups: groups in all.
+      num_kinds: different multisets of label sets among them.
+      bound: no split has a smaller sum of deviations.
+      size_bound: nor sizes that differ less from those wanted, in sum.
+      num_kept: examples that are where an earlier split has them.
+      num_moved: examples that are elsewhere: none.
+      vanished: ids of the earlier split that no longer exist, ascending.
+    """
 
     of: Mapping[str, str]
+    wanted: tuple[int, ...]
     sizes: tuple[int, ...]
     counts: np.ndarray
     shares: np.ndarray
     class_names: Sequence[str]
+    names: tuple[str, ...]
+    carriers: np.ndarray
+    num_groups: int
+    num_kinds: int
+    bound: float
+    size_bound: int
+    num_kept: int = 0
+    num_moved: int = 0
+    vanished: tuple[str, ...] = ()
+
+    @property
+    def deviation(self) -> float:
+        """The sum of all classes' deviations from their exact shares, in examples."""
+        return float(np.abs(self.counts - self.shares).sum())
+
+    @property
+    def size_deviation(self) -> int:
+        return sum(abs(size - wanted) for size, wanted in zip(self.sizes, self.wanted, strict=True))
+
+    @property
+    def optimal(self) -> bool:
+        """Whether the bounds prove that no split is nearer."""
+        return self.size_deviation <= self.size_bound and self.deviation <= self.bound + 1e-6
+
+    @property
+    def grouped(self) -> bool:
+        return self.num_groups < len(self.of)
 
     def worst(self) -> tuple[float, str, str]:
         """Returns (examples off the exact share, class name, split) where it is largest."""
         off = np.abs(self.counts - self.shares)
         split, label = np.unravel_index(off.argmax(), off.shape)
-        return float(off[split, label]), self.class_names[label], SPLITS[split]
+        return float(off[split, label]), self.class_names[label], self.names[split]
 
     def report(self) -> str:
-        """Returns a table: one line per class with its count in each split, and the largest deviation."""
-        lines = [f"{'class':<34}" + "".join(f"{split:>8}" for split in SPLITS)]
+        """Returns a table: one line per class with its count in each split; the deviations, and what is proven."""
+        lines = [f"{'class':<34}" + "".join(f"{split:>8}" for split in self.names)]
         for label, name in enumerate(self.class_names):
             lines.append(f"{label:>2} {name:<31}" + "".join(f"{n:>8}" for n in self.counts[:, label]))
         lines.append(f"{'examples':<34}" + "".join(f"{n:>8}" for n in self.sizes))
+        if self.sizes != self.wanted:
+            lines.append(f"{'examples wanted':<34}" + "".join(f"{n:>8}" for n in self.wanted))
+        if self.grouped:
+            lines.append(f"{self.num_groups} groups of {self.num_kinds} kinds; none is divided")
         off, name, split = self.worst()
         lines.append(f"largest deviation from the exact share: {off:.2f} examples ({name} in {split})")
-        absent = [
-            name
-            for label, name in enumerate(self.class_names)
-            if self.counts[:, label].sum() > 0 and not self.counts[:, label].all()
-        ]
-        if absent:
-            lines.append(f"too rare to be in every split: {', '.join(absent)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, self.proof(), *self.kept_lines(), *self.absent()])
+
+    def proof(self) -> str:
+        """Returns what is proven about the deviations, in one line."""
+        found = f"sum of deviations: {self.deviation:.2f} examples"
+        if self.optimal:
+            return f"{found}; proven optimal"
+        sizes = f"; sizes are {self.size_deviation} off, at least {self.size_bound} are proven" if (
+            self.size_deviation > self.size_bound
+        ) else ""  # fmt: skip
+        times = f", which is {self.deviation / self.bound:.2f} times as much" if self.bound else ""
+        return f"{found}; at least {self.bound:.2f} are proven{times}{sizes}"
+
+    def kept_lines(self) -> list[str]:
+        """Returns what became of the earlier split, if there was one: nothing moves."""
+        if not self.num_kept and not self.vanished:
+            return []
+        new = len(self.of) - self.num_kept - self.num_moved
+        lines = [f"earlier split: {self.num_kept} examples kept, {self.num_moved} moved; {new} new ones placed"]
+        if self.vanished:
+            lines.append(f"no longer in the label table: {kept.listed(self.vanished)}")
+        return lines
+
+    def absent(self) -> list[str]:
+        """Returns a line for each class that is not in every split, and why."""
+        what = "groups" if self.grouped else "examples"
+        lines = []
+        for label, name in enumerate(self.class_names):
+            needed = [k for k, size in enumerate(self.wanted) if size]
+            missing = [k for k in needed if self.counts[k, label] == 0]
+            if not missing or not self.carriers[label]:
+                continue
+            splits = ", ".join(self.names[k] for k in missing)
+            if self.carriers[label] < len(needed):
+                why = f"it has {self.carriers[label]} independent {what} for {len(needed)} splits"
+            elif self.grouped or self.num_kept:
+                why = "its groups are larger than the split, or are kept elsewhere"
+            else:
+                share = max(self.shares[k, label] for k in missing)
+                why = f"its share is {share:.2f} examples, and the whole numbers nearest to all shares leave none"
+            lines.append(f"not in {splits}: {name} ({why})")
+        return lines
 
 
 def proportional_sizes(num_examples: int) -> tuple[int, ...]:
@@ -97,64 +186,151 @@ def assign(
     seed: int = 0,
     groups: Mapping[str, str] | None = None,
     class_names: Sequence[str] = HPA_KAGGLE_2018.classes,
+    earlier: Mapping[str, str] | None = None,
+    names: tuple[str, ...] = SPLITS,
 ) -> Splits:
-    """Assigns every example to train, dev or test.
+    """Assigns every example to a split: train, dev or test.
 
     Sizes are met exactly (with groups: as nearly as whole groups allow), and the counts of each class in each split
-    are as near their exact share as whole numbers allow.
+    are as near their exact share as whole numbers allow (with groups: as near as was found, `Splits.bound` says how
+    much nearer they could be). With groups or an earlier split, each class stands in every split if it has enough
+    groups.
 
     Args:
       examples: with unique ids.
-      sizes: examples in train, dev, test; `None` for the paper's proportions.
+      sizes: examples in each split; `None` for the paper's proportions of train, dev and test.
       seed: changes the assignment, not its quality.
       groups: `{id: group}`; an id that is not in it is a group of its own.
+      class_names: names of the classes of the labels.
+      earlier: `{id: split}` of an earlier split: its examples stay, and new members of their groups follow them.
+      names: of the splits.
 
     Raises:
-      InputError: sizes that are not three whole numbers that add up to the number of examples.
+      InputError: sizes that are not whole numbers that add up to the number of examples, or a group that lies in two
+        splits of the earlier split.
       JobError: the solver found no solution.
     """
-    sizes = tuple(sizes) if sizes is not None else proportional_sizes(len(examples))
-    _check_sizes(sizes, len(examples))
-    units = _units_by_kind(examples, groups or {}, seed)
+    wanted = tuple(sizes) if sizes is not None else proportional_sizes(len(examples))
+    _check_sizes(wanted, len(examples), names)
+    fixed = kept.fixed(examples, groups or {}, earlier, names) if earlier else {}
+    units, placed = _units_by_kind(examples, groups or {}, seed, fixed)
     kinds = sorted(units, key=lambda kind: _hash(seed, "kind", repr(kind)))
-    classes = _count_classes(kinds, len(class_names))
-    quotas = _solve(kinds, classes, [len(units[kind]) for kind in kinds], sizes)
-    actual = quotas.T @ [len(kind) for kind in kinds]
-    counts = quotas.T @ classes
-    shares = counts.sum(axis=0) * actual[:, None] / actual.sum()
-    return Splits(_fill_quotas(units, kinds, quotas), tuple(actual.tolist()), counts, shares, class_names)
+    problem = _problem(kinds, units, placed, wanted, len(class_names))
+    quotas, bound = _divide(problem, seed)
+    of = _fill_quotas(units, placed, kinds, quotas, names)
+    return _describe(of, problem, quotas, bound, class_names, names, earlier or {})
 
 
-def _check_sizes(sizes: tuple[int, ...], num_examples: int) -> None:
-    if len(sizes) != len(SPLITS) or min(sizes) < 0 or sum(sizes) != num_examples or sizes[0] == 0:
+def _describe(
+    of: Mapping[str, str],
+    problem: Problem,
+    quotas: np.ndarray,
+    bound: float,
+    class_names: Sequence[str],
+    names: tuple[str, ...],
+    earlier: Mapping[str, str],
+) -> Splits:
+    """Returns the split with what is known about it."""
+    every = quotas + problem.placed
+    num_kept = sum(of.get(example_id) == split for example_id, split in earlier.items())
+    vanished = tuple(sorted(example_id for example_id in earlier if example_id not in of))
+    return Splits(
+        of=of,
+        wanted=problem.wanted,
+        sizes=tuple((every.T @ problem.examples).tolist()),
+        counts=every.T @ problem.counts,
+        shares=problem.shares,
+        class_names=class_names,
+        names=names,
+        carriers=(problem.counts > 0).T @ every.sum(axis=1),
+        num_groups=int(every.sum()),
+        num_kinds=len(every),
+        bound=bound,
+        size_bound=bounds.of_sizes(problem),
+        num_kept=num_kept,
+        num_moved=len(earlier) - num_kept - len(vanished),
+        vanished=vanished,
+    )
+
+
+def _check_sizes(sizes: tuple[int, ...], num_examples: int, names: tuple[str, ...]) -> None:
+    if len(sizes) != len(names) or min(sizes) < 0 or sum(sizes) != num_examples or sizes[0] == 0:
+        number = {3: "three"}.get(len(names), str(len(names)))
         raise InputError(
-            f"split sizes {','.join(map(str, sizes))} add up to {sum(sizes)}, expected three whole numbers "
-            f"(train above 0) that add up to the {num_examples} examples of the label table"
+            f"split sizes {','.join(map(str, sizes))} add up to {sum(sizes)}, expected {number} whole numbers "
+            f"({names[0]} above 0) that add up to the {num_examples} examples of the label table"
         )
 
 
-def _units_by_kind(examples: Sequence[Example], groups: Mapping[str, str], seed: int) -> dict[Kind, list[Unit]]:
-    """Returns the units of each kind, in the order in which they fill the splits."""
-    members: dict[tuple[str, str], list[Example]] = defaultdict(list)
+def _units_by_kind(
+    examples: Sequence[Example], groups: Mapping[str, str], seed: int, fixed: Mapping[str, int]
+) -> tuple[dict[Kind, list[Unit]], dict[Kind, dict[int, list[Unit]]]]:
+    """Returns the units of each kind in the order in which they fill the splits, and those that stay, by split.
+
+    Both have the same kinds.
+    """
+    members: dict[str, list[Example]] = defaultdict(list)
+    alone: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for example in examples:
-        key = ("group", groups[example.id]) if example.id in groups else ("id", example.id)
-        members[key].append(example)
-    units: dict[Kind, list[tuple[bytes, Unit]]] = defaultdict(list)
-    for (_, name), unit in members.items():
+        if example.id in groups:
+            members[groups[example.id]].append(example)
+        else:
+            alone[example.labels].append(example.id)
+    units: dict[Kind, list[Unit]] = {(labels,): [(i,) for i in ids] for labels, ids in alone.items()}
+    del alone  # at ten million examples, memory counts
+    for unit in members.values():
         kind = tuple(sorted(example.labels for example in unit))
-        units[kind].append((_hash(seed, "split", name), tuple(sorted(example.id for example in unit))))
-    return {kind: [unit for _, unit in sorted(hashed)] for kind, hashed in units.items()}
+        units.setdefault(kind, []).append(tuple(sorted(example.id for example in unit)))
+    placed: dict[Kind, dict[int, list[Unit]]] = {}
+    for kind, of_kind in units.items():
+        of_kind.sort()  # decides between equal hashes, of an example and a group with its name
+        of_kind.sort(key=lambda ids: _hash(seed, "split", groups.get(ids[0], ids[0])))
+        placed[kind] = defaultdict(list)
+        if fixed:
+            units[kind] = [ids for ids in of_kind if ids[0] not in fixed]
+            for ids in of_kind:
+                if ids[0] in fixed:
+                    placed[kind][fixed[ids[0]]].append(ids)
+    return units, placed
 
 
-def _fill_quotas(units: Mapping[Kind, Sequence[Unit]], kinds: Sequence[Kind], quotas: np.ndarray) -> dict[str, str]:
-    """Returns `{id: split}`; `quotas` is int `[kinds, 3]`."""
+def _fill_quotas(
+    units: Mapping[Kind, Sequence[Unit]],
+    placed: Mapping[Kind, Mapping[int, Sequence[Unit]]],
+    kinds: Sequence[Kind],
+    quotas: np.ndarray,
+    names: Sequence[str],
+) -> dict[str, str]:
+    """Returns `{id: split}`; `quotas` is int `[kinds, splits]`."""
     of: dict[str, str] = {}
-    for kind, row in zip(kinds, quotas, strict=True):
+    for kind, row in zip(kinds, quotas.tolist(), strict=True):
         remaining = iter(units[kind])
-        for split, quota in zip(SPLITS, row, strict=True):
+        for split, quota in zip(names, row, strict=True):
             for ids in itertools.islice(remaining, quota):
-                of.update(dict.fromkeys(ids, split))
+                for example_id in ids:
+                    of[example_id] = split
+        for number, stay in placed[kind].items():
+            for ids in stay:
+                of.update(dict.fromkeys(ids, names[number]))
     return of
+
+
+def _problem(
+    kinds: Sequence[Kind],
+    units: Mapping[Kind, Sequence[Unit]],
+    placed: Mapping[Kind, Mapping[int, Sequence[Unit]]],
+    wanted: tuple[int, ...],
+    num_classes: int,
+) -> Problem:
+    """Returns the numbers that decide the split: what the units of each kind hold, and how many there are."""
+    stay = [[len(placed[kind].get(split, ())) for split in range(len(wanted))] for kind in kinds]
+    return Problem(
+        counts=_count_classes(kinds, num_classes),
+        examples=np.array([len(kind) for kind in kinds]),
+        units=np.array([len(units[kind]) for kind in kinds]),
+        placed=np.array(stay, int).reshape(len(kinds), len(wanted)),
+        wanted=wanted,
+    )
 
 
 def _count_classes(kinds: Sequence[Kind], num_classes: int) -> np.ndarray:
@@ -171,107 +347,54 @@ def _hash(seed: int, purpose: str, name: str) -> bytes:
     return hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()
 
 
-def _solve(kinds: Sequence[Kind], classes: np.ndarray, num_units: Sequence[int], sizes: tuple[int, ...]) -> np.ndarray:
-    """Returns int `[kinds, 3]`: how many units of each kind go to each split.
-
-    Args:
-      kinds: in the order that breaks ties.
-      classes: int `[kinds, classes]`, from `_count_classes`.
-      num_units: units of each kind.
-      sizes: examples wanted in each split.
-
-    Raises:
-      JobError: the solver found no solution.
-    """
-    import highspy  # imported here, so that reading a dataset does not need it
-
-    program = _program(kinds, classes, np.array(num_units, float), sizes)
-    solver = highspy.Highs()
-    for name, value in SOLVER_OPTIONS.items():
-        solver.setOptionValue(name, value)
-    solver.passModel(program.to_highs())
-    solver.run()
-    if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
-        status = solver.modelStatusToString(solver.getModelStatus())
-        raise JobError(f"no split found for {len(kinds)} kinds into {sizes}: {status}")
-    quotas = solver.getSolution().col_value[: program.num_whole]
-    return np.rint(quotas).astype(int).reshape(len(kinds), len(sizes))
+def _divide(problem: Problem, seed: int) -> tuple[np.ndarray, float]:
+    """Returns (quotas of the free units, a lower bound of the sum of deviations)."""
+    bound = bounds.of_classes(problem)
+    if not problem.units.any():
+        return np.zeros_like(problem.placed), bound
+    if (problem.examples > 1).any():
+        return _divide_groups(problem, seed, bound), bound
+    if not problem.placed.any():
+        return program.solve(program.in_proportion(problem)).quotas, bound
+    return _divide_new(problem, bound)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Program:
-    """Minimise `cost @ x` with `matrix @ x == targets` and `lower <= x <= upper`.
-
-    The first `num_whole` entries of `x` are whole numbers. `entries` are the matrix's nonzero entries: (rows, columns,
-    values), arrays that broadcast to one shape.
-    """
-
-    entries: Sequence[tuple[Any, Any, Any]]
-    targets: np.ndarray
-    cost: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    num_whole: int
-
-    def to_highs(self) -> Any:
-        """Returns the `highspy.HighsLp`."""
-        import highspy
-
-        whole, real = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
-        program = highspy.HighsLp()
-        program.num_col_, program.num_row_ = len(self.cost), len(self.targets)
-        program.col_cost_, program.col_lower_, program.col_upper_ = self.cost, self.lower, self.upper
-        program.row_lower_ = program.row_upper_ = self.targets
-        program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        program.a_matrix_.start_, program.a_matrix_.index_, program.a_matrix_.value_ = _rowwise(self.entries)
-        program.integrality_ = [whole] * self.num_whole + [real] * (len(self.cost) - self.num_whole)
-        return program
+def _divide_new(problem: Problem, bound: float) -> tuple[np.ndarray, float]:
+    """As `_divide`, for examples without groups beside those that stay."""
+    kinds = np.flatnonzero(problem.units)
+    quotas = np.zeros_like(problem.placed)
+    solved = program.solve(program.remaining(problem, kinds, quotas))
+    quotas[kinds] = solved.quotas
+    # What the solver proves is of sizes and classes together.
+    proven = solved.bound - SIZE_WEIGHT * problem.size_deviation(quotas)
+    bound = max(bound, min(proven, problem.deviation(quotas)))
+    if problem.value(quotas)[0]:
+        quotas = problem.quotas_of(search.bring_into_every_split(problem, problem.part_of(quotas)))
+    return quotas, bound
 
 
-def _program(kinds: Sequence[Kind], classes: np.ndarray, units: np.ndarray, sizes: tuple[int, ...]) -> _Program:
-    """Returns the integer program of a split.
-
-    `x` is `[quotas | shortfalls | excesses]`. A quota is the number of units of one kind in one split, within one of
-    its exact share, which also keeps label *sets* stratified. A shortfall and an excess belong to each count: the
-    size of each split, then the examples of each (class, split). The cost is their sum, sizes weighted most.
-
-    Without groups a solution with exact sizes exists: it is a transport problem with integral bounds.
-    """
-    num_kinds, num_splits, num_classes = len(kinds), len(sizes), classes.shape[1]
-    share = np.array(sizes) / sum(sizes)
-    exact = units[:, None] * share
-    examples = np.array([len(kind) for kind in kinds], float)  # in a unit of each kind
-
-    split, kind, count = np.arange(num_splits), np.arange(num_kinds)[:, None], np.arange(num_splits * (1 + num_classes))
-    quota = num_splits * kind + split  # its column, int [kinds, splits]
-    shortfall, excess = exact.size + count, exact.size + len(count) + count
-    size_row, class_row = num_kinds + split, num_kinds + num_splits + split
-    kind_of, label_of = np.nonzero(classes)
-    entries = [
-        (kind, quota, 1.0),  # every unit goes to a split
-        (size_row, quota, examples[:, None]),
-        (class_row + num_splits * label_of[:, None], quota[kind_of], classes[classes > 0][:, None]),
-        (num_kinds + count, shortfall, 1.0),
-        (num_kinds + count, excess, -1.0),
-    ]
-    is_size = count < num_splits
-    cost = np.where(is_size, SIZE_WEIGHT, 1.0)
-    grouped = bool((examples > 1).any())
-    slack = np.where(is_size & (not grouped), 0, np.inf)
-    none = np.zeros(2 * len(count))
-    return _Program(
-        entries=entries,
-        targets=np.concatenate([units, sizes, ((units @ classes)[:, None] * share).ravel()]),
-        cost=np.concatenate([np.zeros(exact.size), cost, cost]),
-        lower=np.concatenate([np.floor(exact + 1e-9).ravel(), none]),
-        upper=np.concatenate([np.ceil(exact - 1e-9).ravel(), slack, slack]),
-        num_whole=exact.size,
-    )
+def _divide_groups(problem: Problem, seed: int, bound: float) -> np.ndarray:
+    best = problem.placed  # replaced by the first search
+    for chain, effort in enumerate((*SHORT, *LONG)):
+        found = _polished(problem, search.search(problem, seed, chain, effort), bound)
+        best = min(best, found, key=problem.value) if chain else found
+        reached = problem.value(best)
+        if reached <= (0, bound + 1e-6) or (
+            (effort in LONG or chain + 1 >= len(SHORT)) and reached <= (0, GOOD_ENOUGH * bound)
+        ):
+            break
+    return best
 
 
-def _rowwise(entries: Sequence[tuple[Any, Any, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns (the start of each row, columns, values) of a sparse matrix given as in `_Program`."""
-    flat = [[part.ravel() for part in np.broadcast_arrays(*entry)] for entry in entries]
-    rows, columns, values = (np.concatenate(parts) for parts in zip(*flat, strict=True))
-    order = np.lexsort((columns, rows))
-    return np.searchsorted(rows[order], np.arange(rows.max() + 2)), columns[order], values[order]
+def _polished(problem: Problem, quotas: np.ndarray, bound: float) -> np.ndarray:
+    """Returns the quotas with those of the kinds that have several units divided anew, if that is better."""
+    several = np.flatnonzero(problem.units > 1)
+    kinds = np.sort(several[np.argsort(problem.examples[several], kind="stable")][:POLISHED_KINDS])
+    if len(kinds) == 0 or problem.value(quotas) <= (0, bound + 1e-6):
+        return quotas
+    polished = quotas.copy()
+    try:
+        polished[kinds] = program.solve(program.remaining(problem, kinds, quotas), POLISH_NODES).quotas
+    except JobError:  # no solution within the limit: the one at hand stays
+        return quotas
+    return min(quotas, polished, key=problem.value)

@@ -74,7 +74,7 @@ class Table:
       numbers: labels are class ids; otherwise they are class names.
       id_pattern: splits an id into further columns, such as `{plate}_{well}`.
       groups: columns; examples that share a value of one of them stay in one split.
-      carry: columns to publish.
+      carry: columns to publish beside the groups.
     """
 
     file: str
@@ -198,6 +198,11 @@ class Schema:
         for pattern in self.patterns or ("",):
             named += [name for source in self.sources(pattern) for name in placeholders(source.pattern)]
         return tuple(name for name in dict.fromkeys(named) if name != "id")
+
+    @property
+    def published_columns(self) -> tuple[str, ...]:
+        """Columns that are published by id: the groups, and those to carry along."""
+        return tuple(dict.fromkeys((*self.table.groups, *self.table.carry)))
 
     @property
     def columns(self) -> tuple[str, ...]:

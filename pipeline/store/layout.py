@@ -13,17 +13,23 @@ CHECKSUMS = "SHA256SUMS"
 CROISSANT = "croissant.json"
 QUARANTINE = "quarantine.csv"
 GROUPS = "groups.csv"
+SPLIT = "split.csv"
+"""The split of every example, which a dataset that grows keeps."""
+
 SOURCES = "sources.csv"
 """Id and digest of the source files of every example."""
 
 COLUMNS = "columns.csv"
 """The columns of the label table that the schema carries along, by id."""
 
+KEPT = "kept.csv"
+"""In the folder of a build: the split of the dataset that it replaces."""
+
 BAD_EXAMPLES = "bad_examples.csv"
 """Beside the dataset: the bad images that stopped the last build."""
 
 _OURS = re.compile(
-    rf"{NAME}-.*\.(tfrecord|array_record)-.*|croissant\.json|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{COLUMNS}|{SOURCES}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
+    rf"{NAME}-.*\.(tfrecord|array_record)-.*|croissant\.json|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{SPLIT}|{COLUMNS}|{SOURCES}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
 )
 
 

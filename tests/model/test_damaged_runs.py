@@ -29,6 +29,16 @@ def test_a_damaged_config_is_named(run_copy, change, message):
         runs.open_run(run_copy)
 
 
+@pytest.mark.parametrize("schema", [None, {}, {"name": "x", "channels": []}])
+def test_a_damaged_schema_of_a_run_is_named(run_copy, schema):
+    path = run_copy / "config.json"
+    config = json.loads(path.read_text())
+    config["dataset"]["schema"] = schema
+    path.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=rf"^{path}: damaged: the schema in it cannot be read \(.*train again$"):
+        runs.open_run(run_copy)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\udc80"])
 def test_a_config_that_is_no_json_is_named(run_copy, text):
     path = run_copy / "config.json"

@@ -1,6 +1,7 @@
 """What is said of a run: figures that agree with scikit-learn, error bars that hold, thresholds, baselines."""
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -15,9 +16,9 @@ from model.evaluate import main
 from model.page import gallery
 from model.scores import evaluation
 from pipeline.errors import InputError
+from pipeline.schema import HPA_KAGGLE_2018
 from tests.support.datasets import write_dataset
-
-NAMES = [f"class {index}" for index in range(28)]
+from tests.support.hpa import CLASS_NAMES
 
 
 def run_command(*arguments: object):
@@ -43,10 +44,10 @@ def test_colours_are_those_of_the_atlas():
     image[0, 1] = [0, 255, 0, 0]
     image[1, 0] = [0, 0, 255, 0]
     image[1, 1] = [0, 0, 0, 255]
-    channels = ["red", "green", "blue", "yellow"]
-    assert gallery.coloured(image, "yellow", channels)[1, 1].tolist() == [255, 255, 0]
-    assert gallery.coloured(image, "red", channels)[0, 0].tolist() == [255, 0, 0]
-    mixed = gallery.composite(image, channels).astype(int)
+    colours = [channel.colour for channel in HPA_KAGGLE_2018.channels]
+    assert gallery.coloured(image, 3, colours[3])[1, 1].tolist() == [255, 255, 0]
+    assert gallery.coloured(image, 0, colours[0])[0, 0].tolist() == [255, 0, 0]
+    mixed = gallery.composite(image, colours, protein=1).astype(int)
     assert mixed[0, 0, 0] > 0 == mixed[0, 0, 1:].max()
     assert mixed[0, 1].tolist() == [0, 255, 0]
     assert mixed[1, 0].tolist() == [0, 0, 255]
@@ -72,10 +73,11 @@ def test_an_evaluation_says_what_the_trainer_said(evaluated):
     trained = json.loads((evaluated / "metrics.json").read_text())
     for split in ("train", "dev", "test"):
         assert found["splits"][split]["rules"]["fixed"]["macro_f1"] == trained["splits"][split]["macro_f1"]
-    assert found["splits"]["test"]["absent"] == NAMES[4:]
+    assert found["splits"]["test"]["absent"] == list(CLASS_NAMES[4:])
     text = summary.summary(found)
     assert (
-        f"test: no example of {', '.join(NAMES[4:])}: their F1 counts as 0, their average precision not at all" in text
+        f"test: no example of {', '.join(CLASS_NAMES[4:])}: their F1 counts as 0, their average precision not at all"
+        in text
     )
     assert "shrunk" in text
     rows = list(csv.DictReader(open(evaluated / "evaluation" / "classes.csv", newline="")))
@@ -103,7 +105,7 @@ def test_groups_of_the_dataset_are_redrawn_whole(tmp_path, tiny_data_dir, run_co
     data_dir = tmp_path / "grouped"
     shutil.copytree(tiny_data_dir, data_dir)
     rows = [f"synthetic-dev-{k:04d},g{k // 24}\n" for k in range(48)]
-    (data_dir / "hpa_stacked/32/1.0.0/groups.csv").write_text("Id,Group\n" + "".join(rows))
+    (data_dir / "hpa_stacked/32/1.1.0/groups.csv").write_text("Id,Group\n" + "".join(rows))
     result = run_command(run_copy, "--data-dir", data_dir, "--splits", "dev", "--no-ablation")
     assert result.exit_code == 0, result.output
     found = evaluation.load(run_copy)
@@ -158,10 +160,11 @@ def test_a_dataset_of_other_contents_is_refused_unless_told(tmp_path, run_copy):
 
 
 def test_a_dataset_of_other_classes_is_refused_even_if_told(tmp_path, run_copy):
-    path = write_dataset(tmp_path / "other", class_names=["other", *NAMES[1:]])
+    schema = dataclasses.replace(HPA_KAGGLE_2018, classes=("other", *CLASS_NAMES[1:]))
+    path = write_dataset(tmp_path / "other", schema=schema)
     result = run_command(run_copy, "--data-dir", tmp_path / "other", "--other-dataset")
     assert result.exit_code == 1
-    assert result.output == f"Error: dataset {path}: class 0 is 'other', but 'class 0' in run {run_copy}\n"
+    assert result.output == f"Error: dataset {path}: class 0 is 'other', but 'Nucleoplasm' in run {run_copy}\n"
 
 
 def test_a_dataset_that_is_gone_is_said_to_be(run_copy):
@@ -192,7 +195,7 @@ def test_an_evaluation_that_is_missing_or_damaged_is_refused(run_copy):
     (run_copy / "evaluation" / "evaluation.json").write_text("{}")
     with pytest.raises(
         evaluation.InputError,
-        match=r"evaluation.json: expected format 2, found None: run 'python -m model.evaluate .*' again",
+        match=r"evaluation.json: expected format 3, found None: run 'python -m model.evaluate .*' again",
     ):
         evaluation.load(run_copy)
 

@@ -18,7 +18,7 @@ def data_dir(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("name", presets.NAMES)
+@pytest.mark.parametrize("name", presets.ATLAS)
 def test_every_preset_sees_the_budget_to_within_half_an_epoch(name, data_dir):
     settings, num_images = ladder.fit_to_budget(presets.load(name), data_dir, budget=6000, **CHOICES)
     per_epoch = num_images / settings.epochs
@@ -30,7 +30,7 @@ def test_every_preset_sees_the_budget_to_within_half_an_epoch(name, data_dir):
 def test_green_128_sees_images_of_half_the_size(data_dir):
     sizes = {
         name: 256 // ladder.fit_to_budget(presets.load(name), data_dir, budget=100, **CHOICES)[0].downsample
-        for name in presets.NAMES
+        for name in presets.ATLAS
     }
     assert sizes == {"green-128": 32, "green-256": 64, "rgb-256": 64, "stacked-256": 64, "best": 64}
 

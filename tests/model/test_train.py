@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from model import presets, runs, settings
 from model.train import chosen_settings, main
 from pipeline.errors import InputError, MissingError
-from tests.support.datasets import CLASS_NAMES, LEARNABLE, Shape, tiny_settings, train_tiny, write_dataset
+from tests.support.datasets import LEARNABLE, Shape, tiny_settings, train_tiny, write_dataset
+from tests.support.hpa import CLASS_NAMES
 
 
 def run_command(*arguments: object):
@@ -31,16 +32,21 @@ def test_help_imports_no_heavy_library():
     assert done.stdout.strip() == "set()"
 
 
+PAPER = presets.ATLAS[:4]
+
+
 def test_presets_equal_the_four_models_of_the_paper():
     loaded = {name: presets.load(name) for name in presets.NAMES}
     assert all(preset.preset == name for name, preset in loaded.items())
-    assert [(loaded[n].size, loaded[n].channels, loaded[n].extra_conv) for n in presets.NAMES[:4]] == [
+    assert [(loaded[n].size, loaded[n].channels, loaded[n].extra_conv) for n in PAPER] == [
         (128, ("green",), False),
         (256, ("green",), True),
         (256, ("green", "blue", "red"), True),
         (256, ("red", "green", "blue", "yellow"), True),
     ]
-    assert {(preset.batch_size, preset.loss) for name, preset in loaded.items() if name != "best"} == {(16, "bce")}
+    assert {(preset.batch_size, preset.loss) for name, preset in loaded.items() if name in PAPER} == {
+        (16, "cross-entropy")
+    }
     assert all(settings.smoke(preset).epochs == 2 for preset in loaded.values())
 
 
@@ -62,7 +68,7 @@ def test_command_line_overrides_the_file_and_the_file_the_preset(tmp_path):
         ('{"channels": ["green", 2]}', "{path}: channels is ['green', 2], expected tuple[str, ...]"),
         ('{"epochs": true}', "{path}: epochs is True, expected int"),
         ('{"limit_examples": 1.5}', "{path}: limit_examples is 1.5, expected int or null"),
-        ('{"loss": "hinge"}', "loss is 'hinge', expected one of bce, focal, asymmetric"),
+        ('{"loss": "hinge"}', "loss is 'hinge', expected one of cross-entropy, focal, asymmetric"),
         ('{"epochs": 0}', "epochs is 0, expected 1 or more"),
         ('{"downsample": 3}', "downsample is 3, expected a divisor of the size 256"),
         ("[1]", "{path}: JSON list, expected an object of settings"),
@@ -76,10 +82,26 @@ def test_invalid_config_file_is_rejected(tmp_path, text, message):
     assert (done.exit_code, done.output) == (1, f"Error: {message.format(path=path)}\n")
 
 
-def test_unknown_channel_is_rejected():
-    done = run_command("--channels", "green,magenta")
-    expected = "channels 'green,magenta': expected some of red, green, blue, yellow, each at most once"
+def test_unknown_channel_is_rejected(tiny_data_dir, tiny_dataset, tmp_path):
+    config = write_config(tmp_path / "config.json")
+    done = run_command("--data-dir", tiny_data_dir, "--config", config, "--channels", "green,magenta")
+    expected = (
+        f"preset stacked-256: channels green, magenta, but dataset {tiny_dataset.path} of schema 'hpa_kaggle_2018' has "
+        "red, green, blue, yellow: --preset any takes all, --channels chooses"
+    )
+    assert (done.exit_code, done.output.splitlines()[-1]) == (1, f"Error: {expected}")
+
+
+@pytest.mark.parametrize("channels", ["green,green", "green,"])
+def test_a_channel_named_twice_or_without_a_name_is_rejected(channels):
+    done = run_command("--channels", channels)
+    expected = f"channels {channels!r}: expected names, each at most once, or all"
     assert (done.exit_code, done.output) == (1, f"Error: {expected}\n")
+
+
+def test_a_run_of_the_time_before_single_labels_is_read():
+    values = {**tiny_settings().to_json(), "loss": "bce"}
+    assert settings.from_json(values, "config.json") == tiny_settings()
 
 
 def test_missing_dataset_is_rejected_with_the_command_that_builds_it(tmp_path):
@@ -187,7 +209,7 @@ def test_run_folder_records_settings_dataset_and_progress(learned, tiny_dataset)
     run, output = learned
     assert run.settings == tiny_settings(**LEARNING)
     assert run.dataset["fingerprint"] == tiny_dataset.fingerprint
-    assert run.dataset["class_names"] == CLASS_NAMES
+    assert run.dataset["class_names"] == list(CLASS_NAMES)
     assert {"python", "keras", "tensorflow", "tensorflow-datasets", "numpy", "backend"} <= set(run.config["versions"])
     assert run.config["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", run.config["git_commit"])
     rows = runs.read_rows(run.metrics_csv)
@@ -212,7 +234,7 @@ def test_final_metrics_follow_from_the_best_weights(learned, tiny_dataset):
     from model.scores import metrics
 
     run, _ = learned
-    model = classifier.with_probabilities(runs.load_classifier(run))
+    model = classifier.with_probabilities(runs.load_classifier(run), run.schema)
     batches = eval_batches(tiny_dataset, "test", channels=run.settings.channels, batch_size=7)
     counts = metrics.at_threshold(*classifier.predict(model, batches))
     saved = json.loads(run.metrics_json.read_text())["splits"]["test"]

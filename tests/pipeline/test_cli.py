@@ -117,6 +117,66 @@ def test_the_module_runs():
     assert "python -m pipeline [OPTIONS] COMMAND" in done.stdout
 
 
+def test_split_writes_a_page_beside_its_table(source, tmp_path):
+    run("split", "--labels", source.table, "--out", tmp_path / "split.csv")
+    assert "Split of" in (tmp_path / "split.html").read_text()
+    run("split", "--labels", source.table, "--out", tmp_path / "split.csv", "--page", tmp_path / "other.html")
+    assert (tmp_path / "other.html").read_text() == (tmp_path / "split.html").read_text()
+
+
+def test_split_keeps_an_earlier_split(source, tmp_path):
+    rows = dict(source.labels)
+    source.write_table(list(rows.items())[:15])
+    run("split", "--labels", source.table, "--out", tmp_path / "old.csv")
+    source.write_table(rows.items())
+    kept = run("split", "--labels", source.table, "--out", tmp_path / "new.csv", "--keep", tmp_path / "old.csv")
+    assert "earlier split: 15 examples kept, 0 moved; 5 new ones placed" in kept.output
+    old, new = [dict(csv.reader((tmp_path / name).read_text().splitlines())) for name in ("old.csv", "new.csv")]
+    assert old.items() <= new.items()
+    assert len(new) == 21
+
+
+def test_shards_keeps_the_split_of_a_dataset_that_it_replaces(source, tmp_path):
+    rows, data = list(source.labels.items()), tmp_path / "data"
+    arguments = ("shards", "--source", source.root, "--data-dir", data, "--size", 16)
+
+    def split():
+        return dict(csv.reader(next(data.glob("hpa_stacked/16/*/split.csv")).read_text().splitlines()))
+
+    source.write_table(rows[:14])
+    run(*arguments)
+    first = split()
+    assert len(first) == 15
+    source.write_table(rows[1:])
+    grown = run(*arguments, "--overwrite")
+    assert "earlier split: 13 examples kept, 0 moved; 6 new ones placed" in grown.output
+    assert "no longer in the label table: 1 examples: ex-0000" in grown.output
+    kept = split()
+    assert all(kept[i] == of for i, of in first.items() if i in kept)
+    assert run(*arguments).output.startswith("nothing to do:")
+    again = run(*arguments, "--overwrite", "--num-shards", 1, "--seed", 3)
+    assert "earlier split: 19 examples kept, 0 moved; 0 new ones placed" in again.output
+    assert split() == kept
+    new = run(*arguments, "--overwrite", "--resplit", "--seed", 3)
+    assert "earlier split" not in new.output
+    assert split() != kept
+    named = run(*arguments, "--overwrite", "--keep", next(data.glob("hpa_stacked/16/*")))
+    assert "19 examples kept, 0 moved; 0 new ones placed" in named.output
+    both = run(*arguments, "--resplit", "--keep", tmp_path)
+    assert "keep and resplit exclude each other: keep an earlier split, or split anew" in both.output
+
+
+def test_another_table_or_another_seed_keeps_nothing(source, tmp_path):
+    data = tmp_path / "data"
+    arguments = ("shards", "--source", source.root, "--data-dir", data, "--size", 16, "--overwrite")
+    rows = list(source.labels.items())
+    source.write_table(rows[:10])
+    run(*arguments)
+    assert "earlier split" not in run(*arguments, "--seed", 1).output
+    source.write_table(rows[6:])
+    assert "earlier split" not in run(*arguments).output
+
+
 def test_tables_reach_the_screen_neither_as_commands_nor_in_full(source, tmp_path):
     out = tmp_path / "split.csv"
     for text, expected in [

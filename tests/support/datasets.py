@@ -1,17 +1,46 @@
 """Small published datasets, drawn from a seed, and runs on them that take seconds."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from pipeline.schema import SPLITS
-from tests.support.hpa import FILTERS, NUM_CLASSES
+from pipeline.schema import HPA_KAGGLE_2018, SPLITS, Channel, Schema, Table
+from pipeline.store import layout
+from tests.support.hpa import FILTERS
 
 CHANNELS = list(FILTERS)
-CLASS_NAMES = [f"class {index}" for index in range(NUM_CLASSES)]
 LEARNABLE = 4
 """Only the first so many classes occur, so that a model learns them in seconds."""
+
+NUCLEI = Schema(
+    name="nuclei",
+    channels=(Channel("dna"),),
+    classes=("interphase", "metaphase", "anaphase", "apoptosis", "hole"),
+    table=Table("cells.csv", "id", "phenotype", groups=("plate",), carry=("plate",)),
+    patterns=("{id}.png",),
+    single_label=True,
+)
+"""One channel, one label for each example."""
+
+PAINTING = Schema(
+    name="painting",
+    channels=tuple(
+        Channel(name, colour=colour)
+        for name, colour in zip(
+            ("DNA", "ER", "RNA", "AGP", "Mito"),
+            ("#0000ff", "#00ff00", "#ffff00", "#ff8000", "#ff0000"),
+            strict=True,
+        )
+    ),
+    classes=tuple(f"compound {index}" for index in range(6)),
+    table=Table("wells.csv", "id", "compounds", separator=";"),
+    patterns=("{id}_{channel}.tif",),
+    depth="uint16",
+)
+"""Five channels of 16 bits, several labels."""
 
 
 @dataclasses.dataclass
@@ -25,22 +54,27 @@ class Shape:
     num_shards: int = 3
 
 
-def draw_image(rng: np.random.Generator, labels: list[int], size: int) -> np.ndarray:
-    """Returns uint8 `[size, size, 4]`: noise, and for class k < 4 bright stripes in channel k."""
-    image = rng.integers(0, 60, (size, size, 4), dtype=np.uint8)
+Drawn = tuple[str, np.ndarray, list[int]]
+"""Id, image and labels."""
+
+
+def draw_image(rng: np.random.Generator, labels: list[int], size: int, schema: Schema) -> np.ndarray:
+    """Returns an image `[size, size, C]`: noise, and for each class k < 4 bright stripes k + 2 pixels apart."""
+    image = rng.integers(0, 60, (size, size, schema.num_channels), dtype=np.uint8)
     for label in labels:
         if label < LEARNABLE:
-            image[:: label + 2, :, label] += 150
-    return image
+            image[:: label + 2, :, label % schema.num_channels] += 150
+    return image if schema.dtype == "uint8" else image.astype(np.uint16) * 257
 
 
-def draw_examples(num: int, size: int, seed: int, prefix: str) -> list[tuple[str, np.ndarray, list[int]]]:
-    """Returns (id, image, labels) of so many examples."""
+def draw_examples(num: int, size: int, seed: int, prefix: str, schema: Schema = HPA_KAGGLE_2018) -> list[Drawn]:
+    """Returns so many examples."""
     rng = np.random.default_rng(seed)
     examples = []
     for index in range(num):
-        labels = sorted(rng.choice(LEARNABLE, size=rng.integers(1, 3), replace=False).tolist())
-        examples.append((f"{prefix}-{index:04d}", draw_image(rng, labels, size), labels))
+        num_labels = 1 if schema.single_label else rng.integers(1, 3)
+        labels = sorted(rng.choice(LEARNABLE, size=num_labels, replace=False).tolist())
+        examples.append((f"{prefix}-{index:04d}", draw_image(rng, labels, size, schema), labels))
     return examples
 
 
@@ -48,20 +82,22 @@ def write_dataset(
     data_dir: Path,
     shape: Shape | None = None,
     *,
+    schema: Schema = HPA_KAGGLE_2018,
+    version: str = "1.1.0",
     seed: int = 0,
     shuffle_labels: bool = False,
-    class_names: list[str] | None = None,
-    **metadata: object,
+    metadata: Mapping[str, object] = MappingProxyType({}),
 ) -> Path:
     """Writes a dataset as the pipeline publishes it, and returns its folder.
 
-    Keywords replace entries of its metadata. With `shuffle_labels`, labels say nothing about images.
+    `metadata` replaces entries of its own. With `shuffle_labels`, labels say nothing about images. Version 1.0.0
+    has neither the schema in its metadata nor label vectors in its records.
     """
-    shape, names = shape or Shape(), class_names or CLASS_NAMES
-    path = data_dir / "hpa_stacked" / str(shape.size) / "1.0.0"
+    shape = shape or Shape()
+    path = data_dir / "hpa_stacked" / layout.config_name(schema, shape.size) / version
     path.mkdir(parents=True)
     examples = {
-        split: draw_examples(getattr(shape, split), shape.size, 10 * seed + offset, f"synthetic-{split}")
+        split: draw_examples(getattr(shape, split), shape.size, 10 * seed + offset, f"synthetic-{split}", schema)
         for offset, split in enumerate(SPLITS)
     }
     if shuffle_labels:
@@ -71,11 +107,13 @@ def write_dataset(
     }
     for split, parts in shards.items():
         for index, part in enumerate(parts):
-            _write_shard(path / f"hpa_stacked-{split}.tfrecord-{index:05d}-of-{shape.num_shards:05d}", part)
-    pixels = np.stack([image for _, image, _ in examples["train"]]) / 255
+            name = f"hpa_stacked-{split}.tfrecord-{index:05d}-of-{shape.num_shards:05d}"
+            _write_shard(path / name, part, schema, version)
+    pixels = np.stack([image for _, image, _ in examples["train"]]) / schema.max_value
     described = {
-        "channels": CHANNELS,
-        "class_names": names,
+        **({} if version == "1.0.0" else {"schema": schema.to_dict()}),
+        "channels": list(schema.channel_names),
+        "class_names": list(schema.classes),
         "size": shape.size,
         "mean": pixels.mean((0, 1, 2)).tolist(),
         "std": pixels.std((0, 1, 2)).tolist(),
@@ -86,40 +124,38 @@ def write_dataset(
         **metadata,
     }
     lengths = {split: [len(part) for part in parts] for split, parts in shards.items()}
-    _write_metadata(path, shape.size, lengths, names, described)
+    _write_metadata(path, lengths, schema, described)
     return path
 
 
-def _with_shuffled_labels(
-    examples: list[tuple[str, np.ndarray, list[int]]], seed: int
-) -> list[tuple[str, np.ndarray, list[int]]]:
+def _with_shuffled_labels(examples: list[Drawn], seed: int) -> list[Drawn]:
     order = np.random.default_rng(99 + seed).permutation(len(examples))
     return [(i, image, examples[k][2]) for k, (i, image, _) in zip(order, examples, strict=True)]
 
 
 def _write_metadata(
-    path: Path, size: int, shard_lengths: dict[str, list[int]], class_names: list[str], metadata: dict[str, object]
+    path: Path, shard_lengths: dict[str, list[int]], schema: Schema, metadata: dict[str, object]
 ) -> None:
     """Writes the files that TFDS reads: features, splits and the dataset's own metadata."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import dataset_info, naming, splits
 
+    from pipeline.dataset.metadata import features
+
     template = naming.ShardedFileTemplate(data_dir=path, dataset_name="hpa_stacked", filetype_suffix="tfrecord")
-    features = tfds.features.FeaturesDict(
-        {
-            "id": tfds.features.Text(),
-            "image": tfds.features.Tensor(shape=(size, size, 4), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES),
-            "labels": tfds.features.Sequence(tfds.features.ClassLabel(names=class_names)),
-        }
-    )
+    published = dict(features(schema, int(str(metadata["size"]))))
+    if path.name == "1.0.0":
+        del published["label_vector"]
     identity = dataset_info.DatasetIdentity(
         name="hpa_stacked",
-        version=tfds.core.Version("1.0.0"),
+        version=tfds.core.Version(path.name),
         data_dir=str(path),
         module_name="tests",
-        config_name=str(size),
+        config_name=path.parent.name,
     )
-    info = tfds.core.DatasetInfo(builder=identity, features=features, metadata=tfds.core.MetadataDict(metadata))
+    info = tfds.core.DatasetInfo(
+        builder=identity, features=tfds.features.FeaturesDict(published), metadata=tfds.core.MetadataDict(metadata)
+    )
     infos = [
         splits.SplitInfo(
             name=split,
@@ -133,7 +169,7 @@ def _write_metadata(
     info.write_to_directory(str(path))
 
 
-def _write_shard(path: Path, examples: list[tuple[str, np.ndarray, list[int]]]) -> None:
+def _write_shard(path: Path, examples: list[Drawn], schema: Schema, version: str) -> None:
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -141,7 +177,11 @@ def _write_shard(path: Path, examples: list[tuple[str, np.ndarray, list[int]]]) 
             record = tf.train.Example()
             record.features.feature["id"].bytes_list.value.append(example_id.encode())
             record.features.feature["image"].bytes_list.value.append(image.tobytes())
-            record.features.feature["labels"].int64_list.value.extend(labels)
+            name = "label" if schema.single_label else "labels"
+            record.features.feature[name].int64_list.value.extend(labels)
+            if version != "1.0.0":
+                vector = bytes(int(index in labels) for index in range(schema.num_classes))
+                record.features.feature["label_vector"].bytes_list.value.append(vector)
             writer.write(record.SerializeToString())
 
 
@@ -156,11 +196,11 @@ TINY = {
 }
 
 
-def tiny_settings(**values: object):
+def tiny_settings(preset: str = "stacked-256", **values: object):
     """Returns settings of a network of three blocks on images of 32 x 32."""
     from model import presets, settings
 
-    return settings.override(presets.load("stacked-256"), {**TINY, **values}, "test")
+    return settings.override(presets.load(preset), {**TINY, **values}, "test")
 
 
 def train_tiny(data_dir: Path, path: Path, *, resume: bool = False, **values: object):
@@ -170,9 +210,13 @@ def train_tiny(data_dir: Path, path: Path, *, resume: bool = False, **values: ob
     backend.start()
     from model import runs
     from model.data.dataset import open_dataset
+    from model.settings import resolve
     from model.training import loop
 
     dataset = open_dataset(data_dir, 32)
-    run = runs.open_run(path) if resume else runs.create(path, tiny_settings(**values), dataset, {})
+    if resume:
+        run = runs.open_run(path)
+    else:
+        run = runs.create(path, resolve(tiny_settings(**values), 32, dataset.channels), dataset, {})
     loop.train(run, dataset, resume=resume, log=lambda line: None)
     return run

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from pipeline.schema import HPA_KAGGLE_2018
+
 
 def step_losses() -> dict[str, tuple[float, float]]:
     """Returns the losses of two steps by name of the loss; the second loss follows from the first update."""
@@ -12,9 +14,11 @@ def step_losses() -> dict[str, tuple[float, float]]:
     from tests.support.datasets import tiny_settings
 
     losses = {}
-    for loss in ("bce", "asymmetric"):
+    for loss in ("cross-entropy", "asymmetric"):
         settings = tiny_settings(optimizer="adamw", loss=loss, blocks=(1, 1), width=4)
-        trainee = classifier.Trainee(classifier.build(settings, [0.1] * 4, [0.2] * 4), settings)
+        trainee = classifier.Trainee(
+            classifier.build(settings, [0.1] * 4, [0.2] * 4, HPA_KAGGLE_2018), settings, HPA_KAGGLE_2018
+        )
         trainee.build((None, 32, 32, 4))
         trainee.compile(optimizer=optimizers.make(settings, [10]), jit_compile=backend.jit_compile())
         rng = np.random.default_rng(0)

@@ -9,12 +9,21 @@ from model.page.evaluated import EvaluatedRun
 NUM_PAIRS = 10
 """Rows in the table of the most frequent pairs of errors."""
 
+NARROWEST_MATRIX = 700
+"""CSS pixels to which a matrix may shrink on narrow screens; there it scrolls."""
+
+AXES = {
+    False: ("in the labels, not predicted", "predicted, not in the labels"),
+    True: ("true class", "predicted class"),
+}
+"""By whether examples have a single label: what the rows and the columns of the matrix are."""
+
 
 def correct_predictions(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
     """Returns bars of the examples of each class that were predicted; of several runs the first and the last."""
     compared = [loaded[0], loaded[-1]] if len(loaded) > 1 else [loaded[0]]
     last = compared[-1]
-    tables = [run.shown["rules"]["fixed"]["classes"] for run in compared]
+    tables = [run.shown["rules"][run.rule]["classes"] for run in compared]
     names = [f"{name} ({row['support']:,})" for name, row in zip(last.class_names, tables[-1], strict=True)]
     counts = [[row["true_positives"] for row in table] for table in tables]
     maximum = max((value for values in counts for value in values), default=0) or 1
@@ -40,7 +49,7 @@ def class_tables(loaded: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
 
 
 def _class_table(run: EvaluatedRun) -> dict[str, Any]:
-    described = run.shown["rules"]["fixed"]["classes"]
+    described = run.shown["rules"][run.rule]["classes"]
     rows = zip(described, run.shown["average_precision"], strict=True)
     return {
         "run": run.name,
@@ -70,7 +79,7 @@ def _class_row(index: int, row: dict[str, Any], average_precision: float | None)
 def precision_recall(run: EvaluatedRun) -> dict[str, Any]:
     """Returns a small precision-recall curve and its caption for each class."""
     split = run.shown
-    columns = (run.class_names, split["curves"], split["average_precision"], split["rules"]["fixed"]["classes"])
+    columns = (run.class_names, split["curves"], split["average_precision"], split["rules"][run.rule]["classes"])
     drawn = []
     for name, points, precision, row in zip(*columns, strict=True):
         measured = "no examples" if precision is None else f"average precision {precision:.2f}"
@@ -81,12 +90,31 @@ def precision_recall(run: EvaluatedRun) -> dict[str, Any]:
 
 
 def errors(run: EvaluatedRun) -> dict[str, Any]:
-    """Returns the matrix of missed and wrongly predicted classes, and its largest entries."""
+    """Returns the matrix of errors, or of confusion if examples have one label each, and its largest errors."""
     matrix, names = run.shown["confusion"], run.class_names
-    entries = [(count, i, j) for i, row in enumerate(matrix) for j, count in enumerate(row) if count]
+    entries = [
+        (count, i, j)
+        for i, row in enumerate(matrix)
+        for j, count in enumerate(row)
+        if count and not (run.single_label and i == j)
+    ]
     entries.sort(key=lambda entry: (-entry[0], entry[1:]))
     pairs = [{"missed": names[i], "predicted": names[j], "count": count} for count, i, j in entries[:NUM_PAIRS]]
     described = "; ".join(f"{pair['missed']} missed, {pair['predicted']} predicted: {pair['count']}" for pair in pairs)
-    label = f"Examples by missed class and wrongly predicted class. {described or 'There are none'}"
-    figure = figures.error_matrix(matrix, names, label=label)
-    return {"run": run.name, "split": run.shown_split, "figure": figure, "pairs": pairs}
+    kind = "true class and predicted class" if run.single_label else "missed class and wrongly predicted class"
+    rows, columns = AXES[run.single_label]
+    figure = figures.error_matrix(
+        matrix,
+        names,
+        row_label=rows,
+        column_label=columns,
+        label=f"Examples by {kind}. Errors: {described or 'none'}",
+    )
+    return {
+        "run": run.name,
+        "single_label": run.single_label,
+        "split": run.shown_split,
+        "figure": figure,
+        "min_width": min(figures.matrix_side(len(names)), NARROWEST_MATRIX),
+        "pairs": pairs,
+    }

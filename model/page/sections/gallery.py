@@ -1,6 +1,5 @@
-"""The gallery: false positives, missed classes and dark images, each with all channels."""
+"""The gallery: wrong predictions, missed classes and dark images, each with all channels."""
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,44 +14,40 @@ SMALL_SIDE = 96
 
 def cards(run: EvaluatedRun) -> dict[str, Any]:
     """Returns the pictures of the run's gallery, by kind (see `gallery.KINDS`), with what is known of each."""
-    channels = run.evaluation["dataset"]["channels"]
-    stains = run.evaluation["dataset"]["stains"]
-    entries = list(_valid_entries(run))
+    dataset = run.evaluation["dataset"]
+    pairs = list(zip(run.evaluation["gallery"], run.pictures, strict=True))
     return {
         "run": run.name,
         "split": run.shown_split,
-        "channels": [(channel, stains.get(channel)) for channel in channels],
+        "channels": [(channel, dataset["stains"].get(channel)) for channel in dataset["channels"]],
+        "protein": dataset["protein"],
+        "max_value": dataset["max_value"],
+        "headings": gallery.headings(dataset["protein"], single_label=run.single_label),
         "kinds": {
-            kind: [_card(run, entry, image, channels) for entry, image in entries if entry["kind"] == kind]
+            kind: [_card(run, entry, image) for entry, image in pairs if entry["kind"] == kind]
             for kind in gallery.KINDS
         },
     }
 
 
-def _valid_entries(run: EvaluatedRun) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """Yields the entries with their pictures.
-
-    Earlier evaluations also chose classes that were not predicted as "wrong", and predicted ones as "missed", when
-    there were too few real ones; these are left out.
-    """
-    for entry, image in zip(run.evaluation["gallery"], run.pictures, strict=True):
-        predicted = entry["class"] is not None and entry["probabilities"][entry["class"]] >= thresholds.FIXED
-        if {"wrong": predicted, "missed": not predicted}.get(entry["kind"], True):
-            yield entry, image
-
-
-def _card(run: EvaluatedRun, entry: dict[str, Any], image: np.ndarray, channels: Sequence[str]) -> dict[str, Any]:
-    names, probabilities = run.class_names, np.array(entry["probabilities"])
+def _card(run: EvaluatedRun, entry: dict[str, Any], image: np.ndarray) -> dict[str, Any]:
+    names, probabilities, dataset = run.class_names, np.array(entry["probabilities"]), run.evaluation["dataset"]
+    channels, colours = dataset["channels"], [dataset["colours"][channel] for channel in dataset["channels"]]
+    protein = channels.index(dataset["protein"]) if dataset["protein"] else None
     small = gallery.small(image, SMALL_SIDE)
-    ranked = [(names[k], float(probabilities[k])) for k in np.argsort(-probabilities, kind="stable")]
+    predicted = thresholds.decide(probabilities[None], single_label=run.single_label)[0]
+    ranked = np.argsort(-probabilities, kind="stable")
     return {
         "id": entry["id"],
-        "picture": gallery.data_uri(gallery.composite(image, channels)),
-        "channels": [(channel, gallery.data_uri(gallery.coloured(small, channel, channels))) for channel in channels],
+        "picture": gallery.data_uri(gallery.composite(image, colours, protein)),
+        "channels": [
+            (channel, gallery.data_uri(gallery.coloured(small, index, colours[index])))
+            for index, channel in enumerate(channels)
+        ],
         "class_name": None if entry["class"] is None else names[entry["class"]],
         "probability": None if entry["class"] is None else float(probabilities[entry["class"]]),
         "brightness": entry["brightness"],
         "labels": [names[k] for k in entry["labels"]],
-        "predicted": [(name, value) for name, value in ranked if value >= thresholds.FIXED],
-        "highest": ranked[0],
+        "predicted": [(names[k], float(probabilities[k])) for k in ranked if predicted[k]],
+        "highest": (names[ranked[0]], float(probabilities[ranked[0]])),
     }

@@ -12,7 +12,11 @@ from model.scores import intervals
 PAPER = {"green-128": "about 0.1", "green-256": "about 0.16", "stacked-256": "about 0.33"}
 """Macro F1 on test that the paper reports for its models, by preset; on the atlas's own images."""
 
-BASELINE = "every class predicted for every image"
+BASELINES = {
+    False: ("all_positive", "every class predicted for every image"),
+    True: ("drawn_by_frequency", "classes drawn at random by their frequency"),
+}
+"""By whether examples have a single label: the baseline's name in the evaluation, and in words."""
 
 MIN_BIN = 10
 """Predictions that a bin of the reliability diagram needs: the frequency among fewer is mostly chance."""
@@ -22,18 +26,26 @@ def scores(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
     """Returns the tiles, the figure and the table of macro F1, and what limits them."""
     last = loaded[-1]
     digits = formats.decimals(last.shown["num_examples"])
-    macro = last.shown["rules"]["fixed"]
+    macro = last.shown["rules"][last.rule]
+    key, baseline_name = BASELINES[last.single_label]
     return {
         "run": last.name,
         "split": last.shown_split,
         "digits": digits,
         "macro_f1": macro["macro_f1"],
         "interval": macro["interval"],
-        "baseline": last.shown["baselines"]["all_positive"],
+        "single_label": last.single_label,
+        "accuracy": last.shown.get("accuracy"),
+        "balanced_accuracy": last.shown.get("balanced_accuracy"),
+        "baselines": last.shown["baselines"],
+        "baseline": last.shown["baselines"][key],
+        "baseline_name": baseline_name,
         "mean_average_precision": last.shown["mean_average_precision"],
         "calibration_error": last.shown["calibration"]["expected_error"],
         "num_classes": len(last.class_names),
         "intervals": intervals.EXPLANATION,
+        "num_examples": last.shown["num_examples"],
+        "num_groups": last.shown["num_groups"],
         "min_positives": last.evaluation["min_positives"],
         "num_frequent": last.shown["num_frequent"],
         "splits": present_splits(loaded),
@@ -55,10 +67,11 @@ def _score_figure(loaded: Sequence[EvaluatedRun]) -> str:
         f"{name}: " + ", ".join(f"{split} {row.text}" for split, row in zip(splits, rows, strict=True) if row)
         for name, rows in groups
     )
+    key, baseline_name = BASELINES[loaded[-1].single_label]
     return figures.estimates(
         groups,
-        loaded[-1].shown["baselines"]["all_positive"],
-        BASELINE,
+        loaded[-1].shown["baselines"][key],
+        baseline_name,
         "macro F1",
         label=f"Macro F1 of each run with 95% intervals. {described}",
     )
@@ -68,7 +81,7 @@ def _estimate(run: EvaluatedRun, split: str) -> figures.Estimate | None:
     if split not in run.splits:
         return None
     scored = run.splits[split]
-    rule = scored["rules"]["fixed"]
+    rule = scored["rules"][run.rule]
     interval = rule["interval"]
     ends = (interval["low"], interval["high"])
     text = formats.fixed(rule["macro_f1"], formats.decimals(scored["num_examples"]))
@@ -77,7 +90,7 @@ def _estimate(run: EvaluatedRun, split: str) -> figures.Estimate | None:
 
 def _score_row(run: EvaluatedRun, split: str) -> dict[str, Any]:
     scored = run.splits[split]
-    rule = scored["rules"]["fixed"]
+    rule = scored["rules"][run.rule]
     return {
         "run": run.name,
         "split": split,
@@ -89,6 +102,8 @@ def _score_row(run: EvaluatedRun, split: str) -> dict[str, Any]:
         "frequent": rule["macro_f1_frequent"] if scored["num_frequent"] else None,
         "precision": rule["macro_precision"],
         "recall": rule["macro_recall"],
+        "accuracy": scored.get("accuracy"),
+        "balanced_accuracy": scored.get("balanced_accuracy"),
         "mean_average_precision": scored["mean_average_precision"],
         "paper": PAPER.get(run.run.settings.preset) if split == "test" else None,
     }
@@ -197,4 +212,10 @@ def calibration(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
         rows.append({"run": run.name, "digits": 3, **measured})
     described = "; ".join(f"{row['run']}: expected calibration error {row['expected_error']:.3f}" for row in rows)
     figure = figures.reliability(series, label=f"Observed frequency of classes by predicted probability. {described}")
-    return {"split": loaded[-1].shown_split, "min_bin": MIN_BIN, "figure": figure, "rows": rows}
+    return {
+        "single_label": loaded[-1].single_label,
+        "split": loaded[-1].shown_split,
+        "min_bin": MIN_BIN,
+        "figure": figure,
+        "rows": rows,
+    }

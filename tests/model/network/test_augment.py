@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from model import backend
-from tests.support.datasets import tiny_settings
+from pipeline.schema import HPA_KAGGLE_2018 as HPA
+from tests.support.datasets import NUCLEI, PAINTING, tiny_settings
 
 backend.start()
 
@@ -55,18 +56,18 @@ def test_mixing_keeps_at_least_half_of_each_example():
 
 def test_a_step_mixes_labels_as_it_mixes_images():
     settings = tiny_settings(mixup=0.4)
-    trainee = classifier.Trainee(classifier.build(settings, [0.1] * 4, [0.1] * 4), settings)
+    trainee = classifier.Trainee(classifier.build(settings, [0.1] * 4, [0.1] * 4, HPA), settings, HPA)
     images = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 4), dtype=np.uint8)
     labels = np.eye(28, dtype=np.float32)[:4]
     answer = trainee(images, training=True)
-    expected = losses.make("bce")(augment.mix(labels, answer["kept"]), answer["logits"])
+    expected = losses.make("cross-entropy")(augment.mix(labels, answer["kept"]), answer["logits"])
     assert float(trainee.compute_loss(images, labels, answer)) == pytest.approx(float(expected))
     assert "kept" not in trainee(images, training=False)
 
 
 def test_normalisation_is_part_of_the_classifier_and_scales_each_channel():
     settings = tiny_settings(channels=("green", "red"))
-    model = classifier.build(settings, [0.25, 0.5], [0.1, 0.2])
+    model = classifier.build(settings, [0.25, 0.5], [0.1, 0.2], HPA)
     inner = keras.Model(model.input, model.get_layer("normalise").output)
     images = np.zeros((1, 32, 32, 2), np.uint8)
     images[..., 0], images[..., 1] = 51, 255
@@ -74,9 +75,35 @@ def test_normalisation_is_part_of_the_classifier_and_scales_each_channel():
     np.testing.assert_allclose(found[0, 0, 0], [(0.2 - 0.25) / 0.1, (1 - 0.5) / 0.2], rtol=1e-5)
 
 
+def test_uint16_images_are_normalised_by_their_own_range():
+    settings = tiny_settings("any", channels=["DNA"], size=32)
+    model = classifier.build(settings, [0.25], [0.1], PAINTING)
+    inner = keras.Model(model.input, model.get_layer("normalise").output)
+    found = np.asarray(inner(np.full((1, 32, 32, 1), 13107, np.uint16)))
+    np.testing.assert_allclose(found, (0.2 - 0.25) / 0.1, rtol=1e-5)
+
+
+def test_probabilities_of_single_labels_add_up_to_one():
+    model = classifier.build(tiny_settings("any", channels=["dna"], size=32), [0.1], [0.1], NUCLEI)
+    images = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 1), dtype=np.uint8)
+    for flips in (False, True):
+        found = classifier.with_probabilities(model, NUCLEI, flips=flips).predict_on_batch(images)
+        assert found.shape == (3, 5)
+        np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "gamma"), [("cross-entropy", 0), ("focal", 2)])
+def test_the_loss_of_a_single_label_is_that_of_the_softmax(name, gamma):
+    logits = np.random.default_rng(0).normal(0, 2, (20, 5)).astype(np.float32)
+    labels = np.eye(5, dtype=np.float32)[np.arange(20) % 5]
+    p = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) * labels).sum(axis=1)
+    expected = -((1 - p) ** gamma * np.log(p)).mean()
+    assert float(losses.make(name, single_label=True)(labels, logits)) == pytest.approx(expected, rel=1e-4)
+
+
 def test_with_test_time_flips_a_turned_image_has_the_same_probabilities():
     settings = tiny_settings()
-    model = classifier.with_probabilities(classifier.build(settings, [0.1] * 4, [0.1] * 4), flips=True)
+    model = classifier.with_probabilities(classifier.build(settings, [0.1] * 4, [0.1] * 4, HPA), HPA, flips=True)
     images = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 4), dtype=np.uint8)
     found = model.predict_on_batch(images)
     assert ((found >= 0) & (found <= 1)).all()
@@ -93,7 +120,7 @@ def test_asymmetric_loss_is_that_of_the_paper():
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["bce", "focal", "asymmetric"])
+@pytest.mark.parametrize("name", ["cross-entropy", "focal", "asymmetric"])
 def test_losses_stay_finite_at_extreme_logits(name):
     logits = np.array([[-1e4, 1e4, -1e4, 1e4]], np.float32)
     assert np.isfinite(float(losses.make(name)(np.array([[0, 1, 1, 0]], np.float32), logits)))

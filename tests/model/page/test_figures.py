@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from model.page import figures, svg
-from pipeline import schema
+from tests.support.hpa import CLASS_NAMES
 
-NAMES = list(schema.CLASS_NAMES)
+NAMES = list(CLASS_NAMES)
+AXES = {"row_label": "missed", "column_label": "predicted"}
 
 
 def parse(drawing: str) -> xml.etree.ElementTree.Element:
@@ -35,7 +36,7 @@ ALL = {
     "reliability": lambda: figures.reliability([[(0.1, 0.2), (0.9, 0.8)]], label="l"),
     "class_bars": bars,
     "precision_recall": lambda: figures.precision_recall([(0, 1.0), (1, 0.2)], 0.1, label="l"),
-    "error_matrix": lambda: figures.error_matrix(np.eye(28, dtype=int), NAMES, label="l"),
+    "error_matrix": lambda: figures.error_matrix(np.eye(28, dtype=int), NAMES, **AXES, label="l"),
 }
 
 
@@ -99,7 +100,7 @@ def test_points_that_are_not_finite_are_left_out():
         lambda: figures.curves([[]], x_label="x", y_label="y", from_zero=True, label="l"),
         lambda: figures.reliability([[]], label="l"),
         lambda: figures.class_bars(NAMES[:3], [[0, 0, 0]], 1, label="l"),
-        lambda: figures.error_matrix([[0]], ["only"], label="l"),
+        lambda: figures.error_matrix([[0]], ["only"], **AXES, label="l"),
     ],
 )
 def test_a_figure_without_values_is_drawn(draw):
@@ -122,9 +123,9 @@ def test_every_class_is_named_in_both_halves_of_the_bars():
 def test_the_matrix_names_rows_and_columns_and_shows_counts():
     counts = np.zeros((28, 28), int)
     counts[3, 5] = 17
-    shown = texts(figures.error_matrix(counts, NAMES, label="l"))
+    shown = texts(figures.error_matrix(counts, NAMES, **AXES, label="l"))
     assert all(shown.count(name) == 2 for name in NAMES)
-    assert "17" in shown
+    assert {"17", *AXES.values()} <= set(shown)
     assert "0" not in shown
 
 

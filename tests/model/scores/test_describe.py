@@ -74,3 +74,60 @@ def test_an_ablation_compares_each_set_of_channels_with_all_of_them():
     assert change["high"] < 0
     assert frequent["high"] < 0
     assert frequent["estimate"] != change["estimate"]  # without the rare class
+
+
+def draw_single(num: int, seed: int, num_classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Returns label vectors with one class each, the last class absent, and probabilities that add up to 1."""
+    rng = np.random.default_rng(seed)
+    labels = np.eye(num_classes, dtype=np.uint8)[rng.integers(0, num_classes - 1, num)]
+    logits = 1.5 * labels + rng.normal(size=labels.shape)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return labels, probabilities.astype(np.float32)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes")
+def test_scores_of_single_labels_agree_with_scikit_learn():
+    labels, probabilities = draw_single(500, 1)
+    split = describe.describe_split(labels, probabilities, {}, NAMES[:6])
+    truth, predicted = labels.argmax(axis=1), probabilities.argmax(axis=1)
+    assert list(split["rules"]) == ["highest"]
+    macro = sklearn_metrics.f1_score(truth, predicted, labels=range(6), average="macro", zero_division=0)
+    assert split["rules"]["highest"]["macro_f1"] == pytest.approx(macro, abs=1e-12)
+    assert split["accuracy"]["estimate"] == pytest.approx(sklearn_metrics.accuracy_score(truth, predicted))
+    balanced = sklearn_metrics.balanced_accuracy_score(truth, predicted)
+    assert split["balanced_accuracy"]["estimate"] == pytest.approx(balanced)
+    for name in ("accuracy", "balanced_accuracy"):
+        assert split[name]["low"] < split[name]["estimate"] < split[name]["high"]
+    assert split["confusion"] == sklearn_metrics.confusion_matrix(truth, predicted, labels=range(6)).tolist()
+    assert split["absent"] == ["class 5"]
+    assert "NaN" not in json.dumps(split)
+
+
+def test_baselines_of_single_labels_are_the_majority_and_draws_by_frequency():
+    labels, probabilities = draw_single(4000, 2)
+    frequencies = np.array([0.1, 0.5, 0.1, 0.1, 0.2, 0.0])
+    found = describe.describe_split(labels, probabilities, {}, NAMES[:6], frequencies=frequencies)["baselines"]
+    majority = np.full(len(labels), 1)
+    truth = labels.argmax(axis=1)
+    assert found["majority_accuracy"] == pytest.approx((truth == 1).mean())
+    expected = sklearn_metrics.f1_score(truth, majority, labels=range(6), average="macro", zero_division=0)
+    assert found["majority"] == pytest.approx(expected)
+    assert found["balanced_accuracy"] == pytest.approx(1 / 5)
+    drawn = np.random.default_rng(3).choice(6, size=len(labels), p=frequencies)
+    expected = sklearn_metrics.f1_score(truth, drawn, labels=range(6), average="macro", zero_division=0)
+    assert found["drawn_by_frequency"] == pytest.approx(expected, abs=0.02)
+
+
+def test_calibration_of_single_labels_is_that_of_the_most_probable_class():
+    labels = np.array([[1, 0, 0], [0, 1, 0]], np.uint8)
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1]], np.float32)
+    found = describe.describe_split(labels, probabilities, {}, NAMES[:3])["calibration"]
+    assert found["expected_error"] == pytest.approx((0.2 + 0.6) / 2, abs=1e-6)
+    assert sum(found["bins"]["count"]) == 2
+
+
+def test_an_ablation_of_single_labels_compares_the_most_probable_classes():
+    labels, probabilities = draw_single(300, 4)
+    rows = describe.describe_ablation(labels, probabilities, {("dna",): probabilities / 3}, single_label=True)
+    assert rows[1]["change"] == {"estimate": 0.0, "low": 0.0, "high": 0.0}
+    assert rows[1]["macro_f1"] == rows[0]["macro_f1"] > 0.3

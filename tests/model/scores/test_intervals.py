@@ -139,3 +139,33 @@ def test_an_id_without_a_group_is_a_group_of_its_own():
 
 def test_the_explanation_states_the_level():
     assert intervals.EXPLANATION.startswith(f"{intervals.LEVEL:.0%} intervals")
+
+
+def test_intervals_of_accuracies_hold_the_true_score_in_most_splits():
+    recalls, shares = np.array([0.95, 0.8, 0.6, 0.3]), np.array([0.6, 0.25, 0.1, 0.05])
+    rng, num_splits = np.random.default_rng(0), 100
+    held = {"accuracy": 0, "balanced": 0}
+    for seed in range(num_splits):
+        truth = rng.choice(4, size=200, p=shares)
+        right = rng.random(200) < recalls[truth]
+        labels = np.eye(4, dtype=np.uint8)[truth]
+        predicted = np.eye(4, dtype=bool)[np.where(right, truth, (truth + 1) % 4)]
+        accuracy = intervals.accuracy(labels, predicted, seed=seed)
+        balanced = intervals.balanced_accuracy(labels, predicted, seed=seed)
+        held["accuracy"] += accuracy.low <= shares @ recalls <= accuracy.high
+        held["balanced"] += balanced.low <= recalls.mean() <= balanced.high
+    assert min(held.values()) >= 90, held
+
+
+def test_accuracies_of_no_examples_are_zero():
+    empty = np.zeros((0, 3), np.uint8)
+    assert intervals.accuracy(empty, empty) == intervals.balanced_accuracy(empty, empty) == intervals.Interval(0, 0, 0)
+
+
+def test_accuracies_of_large_groups_are_less_certain():
+    rng = np.random.default_rng(1)
+    labels = np.eye(3, dtype=np.uint8)[rng.integers(0, 3, 120)]
+    predicted = labels.astype(bool).copy()
+    predicted[:30] = np.roll(predicted[:30], 1, axis=1)
+    alone, grouped = (intervals.accuracy(labels, predicted, codes) for codes in (None, np.arange(120) // 30))
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)

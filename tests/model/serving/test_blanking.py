@@ -6,8 +6,9 @@ import numpy as np
 def test_each_reference_all_of_them_and_the_protein_are_blanked():
     from model.serving.blanking import blanked_sets
 
-    assert blanked_sets(("green",)) == [("green",)]
-    assert blanked_sets(("green", "blue", "red")) == [("blue",), ("red",), ("blue", "red"), ("green",)]
+    assert blanked_sets(("green",), "green") == [("green",)]
+    assert blanked_sets(("DNA", "ER"), None) == [("DNA",), ("ER",)]
+    assert blanked_sets(("green", "blue", "red"), "green") == [("blue",), ("red",), ("blue", "red"), ("green",)]
 
 
 def test_a_blanked_channel_is_its_mean_over_train(evaluated):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-CHANNELS = ["red", "green", "blue", "yellow"]
+from pipeline.schema import HPA_KAGGLE_2018
+
+WHITE = [255] * 4
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
@@ -20,7 +22,7 @@ def test_the_choice_from_batches_is_the_choice_from_all_examples(batch_size, dig
     labels = (rng.random((num, num_classes)) < 0.2).astype(np.uint8)
     probabilities = rng.random((num, num_classes)).astype(np.float32).round(digits)
     ids = np.array([f"ex-{k}".encode() for k in range(num)], object)
-    candidates = Candidates(CHANNELS)
+    candidates = Candidates(HPA_KAGGLE_2018, WHITE)
     for start in range(0, num, batch_size):
         part = slice(start, start + batch_size)
         candidates.add(Batch(ids[part], images[part], labels[part]), probabilities[part])
@@ -40,7 +42,7 @@ def test_pictures_are_small_and_do_not_keep_their_batch():
     from model.page import gallery
     from model.serving.candidates import Candidates
 
-    candidates = Candidates(CHANNELS)
+    candidates = Candidates(HPA_KAGGLE_2018, WHITE)
     for side in (gallery.SIDE, 2 * gallery.SIDE):
         batch = Batch(np.array([b"a"], object), np.zeros((1, side, side, 4), np.uint8), np.zeros((1, 28), np.uint8))
         candidates.add(batch, np.full((1, 28), 0.5, np.float32))

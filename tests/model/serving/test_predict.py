@@ -17,6 +17,8 @@ from model import runs
 from model.predict import main
 from model.serving import tables
 from pipeline.errors import InputError
+from pipeline.schema import HPA_KAGGLE_2018
+from tests.support.sources import stacked
 
 
 def run_command(*arguments: object):
@@ -112,7 +114,7 @@ def test_decoding_stays_a_little_ahead_and_no_more(raw_source):
             return images.together(names, max_bytes)
 
     ids = sorted(raw_source.labels) * 10
-    stream = raw.RawImages(raw_source.images, Counting(), ids)._good(32, lambda done, total: None)
+    stream = raw.RawImages(raw_source.images, Counting(), HPA_KAGGLE_2018, ids)._good(32, lambda done, total: None)
     next(stream)
     assert 1 <= len(started) <= raw.LOOK_AHEAD < len(ids)
     assert [example_id for example_id, _ in stream] == ids[1:]
@@ -169,13 +171,12 @@ np.save("saved.npy", saved.serve(images).numpy())
 def test_the_exported_model_without_this_repository_equals_predict(tmp_path, raw_run, raw_source, raw_table):
     """In an interpreter that sees the libraries, but neither the repository nor its editable install."""
     from pipeline.images.sources import open_images
-    from pipeline.images.stack import stack_example
 
     result = run_command(raw_run, "--export", tmp_path / "exported", "--input-size", 64)
     assert result.exit_code == 0, result.output
     assert "same probabilities as the run" in result.output
     source, ids = open_images(raw_source.images), sorted(raw_source.labels)[:5]
-    np.save(tmp_path / "images.npy", np.stack([stack_example(source, one, 64).image for one in ids]))
+    np.save(tmp_path / "images.npy", np.stack([stacked(source, one, 64).image for one in ids]))
     code = FRESH.format(site=str(Path(np.__file__).parents[1]))
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -183,6 +184,9 @@ def test_the_exported_model_without_this_repository_equals_predict(tmp_path, raw
     for name in ("keras", "saved"):
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, rtol=0, atol=1e-6)
     assert "channels red, green, blue, yellow" in (tmp_path / "exported" / "README.txt").read_text()
+    metadata = json.loads((tmp_path / "exported" / "metadata.json").read_text())
+    assert (metadata["schema"], metadata["class_names"]) == ("hpa_kaggle_2018", list(HPA_KAGGLE_2018.classes))
+    assert (metadata["input_size"], metadata["input_dtype"], metadata["single_label"]) == (64, "uint8", False)
 
 
 # Bad input
@@ -206,13 +210,14 @@ def test_a_run_without_checkpoint_is_refused(tmp_path, run_copy):
 def test_images_that_are_not_there_are_refused(tmp_path, run_copy):
     result = run_command(run_copy, "--images", tmp_path / "none")
     assert result.exit_code == 1
-    expected = f"Error: {tmp_path / 'none'}: no such folder or zip, expected the images <Id>_<filter>.png\n"
+    expected = f"Error: {tmp_path / 'none'}: no such folder or zip, expected the images {{id}}_{{channel}}.png\n"
     assert result.output == expected
     (tmp_path / "empty").mkdir()
     result = run_command(run_copy, "--images", tmp_path / "empty")
     assert result.exit_code == 1
     assert result.output == (
-        f"Error: {tmp_path / 'empty'}: no images <Id>_<filter>.png with the filters red, green, blue, yellow\n"
+        f"Error: {tmp_path / 'empty'}: no images named as schema 'hpa_kaggle_2018' says: {{id}}_red.png, "
+        "{id}_green.png, {id}_blue.png, {id}_yellow.png\n"
     )
 
 

@@ -126,6 +126,24 @@ def test_channels_that_are_flat_around_landmarks_are_not_compared():
     assert pairs_of(search.overlapping(both, both, 4)) == []
 
 
+@given(
+    st.tuples(st.integers(-127, 127), st.integers(-127, 127)),
+    st.tuples(st.integers(-search.TOLERANCE, search.TOLERANCE), st.integers(-search.TOLERANCE, search.TOLERANCE)),
+)
+def test_two_shifts_that_agree_are_counted_together_wherever_they_are(shift, off):
+    shifts = np.array([shift, shift, np.add(shift, off), [0, 0]])
+    shifts[1] += 60  # too far from the first, of another pair of examples
+    assert search._repeated(np.array([7, 8, 7, 9]), shifts).tolist() == [7]
+
+
+def test_a_wide_part_of_a_hash_finds_the_same_overlaps(monkeypatch):
+    rng = np.random.default_rng(10)
+    places, found = field(rng, high=80)
+    both = drawn([(places, found), field(rng), (places + np.array([30, 10]), found)])
+    monkeypatch.setattr(search, "_MANY", 1)
+    assert pairs_of(search.overlapping(both, both, 4)) == [(0, 2)]
+
+
 def test_bits_are_counted_alike_with_and_without_numpy_2(monkeypatch):
     words = np.random.default_rng(8).integers(0, 1 << 63, (50, 3), dtype=np.uint64)
     expected = [[int(word).bit_count() for word in row] for row in words]

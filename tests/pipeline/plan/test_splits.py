@@ -1,10 +1,12 @@
 """The split: exact sizes, stratified classes and label sets, whole groups."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from pipeline.errors import InputError, JobError
-from pipeline.plan import splits
+from pipeline.plan import program, splits
 from pipeline.plan.table import Example, read_labels
 from pipeline.schema import SPLITS
 
@@ -86,13 +88,19 @@ def test_groups_never_cross_a_split_and_sizes_stay_near():
     assert assigned.worst()[0] < 3
 
 
-def test_classes_that_are_too_rare_for_every_split_are_named():
+def test_classes_that_are_not_in_every_split_are_named_with_the_reason():
     examples = [Example(f"id{k}", (0,)) for k in range(9)] + [Example("rare", (27,))]
-    assert splits.assign(examples).report().endswith("too rare to be in every split: Rods & rings")
+    reason = "not in dev, test: Rods & rings (it has 1 independent examples for 3 splits)"
+    assert splits.assign(examples).report().endswith(reason)
+    examples += [Example(f"rare{k}", (27,)) for k in range(3)]
+    reason = (
+        "not in dev: Rods & rings (its share is 0.31 examples, and the whole numbers nearest to all shares leave none)"
+    )
+    assert splits.assign(examples).absent() == [reason]
 
 
 def test_a_solver_without_a_solution_is_an_error(monkeypatch):
-    monkeypatch.setitem(splits.SOLVER_OPTIONS, "mip_max_nodes", 0)
+    monkeypatch.setitem(program.SOLVER_OPTIONS, "mip_max_nodes", 0)
     with pytest.raises(JobError, match=r"no split found for \d+ kinds into \(232, 29, 39\): Solution limit reached"):
         splits.assign(draw_examples(300))
 
@@ -103,3 +111,11 @@ def test_sizes_that_do_not_add_up_are_named_with_what_was_expected():
         match=r"^split sizes 40,5,4 add up to 49, expected three whole numbers \(train above 0\) that add up to the 50 examples of the label table$",
     ):
         splits.assign(draw_examples(50), (40, 5, 4))
+
+
+def test_the_real_table_is_proven_optimal(real_labels):
+    assigned = splits.assign(read_labels(real_labels))
+    assert assigned.optimal
+    assert "sum of deviations: 24.08 examples; proven optimal" in assigned.report()
+    digest = hashlib.sha256("\n".join(f"{i},{assigned.of[i]}" for i in sorted(assigned.of)).encode()).hexdigest()
+    assert digest.startswith("ba9683f7d276dbfb")  # the split of version 1.0.0

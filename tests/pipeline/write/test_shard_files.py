@@ -61,6 +61,26 @@ def test_a_damaged_array_record_is_named(tmp_path):
         list(FORMATS["array_record"].read_ids(file))
 
 
+def test_an_array_record_that_could_not_be_written_is_an_error(tmp_path, monkeypatch):
+    class Failing:
+        def ArrayRecordWriter(self, path, options):
+            return self
+
+        def ok(self):
+            return False
+
+        def close(self):
+            """Does nothing."""
+
+    monkeypatch.setattr(shard_files, "_module", Failing)
+    with (
+        open(tmp_path / "shard", "wb") as file,
+        pytest.raises(OSError, match="shard: cannot be written as an ArrayRecord"),
+        FORMATS["array_record"].writing(file),
+    ):
+        pass
+
+
 def test_the_format_of_a_shard_is_that_of_its_name():
     assert shard_files.of_file("hpa_stacked-dev.array_record-00000-of-00002").name == "array_record"
     assert shard_files.of_file("hpa_stacked-dev.tfrecord-00000-of-00002").name == "tfrecord"

@@ -1,0 +1,1 @@
+"""Splits of tables with groups, beside other splitters."""

@@ -1,0 +1,12 @@
+"""What the channels of a dataset are to the model: which of them is the protein."""
+
+from pipeline.schema import Schema
+
+PROTEIN = "the protein of interest"
+"""What the channel shows whose pattern is to be classified; the other channels are references. A schema need not have
+such a channel."""
+
+
+def protein(schema: Schema) -> str | None:
+    """Returns the name of the channel that shows the protein of interest; `None` if no channel does."""
+    return next((channel.name for channel in schema.channels if channel.shows == PROTEIN), None)
