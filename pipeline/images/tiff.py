@@ -70,8 +70,12 @@ def _check_page(page: Any, where: str, num_bytes: int, bad: Bad) -> None:
     if page.photometric not in (_MINISBLACK, _RGB):
         raise bad("wrong_mode", f"{where}photometric {page.photometric}, expected MINISBLACK or RGB")
     bits = page.tags.get(258)
-    if (bits and bits.count not in (1, page.samplesperpixel)) or (page.photometric == _RGB and page.samplesperpixel < 3):
-        raise bad("unreadable", f"{where}damaged: samples of {bits and bits.count} sizes, expected {page.samplesperpixel}")
+    if (bits and bits.count not in (1, page.samplesperpixel)) or (
+        page.photometric == _RGB and page.samplesperpixel < 3
+    ):
+        raise bad(
+            "unreadable", f"{where}damaged: samples of {bits and bits.count} sizes, expected {page.samplesperpixel}"
+        )
     if page.imagedepth != 1 or page.samplesperpixel > 64:
         raise bad(
             "wrong_mode", f"{where}{page.imagedepth} slices of {page.samplesperpixel} samples, expected one slice"

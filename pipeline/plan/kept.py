@@ -36,7 +36,9 @@ def read(place: Place) -> dict[str, str]:
                 f"row {number}: id '{shown}' is in split '{table.cut(split)}', expected one of {', '.join(SPLITS)}"
             )
         elif example_id in of:
-            problems.append(f"row {number}: id '{shown}' is in {split}, and in {of[example_id]} in an earlier row; keep one")
+            problems.append(
+                f"row {number}: id '{shown}' is in {split}, and in {of[example_id]} in an earlier row; keep one"
+            )
         else:
             of[example_id] = split
     if problems:

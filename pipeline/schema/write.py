@@ -68,7 +68,9 @@ def _channel_lines(channel: Channel) -> Iterator[str]:
 
 
 def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one that TOML escapes and JSON does not
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # the one that TOML escapes and JSON does not
 
 
 def _list(values: Sequence[str]) -> str:

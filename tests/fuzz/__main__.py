@@ -13,7 +13,9 @@ from tests.fuzz.target import draw
 
 
 @click.command()
-@click.option("--target", "names", multiple=True, default=["all"], help=f"all, or some of {', '.join(registry.TARGETS)}.")
+@click.option(
+    "--target", "names", multiple=True, default=["all"], help=f"all, or some of {', '.join(registry.TARGETS)}."
+)
 @click.option("--cases", default=20_000, show_default=True, help="Cases in all; heavy targets get fewer of them.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--jobs", default=2, show_default=True, help="Processes.")

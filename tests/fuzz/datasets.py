@@ -37,7 +37,12 @@ def metadata() -> dict[str, Any]:
 def info() -> dict[str, Any]:
     """Returns TFDS's description of the splits of `write`."""
     splits = [
-        {"name": name, "shardLengths": ["2"], "numBytes": "400", "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"}
+        {
+            "name": name,
+            "shardLengths": ["2"],
+            "numBytes": "400",
+            "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+        }
         for name in ("train", "dev", "test")
     ]
     return {"name": "hpa_stacked", "version": VERSION, "fileFormat": "tfrecord", "splits": splits}
@@ -48,7 +53,10 @@ def write(folder: Path) -> None:
     rng = random.Random(0)
     for split in ("train", "dev", "test"):
         labels = [0, 27]
-        found = [records.encode(f"{split}-{k}", rng.randbytes(16), labels, records.label_vector(labels, 28)) for k in range(2)]
+        found = [
+            records.encode(f"{split}-{k}", rng.randbytes(16), labels, records.label_vector(labels, 28))
+            for k in range(2)
+        ]
         data = b"".join(part for record in found for part in records.frame(record))
         (folder / f"hpa_stacked-{split}.tfrecord-00000-of-00001").write_bytes(data)
     (folder / METADATA).write_text(json.dumps(metadata()))
@@ -86,7 +94,9 @@ class Published:
         self._read_parts()
         problems = verify(self.folder)
         if not (signed and self.name != CHECKSUMS):
-            expect(bool(problems) == (data != self.intact), "damage was not noticed, or was where there is none", problems)
+            expect(
+                bool(problems) == (data != self.intact), "damage was not noticed, or was where there is none", problems
+            )
         expect(all(len(shown(problem)) < 4200 for problem in problems), "a problem too long to be shown")
         return "refused" if problems else "accepted"
 
@@ -99,7 +109,22 @@ class Published:
             pass
 
 
-_TEXT_TOKENS = [b"  ", b"\n", b"\r\n", b"../", b"/", b"\0", b"\xff", b",", b'"', b"a" * 300, b"9" * 140_000, b"0" * 64, b"\xe2\x80\xa8", b"\x85"]
+_TEXT_TOKENS = [
+    b"  ",
+    b"\n",
+    b"\r\n",
+    b"../",
+    b"/",
+    b"\0",
+    b"\xff",
+    b",",
+    b'"',
+    b"a" * 300,
+    b"9" * 140_000,
+    b"0" * 64,
+    b"\xe2\x80\xa8",
+    b"\x85",
+]
 
 
 def open_metadata(folder: Path) -> Published:

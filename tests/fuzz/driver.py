@@ -83,7 +83,9 @@ def _reports(name: str, seed: int, start: int, end: int) -> list[dict[str, Any]]
                 return reports
             position = _position(Path(folder))
             if position is None:
-                raise RuntimeError(f"the worker of target {name} does not start; run it: python -m tests.fuzz.worker {name} {seed} {start} {end} /tmp")
+                raise RuntimeError(
+                    f"the worker of target {name} does not start; run it: python -m tests.fuzz.worker {name} {seed} {start} {end} /tmp"
+                )
             kind = "hang" if code == -signal.SIGKILL else "crash"
             reports.append(_failure(position, kind, f"the process ended with {code}"))
             start = position + 1

@@ -16,7 +16,10 @@ from tests.fuzz import mutations
 from tests.fuzz.png_files import bad
 from tests.fuzz.target import Case, Wrong, expect
 
-_MARKERS = [b"\xff" + bytes([code]) for code in (0xC0, 0xC1, 0xC2, 0xC4, 0xD0, 0xD7, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE, 0xFF, 0)]
+_MARKERS = [
+    b"\xff" + bytes([code])
+    for code in (0xC0, 0xC1, 0xC2, 0xC4, 0xD0, 0xD7, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE, 0xFF, 0)
+]
 
 
 class Jpeg:
@@ -118,7 +121,9 @@ def _damaged_segment(rng: random.Random, data: bytes) -> bytes:
     segment, out = data[position : position + length], bytearray(data)
     match rng.randrange(7):
         case 0 | 1 | 2:
-            out[position + 4 : position + length] = mutations.damage(rng, segment[4:], times=1)[: length - 4].ljust(length - 4)
+            out[position + 4 : position + length] = mutations.damage(rng, segment[4:], times=1)[: length - 4].ljust(
+                length - 4
+            )
         case 3:
             struct.pack_into(">H", out, position + 2, rng.choice(mutations.NUMBERS) & 0xFFFF)
         case 4:

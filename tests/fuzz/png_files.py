@@ -30,7 +30,9 @@ def bad(code: str, detail: str) -> BadImage:
 
 def to_file(parts: Chunks) -> bytes:
     """Returns a PNG of these chunks, with right lengths and checksums."""
-    joined = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts)
+    joined = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
     return SIGNATURE + b"".join(joined)
 
 

@@ -112,7 +112,10 @@ class TFRecord:
     def _compare_file(self, data: bytes, found: list[bytes]) -> None:
         self.path.write_bytes(data)
         self.counts["compared by file"] += 1
-        expect([bytes(record.numpy()) for record in self.data_set(str(self.path))] == found, "other records than TensorFlow")
+        expect(
+            [bytes(record.numpy()) for record in self.data_set(str(self.path))] == found,
+            "other records than TensorFlow",
+        )
         for record in found:
             if (ours := self._decode(record)) is not None:
                 theirs = self.parse(record, self.feature)

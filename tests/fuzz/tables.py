@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import InputError, shown
-from pipeline.plan import table
-from pipeline.schema import HPA_KAGGLE_2018, Schema, parse
+from pipeline.plan import kept, table
+from pipeline.schema import HPA_KAGGLE_2018, SPLITS, Schema, parse
 from tests.fuzz import mutations
 from tests.fuzz.target import Case, Wrong, expect
 
@@ -67,7 +67,9 @@ class Labels:
             _expect_refused(case.data[1:], schema)
             return "refused"
         expected = naive(case.data[1:], schema)
-        expect({example.id: example.labels for example in found.examples} == expected, "other rows than the short parser")
+        expect(
+            {example.id: example.labels for example in found.examples} == expected, "other rows than the short parser"
+        )
         return "accepted"
 
 
@@ -91,7 +93,10 @@ def naive(data: bytes, schema: Schema) -> dict[str, tuple[int, ...]]:
     columns = [header.index(name) for name in names]
     found: dict[str, tuple[int, ...]] = {}
     for row in rows:
-        key, cell = row[columns[0]] if len(row) == len(header) else "", row[columns[1]] if len(row) == len(header) else ""
+        key, cell = (
+            row[columns[0]] if len(row) == len(header) else "",
+            row[columns[1]] if len(row) == len(header) else "",
+        )
         if len(row) != len(header) or not may_be_id(key) or key in found:
             raise ValueError(row)
         found[key] = naive_labels(cell, schema)
@@ -121,7 +126,11 @@ def _rows(rng: random.Random, schema: Schema) -> list[list[str]]:
     for index in range(rng.randint(1, 6)):
         labels = rng.sample(range(schema.num_classes), 1 if schema.single_label else rng.randint(1, 3))
         words = [str(label) if schema.table.numbers else schema.classes[label] for label in labels]
-        cells = [f"ex-{index}", schema.table.separator.join(words), *(f"s{rng.randrange(3)}" for _ in schema.table.groups)]
+        cells = [
+            f"ex-{index}",
+            schema.table.separator.join(words),
+            *(f"s{rng.randrange(3)}" for _ in schema.table.groups),
+        ]
         rows.append(cells)
     return rows
 
@@ -190,3 +199,35 @@ class Groups:
         groups = {row[header.index("Id")]: row[header.index("Group")].strip() for row in rows}
         expect(len(groups) == len(rows) and set(groups) <= {example.id for example in self.examples}, "ids", groups)
         return groups
+
+
+class Split:
+    """Tables `Id,Split` of an earlier split."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "split.csv"
+
+    def draw(self, rng: random.Random) -> Case:
+        rows = [["Id", "Split"], *([f"ex-{index}", rng.choice(SPLITS)] for index in range(rng.randint(1, 6)))]
+        data = _to_csv(rng, rows)
+        match rng.randrange(10):
+            case 0:
+                return Case(data, dict(rows[1:]))
+            case 1 | 2 | 3:
+                return Case(_to_csv(rng, _damaged_rows(rng, rows)))
+            case _:
+                return Case(mutations.damage(rng, data, [*_TOKENS, b"Split", b"train", b"dev"]))
+
+    def check(self, case: Case) -> str:
+        self.path.write_bytes(case.data)
+        try:
+            found = kept.read(self.path)
+        except InputError as error:
+            expect(case.intact is None, "an intact table was refused:", error)
+            _check_message(error)
+            return "refused"
+        header, *rows = csv.reader(io.StringIO(case.data.decode("utf-8-sig"), newline=""))
+        expected = {row[header.index("Id")]: row[header.index("Split")] for row in rows}
+        expect(found == expected and len(rows) == len(found), "other rows than the short parser")
+        expect(set(found.values()) <= set(SPLITS), "splits", found.values())
+        return "accepted"

@@ -23,7 +23,30 @@ from tests.fuzz.target import Case, expect
 _COMPRESSIONS = (None, "lzw", "deflate", "zstd", "packbits")
 _TAGS = (254, 255, 256, 257, 258, 259, 262, 266, 269, 270, 273, 274, 277, 278, 279, 284, 292, 317, 320, 322, 323, 324, 325, 330, 338, 339, 347, 700, 32997, 50838)  # fmt: skip
 _COUNTS = (0, 1, 2, 3, 4, 255, 65535, 1 << 20, (1 << 31) - 1, (1 << 32) - 1)
-_VALUES = (0, 1, 2, 3, 5, 6, 7, 8, 9, 12, 16, 32, 64, 8191, 8192, 8193, 32773, 34712, 50000, 65535, (1 << 31) - 1, (1 << 32) - 1)
+_VALUES = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    6,
+    7,
+    8,
+    9,
+    12,
+    16,
+    32,
+    64,
+    8191,
+    8192,
+    8193,
+    32773,
+    34712,
+    50000,
+    65535,
+    (1 << 31) - 1,
+    (1 << 32) - 1,
+)
 
 
 class Tiff:
@@ -32,7 +55,13 @@ class Tiff:
     def __init__(self, folder: Path):
         rng = np.random.default_rng(0)
         self.seeds = [_seed(rng, k) for k in range(160)]
-        self.counts = {"tifffile refused": 0, "pillow refused": 0, "opencv refused": 0, "both refused": 0, "not comparable": 0}
+        self.counts = {
+            "tifffile refused": 0,
+            "pillow refused": 0,
+            "opencv refused": 0,
+            "both refused": 0,
+            "not comparable": 0,
+        }
 
     def draw(self, rng: random.Random) -> Case:
         data, planes = rng.choice(self.seeds)
@@ -70,7 +99,9 @@ class Tiff:
             warnings.simplefilter("ignore")
             plain = self._attempt("tifffile", lambda: _plain(data))
             if plain is not None:
-                expect(plain.size == found.size and set(_as_planes(plain, found)) == {True}, "other pixels than tifffile")
+                expect(
+                    plain.size == found.size and set(_as_planes(plain, found)) == {True}, "other pixels than tifffile"
+                )
             if len(found) > 1 or not _is_plain(data):
                 self.counts["not comparable"] += 1
                 return
@@ -181,7 +212,9 @@ def _damaged_fields(rng: random.Random, data: bytes) -> bytes:
                 other = position + head + entry * rng.randrange(count)
                 out[at : at + entry], out[other : other + entry] = out[other : other + entry], out[at : at + entry]
             case _:
-                struct.pack_into(order + word, out, position + head + entry * count, rng.choice((0, 8, 16, position, len(data))))
+                struct.pack_into(
+                    order + word, out, position + head + entry * count, rng.choice((0, 8, 16, position, len(data)))
+                )
     return bytes(out)
 
 

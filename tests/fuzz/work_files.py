@@ -86,7 +86,22 @@ class Fingerprints:
     def draw(self, rng: random.Random) -> Case:
         if rng.random() < 0.05:
             return Case(self.seed, True)
-        tokens = [b",", b'"', b"\n", b"\r", b"\0", b"\xff", b"-1", b"1e999", b"9" * 40, b"zz", b"0" * 131_100, b"=1", b"bytes_", b" "]
+        tokens = [
+            b",",
+            b'"',
+            b"\n",
+            b"\r",
+            b"\0",
+            b"\xff",
+            b"-1",
+            b"1e999",
+            b"9" * 40,
+            b"zz",
+            b"0" * 131_100,
+            b"=1",
+            b"bytes_",
+            b" ",
+        ]
         return Case(mutations.damage(rng, self.seed, tokens))
 
     def check(self, case: Case) -> str:

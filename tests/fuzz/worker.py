@@ -69,7 +69,10 @@ class Runner:
             return "hang", f"more than {HANG:.0f} s"
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            return "exception", f"{type(error).__name__}: {str(error)[:200]} ({Path(frame.filename).name}:{frame.lineno})"
+            return (
+                "exception",
+                f"{type(error).__name__}: {str(error)[:200]} ({Path(frame.filename).name}:{frame.lineno})",
+            )
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -12,7 +12,20 @@ from pipeline.images.limits import Unusable
 from tests.fuzz import mutations
 from tests.fuzz.target import Case, Wrong, expect
 
-_NAMES = ("a_red.png", "train/a_red.png", "train/b.png", "x/y/z.tif", "ü.png", "a\\b.png", "../a.png", "/a.png", ".", "train/", "a", "=1.png")
+_NAMES = (
+    "a_red.png",
+    "train/a_red.png",
+    "train/b.png",
+    "x/y/z.tif",
+    "ü.png",
+    "a\\b.png",
+    "../a.png",
+    "/a.png",
+    ".",
+    "train/",
+    "a",
+    "=1.png",
+)
 _SIGNATURES = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"\x01\0\x10\0", b"\xff\xff\xff\xff")
 _LIMIT = 1 << 22
 
@@ -80,7 +93,9 @@ def _is_safe(name: str) -> bool:
 
 def _archive(rng: random.Random) -> tuple[bytes, dict[str, bytes]]:
     file, content = io.BytesIO(), {}
-    with zipfile.ZipFile(file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)), strict_timestamps=False) as archive:
+    with zipfile.ZipFile(
+        file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)), strict_timestamps=False
+    ) as archive:
         for name in rng.sample(_NAMES, rng.randint(1, 5)):
             content[name] = rng.choice((rng.randbytes(rng.randrange(200)), bytes(rng.randrange(3000)), b""))
             with archive.open(zipfile.ZipInfo(name), "w", force_zip64=rng.random() < 0.3) as member:
@@ -92,7 +107,21 @@ def _archive(rng: random.Random) -> tuple[bytes, dict[str, bytes]]:
 
 
 _FIELDS = {
-    b"PK\1\2": [(4, 2), (6, 2), (8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (32, 2), (34, 2), (38, 4), (42, 4)],
+    b"PK\1\2": [
+        (4, 2),
+        (6, 2),
+        (8, 2),
+        (10, 2),
+        (16, 4),
+        (20, 4),
+        (24, 4),
+        (28, 2),
+        (30, 2),
+        (32, 2),
+        (34, 2),
+        (38, 4),
+        (42, 4),
+    ],
     b"PK\3\4": [(4, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2)],
     b"PK\5\6": [(4, 2), (6, 2), (8, 2), (10, 2), (12, 4), (16, 4), (20, 2)],
 }
@@ -106,7 +135,9 @@ def _damaged_fields(rng: random.Random, data: bytes) -> bytes:
         signature = rng.choice(list(_FIELDS))
         places = [at for at in range(len(out) - 46) if out[at : at + 4] == signature] or [max(out.rfind(signature), 0)]
         at, (field, width) = rng.choice(places), rng.choice(_FIELDS[signature])
-        number = rng.choice((*mutations.NUMBERS, 8, 9, 12, 14, 93, len(out), len(out) - 22, rng.randrange(len(out) + 1)))
+        number = rng.choice(
+            (*mutations.NUMBERS, 8, 9, 12, 14, 93, len(out), len(out) - 22, rng.randrange(len(out) + 1))
+        )
         if at + field + width <= len(out):
             out[at + field : at + field + width] = struct.pack("<Q", number)[:width]
     return bytes(out)
