@@ -145,7 +145,7 @@ def _fitting_entries(dataset: Mapping[str, Any], settings: Settings, schema: Sch
     return {
         "path": isinstance(dataset["path"], str) and "\0" not in dataset["path"],
         "size": type(dataset["size"]) is int and dataset["size"] > 0,
-        "channels": dataset["channels"] == names and set(settings.channels) <= {*names, *settings_module.ALL},
+        "channels": dataset["channels"] == names and set(settings.channels) <= set(names),
         "class_names": _are(str, dataset["class_names"], schema.num_classes),
         "mean": _are(float, dataset["mean"], len(names)),
         "std": _are(float, dataset["std"], len(names)),

@@ -34,7 +34,7 @@ TARGETS = {
     "checksums": Entry(_in("datasets", "open_checksums"), 15),
     "sources": Entry(_in("datasets", "open_sources"), 10),
     "tfrecord": Entry(_in("record_files", "TFRecord"), 70),
-    "array_record": Entry(_in("record_files", "ArrayRecord"), 15),
+    "array_record": Entry(_in("record_files", "ArrayRecord"), 15, mib=2048),
     "config": Entry(_in("run_folders", "Config"), 20),
     "evaluation": Entry(_in("run_folders", "Evaluation"), 15),
     "arrays": Entry(_in("run_folders", "Arrays"), 10),

@@ -48,7 +48,9 @@ class SchemaFile:
             return "refused as JSON"
         expect(Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema, "another schema by way of JSON")
         expect(parse.parse(write.to_toml(schema), "again") == schema, "another schema by way of TOML")
-        assert schema.columns and schema.default_sources and schema.digest()
+        assert schema.columns
+        assert schema.default_sources
+        assert schema.digest()
         if not schema.needs_table:
             for name in schema.files("an-id"):
                 expect("an-id" in name and not name.startswith("/") and ".." not in name.split("/"), "file", name)

@@ -50,10 +50,7 @@ class Labels:
         data = _to_csv(rng, rows)
         if rng.random() < 0.1:
             return Case(bytes([which]) + data, True)
-        if rng.random() < 0.4:
-            data = _to_csv(rng, _damaged_rows(rng, rows))
-        else:
-            data = mutations.damage(rng, data, _TOKENS)
+        data = _to_csv(rng, _damaged_rows(rng, rows)) if rng.random() < 0.4 else mutations.damage(rng, data, _TOKENS)
         return Case(bytes([which]) + data)
 
     def check(self, case: Case) -> str:

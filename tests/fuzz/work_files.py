@@ -43,7 +43,9 @@ class Report:
             expect(case.intact is None, "an intact report was refused")
             return "refused"
         expect(ShardReport.from_json(found.to_json()) == found, "another report when it is written again")
-        assert found.bad_ids is not None and sum(found.channel_sums) is not None and all(map(str, found.bad))
+        assert found.bad_ids is not None
+        assert sum(found.channel_sums) is not None
+        assert all(map(str, found.bad))
         return "accepted"
 
 
