@@ -75,7 +75,7 @@ def _form(metadata: Mapping[str, Any]) -> _Form:
 def _read_checksums(directory: Place) -> tuple[dict[str, str], list[str]]:
     """Returns `{file name: SHA-256}` and the problems of the list itself."""
     try:
-        lines = (directory / CHECKSUMS).read_text().splitlines()
+        lines = (directory / CHECKSUMS).read_bytes().decode().removesuffix("\n").split("\n")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{directory}: no {CHECKSUMS} there; expected the folder of one version of the dataset, "
