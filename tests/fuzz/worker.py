@@ -41,8 +41,8 @@ class Runner:
         self.slowest, self.peak = (0.0, -1), (0, -1)  # (seconds or KiB, case)
         signal.signal(signal.SIGALRM, _raise_hang)
 
-    def run(self, index: int, case: Case) -> None:
-        """Judges one case: its answer, its time and its memory."""
+    def run(self, index: int, case: Case) -> str:
+        """Judges one case by its answer, its time and its memory; returns the outcome or the kind of failure."""
         _reset_peak()
         before = _status("VmRSS")
         start = time.process_time()
@@ -56,6 +56,7 @@ class Runner:
         self.outcomes[kind or detail] += 1
         if kind and len(self.failures) < MAX_KEPT:
             self.failures.append({"case": index, "kind": kind, "detail": detail, "data": case.data.hex()})
+        return kind or detail
 
     def _judge(self, case: Case) -> tuple[str, str]:
         """Returns ("", outcome), or the kind of failure and its detail."""
