@@ -7,6 +7,8 @@ import itertools
 import json
 import re
 import string
+import types
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -220,13 +222,14 @@ class Schema:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Schema":
-        """Returns the schema that `to_dict` gave; raises `InputError`, `TypeError` or `KeyError` for anything else."""
-        fields = {name: _frozen(value) for name, value in values.items() if name not in ("channels", "table")}
-        channels = tuple(
-            Channel(**{name: _frozen(value) for name, value in channel.items()}) for channel in values["channels"]
-        )
-        table = Table(**{name: _frozen(value) for name, value in values["table"].items()})
-        return cls(channels=channels, table=table, **fields)
+        """Returns the schema that `to_dict` gave; raises `InputError` for anything else."""
+        try:
+            fields = {name: value for name, value in values.items() if name not in ("channels", "table")}
+            channels = tuple(Channel(**_checked(Channel, channel)) for channel in values["channels"])
+            table = Table(**_checked(Table, values["table"]))
+            return cls(channels=channels, table=table, **_checked(cls, fields))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"not a schema: {str(error)[:120]}") from None
 
     def digest(self) -> str:
         """SHA-256 (hex) of what decides the pixels: channels, files, depth. Texts and colours have no part in it."""
@@ -240,6 +243,26 @@ def placeholders(pattern: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None))
 
 
+def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a dataclass with tuples for lists; raises `TypeError` for a value of another type."""
+    hints, frozen = typing.get_type_hints(kind), {name: _frozen(value) for name, value in values.items()}
+    for name, value in frozen.items():
+        if name in hints and not _is(value, hints[name]):
+            raise TypeError(f"{name} is {value!r:.80}, expected {getattr(hints[name], '__name__', hints[name])}")
+    return frozen
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Returns whether a value has the type of an annotation of a field."""
+    inner = typing.get_args(hint)
+    if isinstance(hint, types.UnionType):
+        return any(_is(value, kind) for kind in inner)
+    if typing.get_origin(hint) is tuple:
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1] is Ellipsis else inner
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, value, kinds))
+    return type(value) in ((int, float) if hint is float else (hint,))
+
+
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
@@ -249,6 +272,11 @@ def _problems(schema: Schema) -> Iterator[str]:
         yield "name: expected letters, digits and '_', starting with a letter, 64 characters at most"
     if schema.depth not in DEPTHS:
         yield f"depth is '{schema.depth}', expected one of {', '.join(DEPTHS)}"
+    low, high = schema.percentiles
+    if not 0 <= low < high <= 100:
+        yield f"percentiles [{low}, {high}], expected [lower, upper] with 0 <= lower < upper <= 100"
+    if schema.file_planes is not None and schema.file_planes < 1:
+        yield f"files of {schema.file_planes} planes, expected 1 or more"
     yield from _class_problems(schema.classes)
     yield from _channel_problems(schema)
     yield from _pattern_problems(schema)
