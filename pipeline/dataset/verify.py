@@ -111,7 +111,7 @@ def _read_sums(directory: Place) -> bytes:
 def _parse_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
     """Returns `{file name: SHA-256}` and the problems of the list itself."""
     try:
-        lines = data.decode().splitlines()
+        lines = data.decode().removesuffix("\n").split("\n")
     except UnicodeDecodeError:
         return {}, [f"{CHECKSUMS}: not text"]
     digests, problems = {}, []

@@ -20,6 +20,7 @@ _COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "d
 """Those whose decoders stop at the size that the header claims; others read a size of their own in the data."""
 _STRUCTURE = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339}
 """Tags that decide the pixels, by their codes."""
+_STRIPS, _TILES = {273, 278, 279}, {322, 323, 324, 325}
 _WHOLE = (3, 4, 16)  # types of whole numbers: SHORT, LONG and LONG8
 
 # tifffile logs what it repairs; what it cannot read is an error here.
@@ -76,6 +77,8 @@ def _check_page(page: Any, where: str, num_bytes: int, bad: Bad) -> None:
         raise bad(
             "unreadable", f"{where}damaged: samples of {bits and bits.count} sizes, expected {page.samplesperpixel}"
         )
+    if page.samplesperpixel > 1 and page.planarconfig not in (1, 2):
+        raise bad("unreadable", f"{where}damaged: planar configuration {int(page.planarconfig)}, expected 1 or 2")
     if page.imagedepth != 1 or page.samplesperpixel > 64:
         raise bad(
             "wrong_mode", f"{where}{page.imagedepth} slices of {page.samplesperpixel} samples, expected one slice"
@@ -98,6 +101,8 @@ def _check_tags(page: Any, where: str, bad: Bad) -> None:
     if sorted(stored) != sorted(read) or len(set(stored)) < len(stored):
         codes = sorted({code for code in stored if stored.count(code) > 1 or code not in read})
         raise bad("unreadable", f"{where}damaged: tags {codes} cannot be read, or are there twice")
+    if _STRIPS.intersection(stored) and _TILES.intersection(stored):
+        raise bad("unreadable", f"{where}damaged: it has both strips and tiles")
 
 
 def _check_segments(page: Any, where: str, num_bytes: int, bad: Bad) -> None:

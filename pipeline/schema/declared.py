@@ -37,6 +37,9 @@ COLOURS = {
 FULL_RANGE = {"8": 255, "12": 4095, "16": 65535, "uint16": 65535}
 """Largest value of a pixel by depth."""
 
+MAX_PLANES = 64
+"""Largest number of planes of one file."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -239,8 +242,16 @@ class Schema:
 
 
 def placeholders(pattern: str) -> tuple[str, ...]:
-    """Returns the names in braces of a pattern, in order; raises `ValueError` if the braces do not match."""
-    return tuple(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None))
+    """Returns the names in braces of a pattern, in order.
+
+    Raises:
+      ValueError: the braces do not match, or hold more than a name: `{id:>99}` would pad, `{id.x}` look into objects.
+    """
+    parsed = list(string.Formatter().parse(pattern))
+    for _, name, form, conversion in parsed:
+        if name is not None and (form or conversion or "." in name or "[" in name):
+            raise ValueError("expected only a name in braces, without '.', '[', '!' or ':'")
+    return tuple(dict.fromkeys(name for _, name, _, _ in parsed if name is not None))
 
 
 def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,8 +286,8 @@ def _problems(schema: Schema) -> Iterator[str]:
     low, high = schema.percentiles
     if not 0 <= low < high <= 100:
         yield f"percentiles [{low}, {high}], expected [lower, upper] with 0 <= lower < upper <= 100"
-    if schema.file_planes is not None and schema.file_planes < 1:
-        yield f"files of {schema.file_planes} planes, expected 1 or more"
+    if schema.file_planes is not None and not 1 <= schema.file_planes <= MAX_PLANES:
+        yield f"files of {schema.file_planes} planes, expected 1 to {MAX_PLANES}"
     yield from _class_problems(schema.classes)
     yield from _channel_problems(schema)
     yield from _pattern_problems(schema)
@@ -306,10 +317,12 @@ def _channel_problems(schema: Schema) -> Iterator[str]:
         where = f"channel '{channel.name}'"
         if not _CHANNEL.fullmatch(channel.name):
             yield f"{where}: expected letters, digits, '_', '.', '+' or '-' in its name, 64 at most"
+        if channel.file == "":
+            yield f"{where}: its file has an empty name"
         if not _COLOUR.fullmatch(channel.colour):
             yield f"{where}: colour is '{channel.colour}', expected #rrggbb or one of {', '.join(COLOURS)}"
-        if any(plane < 0 for plane in channel.planes) or len(set(channel.planes)) < len(channel.planes):
-            yield f"{where}: planes {list(channel.planes)}, expected different numbers from 0"
+        if any(not 0 <= plane < MAX_PLANES for plane in channel.planes) or _repeated(channel.planes):
+            yield f"{where}: planes {list(channel.planes)}, expected different numbers from 0 to {MAX_PLANES - 1}"
         if schema.file_planes is not None and any(plane >= schema.file_planes for plane in channel.planes):
             yield f"{where}: planes {list(channel.planes)}, but files have {schema.file_planes}, counted from 0"
         yield from _range_problems(schema, channel)
@@ -371,5 +384,5 @@ def _table_problems(table: Table) -> Iterator[str]:
             yield f"table: id_pattern '{table.id_pattern}': expected names like {{plate}} in braces"
 
 
-def _repeated(names: Sequence[str]) -> list[str]:
+def _repeated(names: Sequence[Any]) -> list[Any]:
     return sorted({first for first, second in itertools.pairwise(sorted(names)) if first == second})

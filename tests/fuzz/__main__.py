@@ -46,7 +46,7 @@ def _run_one(name: str, seed: int, index: int, save: Path | None) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        target = registry.TARGETS[name].open(Path(folder))
+        target = registry.find(name).open(Path(folder))
         case = draw(target, name, seed, index)
         if save:
             save.write_bytes(case.data)

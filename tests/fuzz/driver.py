@@ -45,8 +45,8 @@ class Result:
 
 def shares(names: list[str], cases: int) -> dict[str, int]:
     """Returns how many of the cases each target gets, by the weights of the targets."""
-    total = sum(registry.TARGETS[name].weight for name in names)
-    return {name: max(1, round(cases * registry.TARGETS[name].weight / total)) for name in names}
+    total = sum(registry.find(name).weight for name in names)
+    return {name: max(1, round(cases * registry.find(name).weight / total)) for name in names}
 
 
 def run(names: list[str], cases: int, seed: int, jobs: int, log: Callable[[str], None] = print) -> dict[str, Result]:
@@ -77,15 +77,14 @@ def _reports(name: str, seed: int, start: int, end: int) -> list[dict[str, Any]]
     while start < end:
         with tempfile.TemporaryDirectory(prefix="fuzz-driver-") as folder:
             code = _run_worker(name, seed, start, end, Path(folder))
-            report = _read(Path(folder))
-            reports.append(report)
             if code == 0:
-                return reports
+                return [*reports, _read(Path(folder))]
             position = _position(Path(folder))
             if position is None:
                 raise RuntimeError(
                     f"the worker of target {name} does not start; run it: python -m tests.fuzz.worker {name} {seed} {start} {end} /tmp"
                 )
+            reports += _reports(name, seed, start, position)  # again: a report is written only at the end
             kind = "hang" if code == -signal.SIGKILL else "crash"
             reports.append(_failure(position, kind, f"the process ended with {code}"))
             start = position + 1
@@ -116,11 +115,8 @@ def _position(folder: Path) -> int | None:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    try:
-        report: dict[str, Any] = json.loads((folder / "report.json").read_text())
-        return report
-    except FileNotFoundError:
-        return {"outcomes": {}, "counts": {}, "failures": [], "slowest": (0.0, -1), "peak_kib": (0, -1)}
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return report
 
 
 def _failure(case: int, kind: str, detail: str) -> dict[str, Any]:

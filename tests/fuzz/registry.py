@@ -41,3 +41,11 @@ TARGETS = {
     "checkpoint": Entry(_in("run_folders", "Checkpoint"), 8),
     "weights": Entry(_in("run_folders", "Weights"), 2, mib=512),
 }
+
+BROKEN = {"broken": Entry(_in("broken", "Broken"), 1, mib=32)}
+"""For tests of the driver."""
+
+
+def find(name: str) -> Entry:
+    """Returns a target by its name."""
+    return {**TARGETS, **BROKEN}[name]

@@ -39,7 +39,6 @@ class Runner:
         self.outcomes: Counter[str] = Counter()
         self.failures: list[dict[str, Any]] = []
         self.slowest, self.peak = (0.0, -1), (0, -1)  # (seconds or KiB, case)
-        self.rss = _status("VmRSS")
         signal.signal(signal.SIGALRM, _raise_hang)
 
     def run(self, index: int, case: Case) -> None:
@@ -88,7 +87,7 @@ class Runner:
 
 def main(name: str, seed: int, start: int, end: int, folder: Path) -> None:
     """Runs cases `start` to `end`; writes the index of the case at hand, and a report at the end."""
-    entry = registry.TARGETS[name]
+    entry = registry.find(name)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk is slower and wears
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as own:
         runner = Runner(entry.open(Path(own)), entry)
@@ -98,15 +97,7 @@ def main(name: str, seed: int, start: int, end: int, folder: Path) -> None:
             for index in range(start, end):
                 os.pwrite(position.fileno(), POSITION.pack(index), 0)
                 runner.run(index, draw(runner.target, name, seed, index))
-                if index % 100 == 0:
-                    _write(folder, runner, index + 1)
-            _write(folder, runner, end)
-
-
-def _write(folder: Path, runner: Runner, done: int) -> None:
-    temporary = folder / "report.tmp"
-    temporary.write_text(json.dumps({**runner.report(), "done": done}))
-    temporary.replace(folder / "report.json")
+            (folder / "report.json").write_text(json.dumps(runner.report()))
 
 
 def _raise_hang(number: int, frame: FrameType | None) -> None:
