@@ -26,6 +26,7 @@ LADDER_SAMPLE ?= --balanced
 LADDER_ARGS ?= --budget 4000 --downsample 4
 ARGS     ?=
 JOBS     ?= 2
+FAULTS   ?= 1100
 TEST_ARGS ?=
 
 # On a cluster (docs/dataflow.md): RUNNER, and for Dataflow these.
@@ -43,7 +44,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train evaluate report ladder ladder-full test test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: help install shards train evaluate report ladder ladder-full test torture test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,15 +91,19 @@ ladder: $(STAMP) ## train the five models with equal budgets on a synthetic atla
 ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU
 	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SAMPLE= LADDER_ARGS='--budget 200000 --batch-size 256'
 
+torture: $(STAMP) ## inject FAULTS=1100 faults into small builds: kills, full disks, damage, failing stores (10 minutes)
+	$(BIN)/python -m tests.torture --num $(FAULTS) --seed $(SEED) --jobs $(JOBS)
+	$(BIN)/python -m tests.torture.load
+
 test: $(STAMP) ## run the tests in JOBS=2 processes (JOBS=0: in one)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
 # Torch's compiler and TensorFlow each bring an LLVM, and some pairs of versions abort when both are loaded;
 # the trainer does not use that compiler.
-test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss (downloads 3 GB)
+test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss; a DataLoader reads a dataset (downloads 3 GB)
 	$(MAKE) install VENV=$(VENV)-torch EXTRAS=dev,torch
 	$(VENV)-torch/bin/pip uninstall --quiet --yes triton
-	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/model/training/test_backends.py
+	$(VENV)-torch/bin/python -m pytest -m "torch or not torch" tests/model/training/test_backends.py tests/test_reading.py
 
 bench: ## measure building, reading, planning and resuming, compared with peers (20 minutes; downloads 3 GB)
 	$(MAKE) install VENV=$(VENV)-bench EXTRAS=dev,bench

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from bench.forms import NUM_CLASSES, label_vector
 from bench.source import SIZE, examples, load
 
 SHARD_BYTES = 64 << 20
@@ -56,6 +57,24 @@ def mds(source: Path, out: Path, threads: int) -> None:
     with MDSWriter(out=str(out), columns=columns, size_limit=SHARD_BYTES) as writer:
         for example_id, image, labels in _pooled(source, threads):
             writer.write({"id": example_id, "image": image, "labels": np.array(labels, np.int64)})
+
+
+def sedpack(source: Path, out: Path, threads: int) -> None:
+    """sedpack's filler, fed by a pool of processes; labels as a vector, because attributes have one shape."""
+    from sedpack.io import Attribute, Dataset, DatasetStructure, Metadata
+
+    attributes = [
+        Attribute(name="id", dtype="str", shape=()),
+        Attribute(name="image", dtype="uint8", shape=(SIZE, SIZE, 4)),
+        Attribute(name="labels", dtype="uint8", shape=(NUM_CLASSES,)),
+    ]
+    structure = DatasetStructure(
+        saved_data_description=attributes, compression="", examples_per_shard=SHARD_BYTES // (SIZE * SIZE * 4)
+    )
+    with Dataset.create(out, Metadata(description="all"), structure).filler() as filler:
+        for example_id, image, labels in _pooled(source, threads):
+            row = {"id": example_id, "image": image, "labels": label_vector(labels)}
+            filler.write_example(values=row, split="train")
 
 
 def _pooled(source: Path, threads: int) -> Iterator[tuple[str, np.ndarray, list[int]]]:
@@ -128,6 +147,7 @@ BUILDERS: dict[str, Callable[[Path, Path, int], None]] = {
     "stock_tfds": stock_tfds,
     "webdataset": webdataset,
     "mds": mds,
+    "sedpack": sedpack,
     **{
         f"limit {name}": lambda source, out, threads, make=make: limit(source, threads, make())
         for name, make in DECODERS.items()

@@ -19,6 +19,7 @@ PACKAGES = (
     "webdataset",
     "mosaicml-streaming",
     "grain",
+    "sedpack",
     "array_record",
     "torch",
     "iterative-stratification",

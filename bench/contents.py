@@ -15,13 +15,14 @@ Content = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def read(kind: str, path: Path) -> Content:
-    """Returns the content of the dataset at `path`; `kind` is `tfds`, `webdataset` or `mds`.
+    """Returns the content of the dataset at `path`; `kind` is `tfds`, `webdataset`, `mds` or `sedpack`.
 
     Raises:
         RuntimeError: an id occurs twice.
     """
     content: Content = {}
-    for example_id, image, labels in {"tfds": tfds, "webdataset": webdataset, "mds": mds}[kind](path):
+    readers = {"tfds": tfds, "webdataset": webdataset, "mds": mds, "sedpack": sedpack}
+    for example_id, image, labels in readers[kind](path):
         if example_id in content:
             raise RuntimeError(f"{path}: id {example_id} occurs twice, expected once")
         content[example_id] = (
@@ -58,3 +59,11 @@ def mds(path: Path) -> Iterator[tuple[str, np.ndarray, list[int]]]:
 
     for example in LocalDataset(local=str(path)):
         yield example["id"], example["image"], example["labels"].tolist()
+
+
+def sedpack(path: Path) -> Iterator[tuple[str, np.ndarray, list[int]]]:
+    """Yields every example of a sedpack dataset."""
+    from sedpack.io import Dataset
+
+    for example in Dataset(path).as_numpy_iterator(split="train", repeat=False, shuffle=0):
+        yield example["id"], example["image"], np.flatnonzero(example["labels"]).tolist()

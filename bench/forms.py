@@ -3,7 +3,9 @@
 python -m bench.forms SOURCE DATASET_DIR OUT --reader NAME ...
 """
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,7 @@ def tfds_dir(out: Path, times: int) -> Path:
 
 def repeat(dataset_dir: Path, out: Path, times: int) -> None:
     """Makes a dataset whose train split links to every shard of `dataset_dir`'s, `times` times over."""
-    shards = sorted(dataset_dir.absolute().glob("*-train.tfrecord-*")) * times
+    shards = sorted(dataset_dir.absolute().glob("*-train.*-of-*")) * times
     out.mkdir(parents=True)
     for name in ("features.json", "labels.labels.txt", "metadata.json"):
         (out / name).symlink_to(dataset_dir.absolute() / name)
@@ -104,14 +106,55 @@ def array_record(dataset_dir: Path, out: Path) -> None:
     writer.close()
 
 
+def array_record_dataset(dataset_dir: Path, out: Path) -> None:
+    """Writes train as `--file-format array_record` does, and the datasets that repeat it."""
+    from pipeline.write.shard_files import FORMATS
+
+    once, target = out / "once", FORMATS["array_record"]
+    once.mkdir(parents=True)
+    for name in ("features.json", "labels.labels.txt", "metadata.json"):
+        shutil.copyfile(dataset_dir / name, once / name)
+    info = (dataset_dir / "dataset_info.json").read_text()
+    (once / "dataset_info.json").write_text(info.replace('"fileFormat": "tfrecord"', '"fileFormat": "array_record"'))
+    for shard in sorted(dataset_dir.glob("*-train.tfrecord-*")):
+        path = once / shard.name.replace("tfrecord", "array_record")
+        with open(shard, "rb") as file, open(path, "wb") as written, target.writing(written) as sink:
+            for record in FORMATS["tfrecord"].read(file, hashlib.sha256()):
+                sink.add(target.pieces(record))
+    for times in (1, TIMES):
+        repeat(once, tfds_dir(out, times), times)
+
+
+def sedpack(dataset_dir: Path, out: Path) -> None:
+    """Writes sedpack's shards of raw images and label vectors, uncompressed like the others."""
+    from sedpack.io import Attribute, Dataset, DatasetStructure, Metadata
+
+    attributes = [
+        Attribute(name="image", dtype="uint8", shape=(256, 256, 4)),
+        Attribute(name="labels", dtype="uint8", shape=(NUM_CLASSES,)),
+    ]
+    structure = DatasetStructure(
+        saved_data_description=attributes, compression="", examples_per_shard=SHARD_BYTES // (256 * 256 * 4)
+    )
+    with Dataset.create(out, Metadata(description="train"), structure).filler() as filler:
+        for _, image, vector in examples(dataset_dir):
+            filler.write_example(values={"image": image, "labels": vector}, split="train")
+
+
 FORMS: dict[str, Callable[[Path, Path], None]] = {
     "png_records": png_records,
     "webdataset": webdataset,
     "mds": mds,
     "grain": array_record,
+    "data_source": array_record_dataset,
+    "sedpack": sedpack,
 }
 """The functions that write what a reader needs, from the dataset's folder into a new folder named for the reader; other
 readers use the files of the dataset or of the source."""
+
+
+ON_DATA_SOURCE = {name: "data_source" for name in ("grain data_source", "torch data_source")}
+"""Readers that use what another one's function writes."""
 
 
 def write(source: Path, dataset_dir: Path, out: Path, readers: tuple[str, ...]) -> None:
@@ -122,8 +165,8 @@ def write(source: Path, dataset_dir: Path, out: Path, readers: tuple[str, ...]) 
     ids = [(example_id, np.flatnonzero(vector).tolist()) for example_id, _, vector in examples(dataset_dir)]
     (out / "ids.json").write_text(json.dumps(ids))
     for name in readers:
-        if name in FORMS:
-            FORMS[name](dataset_dir, out / name)
+        if (form := ON_DATA_SOURCE.get(name, name)) in FORMS and not (out / form).exists():
+            FORMS[form](dataset_dir, out / form)
 
 
 @click.command()

@@ -12,7 +12,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,128 @@ def grain_array_record(out: Path, batch_size: int, times: int) -> Batches:
         yield END
 
 
+def _data_source(out: Path, times: int) -> Any:
+    """Returns TFDS's data source of train in ArrayRecord, `times` times over."""
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(tfds_dir(out / "data_source", times)).as_data_source(split="train")
+
+
+def _stacked(rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.stack([row["image"] for row in rows]), np.stack([row["label_vector"] for row in rows])
+
+
+def data_source(out: Path, batch_size: int, times: int) -> Batches:
+    """`tfds.data_source` on array_record shards, read in a random order by one thread."""
+    source, rng = _data_source(out, times), np.random.default_rng(0)
+    while True:
+        order = rng.permutation(len(source))
+        for start in range(0, len(order), batch_size):
+            yield _stacked([source[int(k)] for k in order[start : start + batch_size]])
+        yield END
+
+
+def grain_data_source(out: Path, batch_size: int, times: int) -> Batches:
+    """Grain on `tfds.data_source`, as in docs/reading.md, reading ahead with 16 threads."""
+    import grain.python as grain
+
+    dataset = grain.MapDataset.source(_data_source(out, times)).shuffle(seed=0)
+    dataset = dataset.map(lambda row: (row["image"], row["label_vector"])).batch(batch_size)
+    while True:
+        yield from dataset.to_iter_dataset(grain.ReadOptions(num_threads=16, prefetch_buffer_size=64))
+        yield END
+
+
+def torch_data_source(out: Path, batch_size: int, times: int) -> Batches:
+    """Torch's `DataLoader` on `tfds.data_source`, as in docs/reading.md, with two processes."""
+    from torch.utils.data import DataLoader
+
+    loader: Any = DataLoader(
+        _data_source(out, times), batch_size=batch_size, shuffle=True, num_workers=2, collate_fn=_tensors,
+        multiprocessing_context="spawn", persistent_workers=True,
+    )  # fmt: skip
+    while True:
+        yield from loader
+        yield END
+
+
+def _tensors(rows: Sequence[dict[str, Any]]) -> tuple[Any, ...]:
+    import torch
+
+    return tuple(map(torch.from_numpy, _stacked(rows)))
+
+
+def plain_numpy(out: Path, batch_size: int, times: int) -> Batches:
+    """Plain Python and NumPy on the dataset's TFRecords, shuffled in a buffer: docs/reading.md."""
+    rng = np.random.default_rng(0)
+    while True:
+        pool: list[tuple[np.ndarray, np.ndarray]] = []
+        batch: list[tuple[np.ndarray, np.ndarray]] = []
+        for row in itertools.chain(_plain_rows(out, times, rng), itertools.repeat(None, BUFFER)):
+            if row is not None:
+                pool.append(row)
+            if len(pool) == BUFFER or (row is None and pool):
+                batch.append(pool.pop(int(rng.integers(len(pool)))))
+            if len(batch) == batch_size:
+                yield np.stack([image for image, _ in batch]), np.stack([vector for _, vector in batch])
+                batch = []
+        if batch:
+            yield np.stack([image for image, _ in batch]), np.stack([vector for _, vector in batch])
+        yield END
+
+
+def _plain_rows(out: Path, times: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields (image, label vector) of every record, the shards in a random order."""
+    paths = sorted(tfds_dir(out, times).glob("*-train.tfrecord-*"))
+    for index in rng.permutation(len(paths)):
+        with open(paths[index], "rb") as file:
+            while header := file.read(12):
+                record = file.read(int.from_bytes(header[:8], "little"))
+                file.read(4)
+                found = dict(_entries(record))
+                yield (
+                    np.frombuffer(found[b"image"], np.uint8).reshape(SHAPE),
+                    np.frombuffer(found[b"label_vector"], np.uint8),
+                )
+
+
+def _entries(record: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yields (feature, its first value) of a `tf.train.Example`, without copying values."""
+    (features,) = _fields(memoryview(record))
+    for entry in _fields(features):
+        name, feature = _fields(entry)
+        (values,) = _fields(feature)
+        yield bytes(name), next(_fields(values))
+
+
+def _fields(message: memoryview) -> Iterator[memoryview]:
+    """Yields the contents of a message of length-delimited fields."""
+    position = 0
+    while position < len(message):
+        length, shift, position = 0, 0, position + 1
+        while True:
+            byte = message[position]
+            length, shift, position = length | (byte & 0x7F) << shift, shift + 7, position + 1
+            if byte < 0x80:
+                break
+        yield message[position : position + length]
+        position += length
+
+
+def sedpack(out: Path, batch_size: int, times: int) -> Batches:
+    """sedpack's batches, read and shuffled in Rust by two threads."""
+    from sedpack.io import Dataset
+
+    dataset = Dataset(out / "sedpack")
+    while True:
+        for _ in range(times):
+            for batch in dataset.as_numpy_iterator_rust_batched(
+                split="train", repeat=False, batch_size=batch_size, shuffle=BUFFER
+            ):
+                yield batch["image"], batch["labels"]
+        yield END
+
+
 def four_pngs(out: Path, batch_size: int, times: int) -> Batches:
     """Opens, decodes and resizes the four PNGs of an example in every epoch, as the paper does."""
     import tensorflow as tf
@@ -157,6 +279,11 @@ READERS: dict[str, Callable[[Path, int, int], Batches]] = {
     "webdataset": webdataset,
     "mds": mds,
     "grain": grain_array_record,
+    "data_source": data_source,
+    "grain data_source": grain_data_source,
+    "torch data_source": torch_data_source,
+    "numpy": plain_numpy,
+    "sedpack": sedpack,
     "four_pngs": four_pngs,
 }
 

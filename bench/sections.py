@@ -94,7 +94,14 @@ def check_builders(options: Options, names: list[str], work: Path, num: int = 64
         ClickException: two differ.
     """
     source = make_source(work / "few", num)
-    formats = {"ours": "tfds", "before": "tfds", "stock_tfds": "tfds", "webdataset": "webdataset", "mds": "mds"}
+    formats = {
+        "ours": "tfds",
+        "before": "tfds",
+        "stock_tfds": "tfds",
+        "webdataset": "webdataset",
+        "mds": "mds",
+        "sedpack": "sedpack",
+    }
     expected: contents.Content = {}
     for name in names:
         if name not in formats:

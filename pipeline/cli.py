@@ -10,7 +10,7 @@ import click
 
 from pipeline import schema_commands
 from pipeline.errors import echo, one_line_errors, shown
-from pipeline.options import PLACE, SCHEMA_OPTION, find_source, source_options
+from pipeline.options import PLACE, SCHEMA_OPTION, find_source, load_schema, source_options
 from pipeline.schema import DEFAULT_SIZE
 
 if TYPE_CHECKING:
@@ -343,21 +343,59 @@ def shards(
 
 @main.command()
 @click.argument("dataset_dir", type=PLACE)
-def verify(dataset_dir: "Place") -> None:
+@click.option(
+    "--source",
+    type=PLACE,
+    help="Also build the examples again from this source, a folder or zip, and compare every byte.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    help="With --source: only so many examples, chosen by their ids.  [default: all]",
+)
+@click.option(
+    "--schema",
+    callback=lambda context, parameter, value: load_schema(context, parameter, value) if value else None,
+    help="With --source: what it is made of.  [default: the schema recorded in the dataset]",
+)
+def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, schema: "Schema | None") -> None:
     """Read every byte of a published dataset and check it: digests, checksums, counts, ids, labels.
 
     DATASET_DIR is the folder of one version, like data/hpa_stacked/256/1.0.0. Exits with 1 if there is any problem.
+    The last line is the root digest, which stands for every byte: the SHA-256 of SHA256SUMS.
     """
     from pipeline import progress
+    from pipeline.dataset.publish import root_digest
     from pipeline.dataset.verify import verify as verify_dataset
 
-    with one_line_errors(STOPPED), progress.Bar("verifying") as update:
-        problems = verify_dataset(dataset_dir, update)
+    if source is None and (sample is not None or schema is not None):
+        raise click.UsageError("--sample and --schema need --source, the images to compare with")
+    with one_line_errors(STOPPED):
+        with progress.Bar("verifying") as update:
+            problems = verify_dataset(dataset_dir, update)
+        num_rebuilt = 0
+        if source is not None and not problems:
+            num_rebuilt, problems = _rebuild(dataset_dir, source, sample, schema)
     for problem in problems:
         echo(problem)
     if problems:
         raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problems"))
-    echo(f"{dataset_dir}: intact")
+    echo(f"{dataset_dir}: intact" + (f", {num_rebuilt} examples built again: identical" if num_rebuilt else ""))
+    echo(f"root: {root_digest(dataset_dir)}")
+
+
+def _rebuild(
+    dataset_dir: "Place", source: "Place", sample: int | None, schema: "Schema | None"
+) -> tuple[int, list[str]]:
+    """Returns how many examples were built again, and every problem."""
+    from pipeline import progress
+    from pipeline.dataset import rebuild
+
+    schema = schema or rebuild.published_schema(dataset_dir)
+    labels, images = find_source(source, None, None, schema)
+    with progress.Bar("building again") as update:
+        rebuilt = rebuild.rebuild(dataset_dir, labels, images, schema, sample=sample, on_progress=update)
+    return rebuilt.num, list(rebuilt.problems)
 
 
 main.add_command(schema_commands.schema)

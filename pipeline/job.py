@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult
-from pipeline.dataset import conservation, earlier, provenance, publish, quarantine, resume
+from pipeline.dataset import conservation, crashes, earlier, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
+from pipeline.dataset.crashes import Rows
 from pipeline.errors import InputError, JobError
 from pipeline.images import sources
 from pipeline.images.stack import BadExample, read_channels
@@ -19,6 +20,7 @@ from pipeline.store.locks import CheckHeld, NotWritableError
 from pipeline.store.workspace import Workspace, open_workspace
 from pipeline.threads import calling_every
 from pipeline.write import runners, tasks
+from pipeline.write.in_work import marking
 from pipeline.write.reports import ShardReport
 from pipeline.write.tasks import Task
 
@@ -77,7 +79,10 @@ def _build(
     on_progress: OnProgress,
 ) -> BuildResult:
     """Builds and publishes the dataset while the lock is held; `parameters` become part of its metadata."""
-    check_images(config, source, workspace)
+    quarantine.check(config, workspace, quarantine.missing_images(source), len(source.examples))
+    workspace.prepare()
+    crashing = crashes.find(config, source, workspace)
+    check_images(config, source, workspace, crashing)
     config = _with_found_groups(config, source, workspace, on_progress)
     with runners.importing_beam():
         assigned = assign_splits(config, source, kept.of)
@@ -86,7 +91,7 @@ def _build(
     todo = resume.keep_finished(workspace, every, source, check_content=config.check_content)
     workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
     with _showing_progress(workspace, every, on_progress):
-        metrics = write_shards(config, source, workspace, todo, options) if todo else []
+        metrics = write_shards(config, source, workspace, todo, options, crashing) if todo else []
     planned = [example for task in every for example in task.plan.examples]
     expected = planned if config.max_examples else source.examples
     reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
@@ -107,16 +112,18 @@ def _build(
     )
 
 
-def check_images(config: BuildConfig, source: Manifest, workspace: Workspace) -> None:
-    """Checks that all images are there, and that the first one that can be decoded is large enough.
+def check_images(config: BuildConfig, source: Manifest, workspace: Workspace, crashing: Rows) -> None:
+    """Checks that the build may leave out `crashing` examples, and that the first image that can be decoded is large enough.
 
     Raises:
       InputError: they are not; nothing was decoded but a few images.
     """
-    quarantine.check(config, workspace, quarantine.missing_images(source), len(source.examples))
-    for example in source.examples[:3]:
+    bad = [*quarantine.missing_images(source), *(row for rows in crashing.values() for row in rows)]
+    quarantine.check(config, workspace, bad, len(source.examples))
+    for example in [example for example in source.examples if example.id not in crashing][:3]:
         names = manifest.file_names(source.schema, example)
-        with contextlib.suppress(BadExample):  # reported with all others when the shards are written
+        # Bad examples are reported with all others when the shards are written.
+        with contextlib.suppress(BadExample), marking(workspace.work_folder, 1) as mark, mark(example.id):
             side = min(read_channels(source.images, names, source.schema)[0].shape)
             if side < config.size:
                 raise InputError(
@@ -201,10 +208,16 @@ def plan_tasks(config: BuildConfig, source: Manifest, split_of: Mapping[str, str
 
 
 def write_shards(
-    config: BuildConfig, source: Manifest, workspace: Workspace, todo: Sequence[Task], options: Any
+    config: BuildConfig,
+    source: Manifest,
+    workspace: Workspace,
+    todo: Sequence[Task],
+    options: Any,
+    crashing: Rows,
 ) -> list[str]:
     """Writes the shards of all tasks on the runner that `options` name; returns the run's metrics.
 
+    `crashing` are the examples that are not decoded, because that would end the process.
     The Beam job carries ranges of the file of tasks in, and names and counts out: no pixel crosses a shuffle.
     """
     from pipeline.write.transforms import WriteConfig, read_metrics
@@ -214,7 +227,7 @@ def write_shards(
     runners.check_reach(runner, {"images": config.images, "data directory": workspace.directory})
     workspace = workspace.absolute()  # workers may run in another folder
     path, ranges = tasks.write(workspace, todo)
-    write = WriteConfig(workspace, source.images, config.schema, config.size, config.threads, config.write)
+    write = WriteConfig(workspace, source.images, config.schema, config.size, config.threads, config.write, crashing)
     with runners.pipeline_on(runner, options) as pipeline:
         make_graph(pipeline, path, ranges, write)
         return read_metrics(runners.run(pipeline))
@@ -273,6 +286,8 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
     lines += [f"  {line}" for line in (*result.kept, *result.metrics)]
     name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
+    with contextlib.suppress(OSError):
+        lines.append(f"  root: {publish.root_digest(result.path)}")
     reader = "load" if config.file_format == "tfrecord" else "data_source"
     lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r})")
     return "\n".join(lines)

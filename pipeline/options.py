@@ -28,7 +28,8 @@ class PlaceType(click.ParamType):  # type: ignore[type-arg]
 PLACE = PlaceType()
 
 
-def _load_schema(context: click.Context, parameter: click.Parameter, value: str) -> Any:
+def load_schema(context: click.Context, parameter: click.Parameter, value: str) -> Any:
+    """Returns the schema of that name, or of that file."""
     from pipeline import schema
     from pipeline.errors import InputError
 
@@ -42,7 +43,7 @@ SCHEMA_OPTION = click.option(
     "--schema",
     default="hpa_kaggle_2018",
     show_default=True,
-    callback=_load_schema,
+    callback=load_schema,
     help="What the source is made of: a TOML file ('schema init' drafts one), hpa_kaggle_2018, hpa_v18 or hpa_subcell.",
 )
 

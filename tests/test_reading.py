@@ -100,6 +100,35 @@ def test_an_example_of_the_document_reads_every_pixel_and_label(title, shards, a
         )
 
 
+READ_ONE = """
+import multiprocessing
+import tensorflow_datasets as tfds
+
+
+def read(source, position):
+    print(source[position]["id"].decode(), *(row["id"].decode() for row in source.__getitems__([0, 1])))
+
+
+if __name__ == "__main__":
+    train = tfds.data_source("hpa_stacked/256", data_dir=DATA_DIR, split="train")
+    read(train, 5)
+    worker = multiprocessing.get_context("spawn").Process(target=read, args=(train, 5))
+    worker.start()
+    worker.join()
+    import sys
+    print("tensorflow" in sys.modules)
+"""
+
+
+def test_a_data_source_reads_in_the_worker_of_a_loader_without_tensorflow(data_dirs, tmp_path):
+    """What Torch's `DataLoader` does with it, without Torch."""
+    (tmp_path / "example.py").write_text(READ_ONE.replace("DATA_DIR", repr(str(data_dirs["array_record"]))))
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    here, there, imported = done.stdout.splitlines()
+    assert here == there
+    assert imported == "False"
+
+
 def test_every_section_with_code_is_run():
     with_code = [title for title in TITLES if "```python" in TEXT.split(f"## {title}\n")[1].split("\n## ")[0]]
     run = test_an_example_of_the_document_reads_every_pixel_and_label.pytestmark[0].args[1]

@@ -22,6 +22,11 @@ NAMES = {
     "tfds.load": "`tfds.load().batch()`",
     "png_records": "PNG in TFRecords",
     "grain": "Grain on ArrayRecord",
+    "data_source": "`tfds.data_source`, one thread",
+    "grain data_source": "Grain on `tfds.data_source`",
+    "torch data_source": "Torch's `DataLoader` on `tfds.data_source`",
+    "numpy": "plain Python and NumPy",
+    "sedpack": "sedpack",
     "four_pngs": "four PNGs decoded per example",
     "limit": "limit: files read and copied once",
 }

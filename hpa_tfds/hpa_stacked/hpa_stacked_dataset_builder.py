@@ -102,7 +102,9 @@ class Builder(FileReaderBuilder):
         """
         config = download_config or tfds.download.DownloadConfig()
         _refuse(config)
+        file_format = _format_name(file_format or self.info.file_format)
         if self.data_path.exists() and not config.download_mode.overwrite_dataset:
+            _check_format(self.data_path, _format_name(self.info.file_format), file_format)
             return
         manager = self._make_download_manager(download_dir=download_dir, download_config=config)
         labels, images = _find(
@@ -111,13 +113,15 @@ class Builder(FileReaderBuilder):
             files.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual"),
         )
         with progress.Bar("building") as update:
-            job.build(self._build_config(labels, images, config, _format_name(file_format)), update)
+            job.build(self._build_config(labels, images, config, file_format), update)
+        # Before the rest of the metadata, of which TFDS keeps what a builder already has.
+        self.info.set_file_format(file_format, override=True, override_if_initialized=True)
         self.info.read_from_directory(self.data_path)
 
     def _build_config(
-        self, labels: Place, images: Place, config: tfds.download.DownloadConfig, file_format: str | None
+        self, labels: Place, images: Place, config: tfds.download.DownloadConfig, file_format: str
     ) -> BuildConfig:
-        settings: dict[str, Any] = {"file_format": file_format or _format_name(self.info.file_format) or "tfrecord"}
+        settings: dict[str, Any] = {"file_format": file_format}
         if config.max_shard_size != tfds.download.DownloadConfig().max_shard_size:
             settings["shard_mib"] = config.max_shard_size / 2**20
         if config.beam_options is not None:
@@ -141,10 +145,18 @@ class Builder(FileReaderBuilder):
         raise NotImplementedError("download_and_prepare builds the dataset")
 
 
-def _format_name(file_format: Any) -> str | None:
+def _format_name(file_format: Any) -> str:
     """Returns the name of a TFDS file format, which may be given as its enum."""
-    name: str | None = getattr(file_format, "value", file_format)
-    return name
+    return str(getattr(file_format, "value", file_format))
+
+
+def _check_format(path: Any, held: str, expected: str) -> None:
+    """Raises `ValueError` if the dataset at `path` is in another format than the one asked for."""
+    if held != expected:
+        raise ValueError(
+            f"{path}: is built in the format {held}, and {expected} is asked for; "
+            "use another data_dir, or overwrite the dataset"
+        )
 
 
 def _refuse(config: tfds.download.DownloadConfig) -> None:

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 
 from pipeline.config import BuildConfig
 from pipeline.dataset import publish
+from pipeline.errors import InputError
 from pipeline.plan import kept
 from pipeline.plan.manifest import Manifest
-from pipeline.store import layout
+from pipeline.store import files, layout
+from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
+
+_ADVICE = "name an intact copy with --keep, or split anew with --resplit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +38,15 @@ def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Earlier
     Raises:
       InputError: the table of an earlier split cannot be read.
     """
-    copy = workspace.directory / layout.KEPT
     metadata = publish.published_metadata(workspace.target) or {}
     published = metadata.get("kept_sha256")
     if config.keep is not None or config.resplit:
         return Earlier(kept.read(config.keep) if config.keep is not None else {})
-    if copy.exists():
-        of, was_kept = kept.read(copy), True
-    elif config.overwrite and (workspace.target / layout.SPLIT).exists() and not metadata.get("max_examples_per_split"):
-        of, was_kept = kept.read(workspace.target / layout.SPLIT), published is not None
+    is_there = config.overwrite and (workspace.target / layout.SPLIT).exists()
+    if (copied := _read_copy(workspace, is_needed=not is_there)) is not None:
+        of, was_kept = copied, True
+    elif is_there and not metadata.get("max_examples_per_split"):
+        of, was_kept = _read_published(workspace.target), published is not None
     else:
         return Earlier({}, published)
     ids = {example.id for example in source.examples}
@@ -50,9 +54,48 @@ def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Earlier
     return Earlier(of if same_source and (was_kept or of.keys() != ids) else {}, published)
 
 
+def _read_published(target: Place) -> dict[str, str]:
+    """Returns the split of a published dataset; one that was altered would move examples without a word."""
+    path = target / layout.SPLIT
+    if f"{files.sha256_of(path)}  {path.name}\n" not in _read_text(target / layout.CHECKSUMS):
+        raise InputError(f"{path}: changed since it was published, so the split cannot be kept; {_ADVICE}")
+    return kept.read(path)
+
+
+def _read_copy(workspace: Workspace, *, is_needed: bool) -> dict[str, str] | None:
+    """Returns the split that a killed build kept, `None` if there is none, or a damaged one that is not needed."""
+    path = workspace.directory / layout.KEPT
+    if not path.exists():
+        return None
+    try:
+        of = kept.read(path)
+        if kept.digest(of) == _read_text(_digest_of(path)):
+            return of
+    except InputError:
+        pass
+    if is_needed:
+        raise InputError(f"{path}: damaged, so the split of the dataset that was there cannot be kept; {_ADVICE}")
+    return None
+
+
+def _digest_of(path: Place) -> Place:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _read_text(path: Place) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+
+
 def save(earlier: Earlier, config: BuildConfig, workspace: Workspace) -> None:
     """Writes a copy of the split into the build's folder, or removes one that is not kept."""
+    copy = workspace.directory / layout.KEPT
     if earlier.of and config.keep is None:
-        kept.write(workspace.directory / layout.KEPT, earlier.of)
+        with files.replacing(_digest_of(copy)) as file:
+            file.write(kept.digest(earlier.of).encode())
+        kept.write(copy, earlier.of)
     else:
-        (workspace.directory / layout.KEPT).unlink(missing_ok=True)
+        for path in (copy, _digest_of(copy)):
+            path.unlink(missing_ok=True)

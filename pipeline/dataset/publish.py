@@ -69,6 +69,11 @@ def shard_lengths(target: Place) -> dict[str, list[int]]:
         ) from None
 
 
+def root_digest(target: Place) -> str:
+    """Returns `sha256:` and the SHA-256 (hex) of `SHA256SUMS`: one line that stands for every byte of a dataset."""
+    return f"sha256:{files.sha256_of(target / CHECKSUMS)}"
+
+
 def find_same(
     config: BuildConfig, source: Manifest, workspace: Workspace, fingerprints: Sequence[str]
 ) -> BuildResult | None:

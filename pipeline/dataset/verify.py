@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.images.names import check_id
 from pipeline.schema import DEFAULT_SIZE, NAME, VERSION
 from pipeline.store import files
-from pipeline.store.files import Place
+from pipeline.store.files import Place, Stored
 from pipeline.store.layout import CHECKSUMS, is_shard
 from pipeline.write import records, shard_files
 
@@ -30,23 +30,44 @@ def verify(directory: Place, on_progress: OnProgress = lambda done, total: None)
       on_progress: called with (examples read, examples in total).
 
     Raises:
-      InputError: there is no dataset.
+      InputError: there is no dataset, or it was replaced while it was read.
     """
-    digests, problems = _read_checksums(directory)
+    before = _stored_sums(directory)
+    problems = list(_problems(directory, _read_sums(directory), on_progress))
+    if problems and _stored_sums(directory) != before:
+        raise InputError(f"{directory}: was replaced while it was read; run the same command again")
+    return problems
+
+
+def _problems(directory: Place, sums: bytes, on_progress: OnProgress) -> Iterator[str]:
+    digests, problems = _parse_sums(sums)
+    yield from problems
     present = files.listing(directory).keys() - {CHECKSUMS}
-    problems += [f"{name}: listed in {CHECKSUMS}, but does not exist" for name in sorted(digests.keys() - present)]
-    problems += [f"{name}: not listed in {CHECKSUMS}" for name in sorted(present - digests.keys())]
+    for name in sorted(digests.keys() - present):
+        yield f"{name}: listed in {CHECKSUMS}, but does not exist"
+    for name in sorted(present - digests.keys()):
+        yield f"{name}: not listed in {CHECKSUMS}"
     for name in sorted(present & digests.keys()):
-        if not is_shard(name) and files.sha256_of(directory / name) != digests[name]:
-            problems.append(f"{name}: changed since it was published (its SHA-256 differs)")
+        if not is_shard(name):
+            yield from _verify_file(directory / name, digests[name])
     try:
         form = _form(publish.published_metadata(directory) or {})
         lengths = publish.shard_lengths(directory)
     except InputError as error:
-        return [*problems, f"{error}: shards not checked"]
+        yield f"{error}: shards not checked"
+        return
     except (AttributeError, KeyError, TypeError, ValueError, OSError, OverflowError) as error:
-        return [*problems, f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"]
-    return problems + list(_verify_shards(directory, present, digests, lengths, form, on_progress))
+        yield f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"
+        return
+    yield from _verify_shards(directory, present, digests, lengths, form, on_progress)
+
+
+def _verify_file(path: Place, digest: str) -> Iterator[str]:
+    try:
+        if files.sha256_of(path) != digest:
+            yield f"{path.name}: changed since it was published (its SHA-256 differs)"
+    except FileNotFoundError:
+        yield f"{path.name}: removed while it was read"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,15 +93,25 @@ def _form(metadata: Mapping[str, Any]) -> _Form:
     )
 
 
-def _read_checksums(directory: Place) -> tuple[dict[str, str], list[str]]:
-    """Returns `{file name: SHA-256}` and the problems of the list itself."""
+def _stored_sums(directory: Place) -> Stored | None:
+    """Returns size, checksum and times of `SHA256SUMS`, which differ when a dataset has been replaced."""
+    return files.listing(directory).get(CHECKSUMS)
+
+
+def _read_sums(directory: Place) -> bytes:
     try:
-        lines = (directory / CHECKSUMS).read_bytes().decode().removesuffix("\n").split("\n")
+        return (directory / CHECKSUMS).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{directory}: no {CHECKSUMS} there; expected the folder of one version of the dataset, "
             f"like data/{NAME}/{DEFAULT_SIZE}/{VERSION}"
         ) from None
+
+
+def _parse_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
+    """Returns `{file name: SHA-256}` and the problems of the list itself."""
+    try:
+        lines = data.decode().removesuffix("\n").split("\n")
     except UnicodeDecodeError:
         return {}, [f"{CHECKSUMS}: not text"]
     digests, problems = {}, []
@@ -126,6 +157,8 @@ def _verify_shard(path: Place, digest: str, expected: int, form: _Form, seen: di
             problems.append(f"{path.name}: {count} records, expected {expected} as dataset_info.json says")
     except records.RecordError as error:
         problems.append(f"{path.name}: {error}")
+    except FileNotFoundError:
+        problems.append(f"{path.name}: removed while it was read")
     if not problems and actual.hexdigest() != digest:
         problems.append(f"{path.name}: changed since it was published (its SHA-256 differs)")
     return problems

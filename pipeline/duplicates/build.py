@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pipeline import job
 from pipeline.config import FINGERPRINTS_VERSION, BuildConfig
+from pipeline.dataset import crashes
 from pipeline.duplicates import content, fingerprints, groups, pairs, parts
 from pipeline.duplicates.parts import PartReport
 from pipeline.errors import JobError
@@ -89,8 +90,9 @@ def make_table(
     every = plan(source)
     todo = _keep_finished(workspace, every)
     config = dataclasses.replace(config, write=cast(Callable[..., ShardReport], parts.write_part))
+    crashing = crashes.find(config, source, workspace)
     with _showing_progress(workspace, every, on_progress):
-        metrics = job.write_shards(config, source, workspace, todo, options) if todo else []
+        metrics = job.write_shards(config, source, workspace, todo, options, crashing) if todo else []
     reports = _join(workspace, every, source.schema, out)
     return Result(
         path=out,

@@ -4,8 +4,9 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from pipeline.plan.shards import ShardPlan
 from pipeline.plan.table import Example
 from pipeline.schema import Schema
 from pipeline.store import files
+from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
 from pipeline.threads import map_ahead
+from pipeline.write.in_work import Mark, unmarked
 from pipeline.write.reports import BadImageRow
 from pipeline.write.tasks import Task
 from pipeline.write.writer import bad_rows
@@ -59,6 +62,8 @@ def write_part(
     pool: ThreadPoolExecutor,
     look_ahead: int,
     observe: Callable[[str, int], None] = lambda name, value: None,
+    mark: Mark = unmarked,
+    skip: Mapping[str, Sequence[BadImageRow]] = MappingProxyType({}),
 ) -> PartReport:
     """Writes the rows of one part and its report into `workspace`, and returns the report.
 
@@ -71,7 +76,10 @@ def write_part(
 
     def prepare(example: Example) -> tuple[list[str], list[BadImageRow]]:
         start = time.perf_counter()
-        row = fingerprint(example, images, schema)
+        if rows := skip.get(example.id):
+            return _bad(example, rows, schema)
+        with mark(example.id):
+            row = fingerprint(example, images, schema)
         observe("fingerprint_ms", round(1000 * (time.perf_counter() - start)))
         return row
 
@@ -86,13 +94,14 @@ def write_part(
         num_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
     )
-    for path, content in (
-        (workspace.shards / report.filename, data),
-        (workspace.reports / f"{report.filename}.json", json.dumps(dataclasses.asdict(report)).encode()),
-    ):
-        with files.replacing(path) as file:
-            file.write(content)
+    _write(workspace.shards / report.filename, data)
+    _write(workspace.reports / f"{report.filename}.json", json.dumps(dataclasses.asdict(report)).encode())
     return report
+
+
+def _write(path: Place, content: bytes) -> None:
+    with files.replacing(path) as file:
+        file.write(content)
 
 
 def fingerprint(example: Example, images: Images, schema: Schema) -> tuple[list[str], list[BadImageRow]]:
@@ -103,12 +112,15 @@ def fingerprint(example: Example, images: Images, schema: Schema) -> tuple[list[
         pixels = read_channels(images, names, schema)
         _check_sizes(pixels, schema)
     except BadExample as error:
-        rows = bad_rows(example.id, error)
-        problem = "; ".join(f"{row.filter}: {row.code}" for row in rows)
-        return fingerprints.bad_row(example.id, problem, schema.num_channels), rows
+        return _bad(example, bad_rows(example.id, error), schema)
     data = {index: images.read(name) for name, source in _sources(names, schema) for index in source}
     channels = [Channel(data[k], image, _full_scale(schema, k, image)) for k, image in enumerate(pixels)]
     return fingerprints.row(example.id, channels), []
+
+
+def _bad(example: Example, rows: Sequence[BadImageRow], schema: Schema) -> tuple[list[str], list[BadImageRow]]:
+    problem = "; ".join(f"{row.filter}: {row.code}" for row in rows)
+    return fingerprints.bad_row(example.id, problem, schema.num_channels), list(rows)
 
 
 def _sources(names: Sequence[str], schema: Schema) -> list[tuple[str, tuple[int, ...]]]:

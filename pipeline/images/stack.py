@@ -32,6 +32,7 @@ CODES = {
     "wrong_size": "the image is not square, not of the size of the other channels, or smaller than the output",
     "out_of_range": "a pixel has a larger value than the depth in the schema allows",
     "too_large": f"the image has more than {MAX_SIDE} pixels a side, or the file is too large for such an image",
+    "decoder_crash": "decoding it ends the process, or takes longer than any image of its size can",
 }
 
 DIM = 8

@@ -124,11 +124,11 @@ class Splits:
         found = f"sum of deviations: {self.deviation:.2f} examples"
         if self.optimal:
             return f"{found}; proven optimal"
-        sizes = f"; sizes are {self.size_deviation} off, at least {self.size_bound} are proven" if (
+        sizes = f"; sizes are {self.size_deviation} off, and no split has less than {self.size_bound}" if (
             self.size_deviation > self.size_bound
         ) else ""  # fmt: skip
-        times = f", which is {self.deviation / self.bound:.2f} times as much" if self.bound else ""
-        return f"{found}; at least {self.bound:.2f} are proven{times}{sizes}"
+        times = f" ({self.deviation / self.bound:.2f} times that bound)" if self.bound else ""
+        return f"{found}; no split has less than {self.bound:.2f}{times}{sizes}"
 
     def kept_lines(self) -> list[str]:
         """Returns what became of the earlier split, if there was one: nothing moves."""

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.errors import InputError, MissingError
 from pipeline.schema.declared import COLOURS, Channel, Schema, Table
 
-FOLDER = Path(__file__).parent / "builtin"
+FOLDER = Path(__file__).parent
 
 BUILT_IN = ("hpa_kaggle_2018", "hpa_v18", "hpa_subcell")
 """Names of the schemas that come with the package."""

@@ -7,6 +7,7 @@ only when its upload has ended: a file is written locally first and uploaded in 
 import contextlib
 import dataclasses
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -211,6 +212,13 @@ def remove(paths: Iterable[Place]) -> None:
     with ThreadPoolExecutor(16) as pool:
         for _ in pool.map(lambda path: path.unlink(missing_ok=True), paths):
             pass
+
+
+def remove_temporaries_of(path: Place) -> None:
+    """Removes what killed writers of this very file left beside it. Only while none is at work."""
+    if isinstance(path, Path):
+        for temporary in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
+            temporary.unlink(missing_ok=True)
 
 
 def remove_temporaries(directory: Path) -> None:

@@ -38,7 +38,7 @@ def disk_lock(path: Path) -> Iterator[CheckHeld]:
     """Holds the lock file at `path`.
 
     Raises:
-      InputError: another process holds it, it cannot be written (`NotWritableError`), or it is a link.
+      InputError: another process holds it, it cannot be written (`NotWritableError`) or locked, or it is a link.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +56,10 @@ def disk_lock(path: Path) -> Iterator[CheckHeld]:
         except BlockingIOError:
             raise InputError(
                 f"{path.parent}: another build is running there; wait for it to finish, or stop it"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be locked ({error.strerror}); choose a data directory on a file system with locks"
             ) from None
         yield lambda: None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic, Self, TypeVar
 
 from pipeline.errors import InputError
-from pipeline.store import files, locks
+from pipeline.store import exchange, files, locks
 from pipeline.store.files import Place, Stored
 from pipeline.store.layout import BAD_EXAMPLES, INFO, is_ours
 from pipeline.store.locks import CheckHeld
@@ -67,6 +67,11 @@ class _Workspace(abc.ABC, Generic[P]):
     @abc.abstractmethod
     def shards(self) -> P:
         """The folder in which shards appear."""
+
+    @property
+    @abc.abstractmethod
+    def work_folder(self) -> Path | None:
+        """The folder in which workers mark the examples that they are decoding; `None` in an object store."""
 
     @property
     def _lock(self) -> P:
@@ -131,6 +136,8 @@ class _Workspace(abc.ABC, Generic[P]):
     def clean_up(self) -> None:
         """Removes what a published dataset no longer needs."""
         self.bad_examples.unlink(missing_ok=True)
+        for path in (self.bad_examples, self.listing):
+            files.remove_temporaries_of(path)
         files.remove_tree(self.directory)
         files.remove_tree(self._replaced)
 
@@ -145,6 +152,10 @@ class DiskWorkspace(_Workspace[Path]):
     @property
     def shards(self) -> Path:
         return self.directory / "shards"
+
+    @property
+    def work_folder(self) -> Path | None:
+        return self.directory / "work"
 
     def lock(self) -> contextlib.AbstractContextManager[CheckHeld]:
         return locks.disk_lock(self._lock)
@@ -188,17 +199,23 @@ class DiskWorkspace(_Workspace[Path]):
         yield self.shards
 
     def publish(self, completed: Path) -> None:
-        """Renames the complete folder; an older dataset is moved aside before and deleted after.
+        """Renames the complete folder; an older dataset changes places with it and is deleted after.
 
-        Killed between the two renames, the next run of the same command finds all shards finished and repeats the
-        rename.
+        Where the system cannot exchange two folders in one step, the older one is moved aside before. Killed between
+        those two renames, the next run of the same command finds all shards finished and repeats the rename.
         """
         for path in completed.iterdir():
             _sync(path)  # most of it has reached the disk by now
+        _sync(completed)
         if self.target.exists():
             shutil.rmtree(self._replaced, ignore_errors=True)
-            self.target.rename(self._replaced)
-        completed.rename(self.target)
+            if exchange.exchange(completed, self.target):
+                completed.rename(self._replaced)
+            else:
+                self.target.rename(self._replaced)
+                completed.rename(self.target)
+        else:
+            completed.rename(self.target)
         _sync(self.target.parent)
         shutil.rmtree(self._replaced, ignore_errors=True)
 
@@ -211,6 +228,10 @@ class StoreWorkspace(_Workspace[ObjectPath]):
     @property
     def shards(self) -> ObjectPath:
         return self.target
+
+    @property
+    def work_folder(self) -> Path | None:
+        return None
 
     def lock(self) -> contextlib.AbstractContextManager[CheckHeld]:
         return locks.store_lock(self._lock)

@@ -191,7 +191,7 @@ def read_ids(file: BinaryIO) -> Iterator[str]:
         head = file.read(_HEADER_BYTES + _HEAD_BYTES)
         length = _check_header(head[:_HEADER_BYTES], index, offset)
         try:
-            yield _leading_id(head[_HEADER_BYTES : _HEADER_BYTES + length])
+            yield leading_id(head[_HEADER_BYTES : _HEADER_BYTES + length])
         except RecordError as error:
             raise RecordError(f"record {index} at byte {offset}: no id ({error})") from None
         index, offset = index + 1, offset + length + FRAME_BYTES
@@ -213,8 +213,12 @@ def _masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _leading_id(head: bytes) -> str:
-    """Returns the id at the start of a record, of which `head` is the first bytes."""
+def leading_id(head: bytes) -> str:
+    """Returns the id at the start of a record, of which `head` is the first bytes.
+
+    Raises:
+      RecordError: it does not start with one.
+    """
     _, start = _read_head(head, 0)  # all features
     length, content = _read_head(head, start)  # the first of them
     end = content + length

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Protocol
 
@@ -14,8 +15,8 @@ ARRAY_RECORD_OPTIONS = "group_size:1,uncompressed,max_parallelism:1"
 on the version of a compressor; zstd would halve the size and read at 0.7 of the rate. The options are part of the file,
 so the number of threads is fixed too."""
 
-_AT_ONCE = 16
-"""Records of an ArrayRecord in memory at a time while it is verified."""
+# Records are read one after the other, mostly from the page cache: reading ahead would only copy them once more.
+_READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:1"
 
 
 class Sink(Protocol):
@@ -37,7 +38,11 @@ class ShardFormat(Protocol):
         """Returns a record as it is handed to the sink; called in the threads that decode images."""
 
     def writing(self, file: BinaryIO) -> contextlib.AbstractContextManager[Sink]:
-        """Yields the sink that writes records into an empty file."""
+        """Yields the sink that writes records into an empty file.
+
+        Raises:
+          OSError: the file cannot be written.
+        """
 
     def read(self, file: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
         """Yields the data of every record, checked against the file's checksums; adds the file's bytes to `digest`.
@@ -105,20 +110,14 @@ class ArrayRecord:
 
     @contextlib.contextmanager
     def writing(self, file: BinaryIO) -> Iterator["_ArrayRecordSink"]:
-        sink = _ArrayRecordSink(_module().ArrayRecordWriter(file.name, ARRAY_RECORD_OPTIONS))
+        with _system_errors():
+            sink = _ArrayRecordSink(_module().ArrayRecordWriter(file.name, ARRAY_RECORD_OPTIONS))
         try:
             yield sink
-            written = sink.writer.ok()
+            sink.finish(file.name)
         finally:
-            sink.writer.close()
-        if not written:
-            raise OSError(errno.EIO, f"{file.name}: cannot be written as an ArrayRecord")
-        digest = hashlib.sha256()
-        with open(file.name, "rb", buffering=0) as again:
-            while block := again.read(1 << 20):
-                digest.update(block)
-            sink.num_bytes = again.tell()
-        sink.sha256 = digest.hexdigest()
+            with contextlib.suppress(RuntimeError):  # of a file that failed and is removed
+                sink.writer.close()
 
     def read(self, file: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
         while block := file.read(1 << 20):
@@ -126,21 +125,27 @@ class ArrayRecord:
         yield from self._records(file)
 
     def read_ids(self, file: BinaryIO) -> Iterator[str]:
-        for data in self._records(file):
-            yield records.decode(data).id
+        for index, record in enumerate(self._records(file)):
+            try:
+                yield records.leading_id(record)
+            except RecordError as error:
+                raise RecordError(f"record {index}: no id ({error})") from None
 
     def _records(self, file: BinaryIO) -> Iterator[bytes]:
-        position = 0
+        reader = _module().ArrayRecordReader(file.name, _READER_OPTIONS)
         try:
-            reader = _module().ArrayRecordReader(file.name)
             num = reader.num_records()
-            if not reader.ok():
-                raise RecordError("the file is not an ArrayRecord, or it ends early")
-            for position in range(0, num, _AT_ONCE):
-                yield from reader.read(position, min(position + _AT_ONCE, num))
-            reader.close()
-        except (RuntimeError, IndexError) as error:
-            raise RecordError(f"record {position} or one of the next {_AT_ONCE}: {str(error)[:160]}") from None
+        except RuntimeError:
+            num = 0
+        if not reader.ok():
+            raise RecordError("the file is not an ArrayRecord, or it ends early")
+        for index in range(num):
+            try:
+                record = reader.read()
+            except (RuntimeError, IndexError) as error:
+                raise RecordError(f"record {index}: cannot be read ({_reason(error)})") from None
+            yield record
+        reader.close()
 
 
 class _ArrayRecordSink:
@@ -149,8 +154,32 @@ class _ArrayRecordSink:
         self.num_bytes, self.sha256 = 0, ""
 
     def add(self, pieces: Sequence[bytes]) -> None:
-        for piece in pieces:
-            self.writer.write(piece)
+        with _system_errors():
+            for piece in pieces:
+                self.writer.write(piece)
+
+    def finish(self, path: str) -> None:
+        with _system_errors():
+            self.writer.close()  # writes the index of the records
+        digest = hashlib.sha256()
+        with open(path, "rb", buffering=0) as written:
+            while block := written.read(1 << 20):
+                digest.update(block)
+            self.num_bytes, self.sha256 = written.tell(), digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _system_errors() -> Iterator[None]:
+    """Turns errors of the library into those of the system, which it states only in words."""
+    try:
+        yield
+    except RuntimeError as error:
+        code = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else errno.EIO
+        raise OSError(code, os.strerror(code)) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition(";")[0]
 
 
 def _module() -> Any:

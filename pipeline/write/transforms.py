@@ -1,7 +1,8 @@
 """Beam's side of writing: DoFns that call `tasks.read` and `writer.write_shard`, and the job's metrics."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
@@ -13,7 +14,8 @@ from pipeline.schema import Schema
 from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
 from pipeline.write import tasks
-from pipeline.write.reports import ShardReport
+from pipeline.write.in_work import marking
+from pipeline.write.reports import BadImageRow, ShardReport
 from pipeline.write.tasks import Task
 from pipeline.write.writer import write_shard
 
@@ -23,7 +25,10 @@ NAMESPACE = "hpa_stacked"
 
 @dataclasses.dataclass(frozen=True)
 class WriteConfig:
-    """What every worker needs to write shards; `threads`: `None` for as many as suit the worker and the images."""
+    """What every worker needs to write shards.
+
+    `threads`: `None` for as many as suit the worker and the images; `skip`: examples that are not decoded, and why.
+    """
 
     workspace: Workspace
     images: Images
@@ -31,6 +36,7 @@ class WriteConfig:
     size: int
     threads: int | None = None
     write: Callable[..., ShardReport] = write_shard
+    skip: Mapping[str, Sequence[BadImageRow]] = dataclasses.field(default_factory=dict)
 
 
 class ReadTasks(beam.DoFn):
@@ -57,9 +63,12 @@ class StackAndWrite(beam.DoFn):
         cv2.setNumThreads(1)
         self._threads = self._config.threads or self._config.images.threads
         self._pool = ThreadPoolExecutor(self._threads, "stack")
+        self._open = contextlib.ExitStack()
+        self._mark = self._open.enter_context(marking(self._config.workspace.work_folder, self._threads))
 
     def teardown(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._open.close()
 
     def process(self, task: Task) -> Iterator[tuple[str, int]]:
         config = self._config
@@ -73,6 +82,8 @@ class StackAndWrite(beam.DoFn):
             # Many threads wait for an object store; a few results ahead are enough for them.
             look_ahead=min(4 * self._threads, self._threads + 32),
             observe=lambda name, value: Metrics.distribution(NAMESPACE, name).update(value),
+            mark=self._mark,
+            skip=config.skip,
         )
         _count(task, report)
         yield report.filename, len(report.ids)

@@ -2,16 +2,18 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import BinaryIO
 
 import numpy as np
 
 from pipeline.errors import JobError
+from pipeline.images import reading
 from pipeline.images.reading import Digested
 from pipeline.images.sources import Images
-from pipeline.images.stack import BadExample, Stacked, stack_example
+from pipeline.images.stack import BadExample, Stacked, max_bytes, stack_example
 from pipeline.plan.manifest import file_names
 from pipeline.plan.table import Example
 from pipeline.schema import Schema
@@ -19,6 +21,7 @@ from pipeline.store import files
 from pipeline.store.workspace import Workspace
 from pipeline.threads import map_ahead
 from pipeline.write import records, reports, shard_files
+from pipeline.write.in_work import Mark, unmarked
 from pipeline.write.reports import BadImageRow, ShardReport
 from pipeline.write.shard_files import ShardFormat, Sink
 from pipeline.write.tasks import Task
@@ -54,11 +57,13 @@ def write_shard(
     pool: ThreadPoolExecutor,
     look_ahead: int,
     observe: Observe = lambda name, value: None,
+    mark: Mark = unmarked,
+    skip: Mapping[str, Sequence[BadImageRow]] = MappingProxyType({}),
 ) -> ShardReport:
     """Writes one shard and its report into `workspace`, and returns the report.
 
-    Images are decoded in `pool`; at most `look_ahead` examples are in memory at a time. `observe` receives the
-    milliseconds that each example took: ("decode_ms", ...) and ("write_ms", ...).
+    Images are decoded in `pool`, at most `look_ahead` examples ahead, each marked by `mark`; those in `skip` are reported
+    as bad. `observe` receives the milliseconds that each example took: ("decode_ms", ...) and ("write_ms", ...).
 
     Raises:
       OSError: the file cannot be written; nothing of it is left behind.
@@ -68,7 +73,10 @@ def write_shard(
     shard, shard_format = _Shard(schema), shard_files.of_file(plan.filename)
 
     def prepare(example: Example) -> _Prepared | _Bad:
-        return _prepare(example, images, schema, size, shard_format)
+        if rows := skip.get(example.id):
+            return _Bad(list(rows), reading.digest_of(images, file_names(schema, example), max_bytes(schema)))
+        with mark(example.id):
+            return _prepare(example, images, schema, size, shard_format)
 
     path = workspace.shards / plan.filename
     with files.replacing(path) as file:

@@ -1,5 +1,6 @@
 """The TFDS builder: the bytes of the job, the flags of TFDS, the texts of the dataset folder."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from pipeline.config import BuildConfig
 from pipeline.dataset import texts
 from pipeline.job import build
 from pipeline.schema import HPA_KAGGLE_2018, write
-from pipeline.write import shard_files
 from tests.support.atlases import draw_painting
 from tests.support.sources import digests, draw_source
 
@@ -98,6 +98,14 @@ def test_flags_do_what_tfds_documents(big_source, tmp_path):
     assert all(path.stat().st_size <= 200_000 for path in Path(builder.data_dir).glob("*.tfrecord*"))
 
 
+@pytest.mark.parametrize("name", ["hpa_v18-256", "hpa_subcell-128"])
+def test_the_schemas_that_come_with_the_package_are_configs(tmp_path, name):
+    builder = tfds.builder(f"hpa_stacked/{name}", data_dir=tmp_path)
+    schema, size = name.split("-")
+    assert builder.info.features["image"].shape == (int(size), int(size), 4)
+    assert builder.builder_config.schema.name == schema
+
+
 def test_any_other_size_is_a_config(big_source, tmp_path):
     config = hpa_tfds.hpa_stacked.hpa_stacked_dataset_builder.HpaStackedConfig(size=96)
     builder = hpa_tfds.HpaStacked(data_dir=tmp_path, config=config)
@@ -153,6 +161,36 @@ def test_tfds_builds_array_records_and_other_schemas(big_source, tmp_path):
     assert painted.info.features["image"].shape == (20, 20, 5)
 
 
+@pytest.mark.parametrize("where", ["builder", "download_and_prepare"])
+def test_a_builder_reads_the_format_that_it_has_built(big_source, tmp_path, where):
+    """TFDS takes the format when a builder is made, or when it prepares."""
+    asked = {"file_format": "array_record"}
+    builder = tfds.builder("hpa_stacked/128", data_dir=tmp_path, **(asked if where == "builder" else {}))
+    settings = tfds.download.DownloadConfig(manual_dir=big_source.root)
+    builder.download_and_prepare(download_config=settings, **({} if where == "builder" else asked))
+    assert sorted(row["id"].decode() for split in builder.as_data_source().values() for row in split) == sorted(
+        big_source.labels
+    )
+
+
+def test_another_format_than_the_built_one_is_refused(big_source, tmp_path):
+    builder = prepare(big_source, tmp_path)
+    held = digests(Path(builder.data_dir))
+    settings = tfds.download.DownloadConfig(manual_dir=big_source.root)
+    with pytest.raises(ValueError, match="is built in the format tfrecord, and array_record is asked for; use another"):
+        builder.download_and_prepare(download_config=settings, file_format="array_record")
+    assert digests(Path(builder.data_dir)) == held
+    replaced = dataclasses.replace(settings, download_mode=tfds.download.GenerateMode.REUSE_CACHE_IF_EXISTS)
+    builder.download_and_prepare(download_config=replaced, file_format="array_record")
+    assert sum(map(len, builder.as_data_source().values())) == 12
+
+
+def test_a_format_that_is_not_written_is_refused(big_source, tmp_path):
+    with pytest.raises(ValueError, match="file_format is 'riegeli', expected one of tfrecord, array_record"):
+        prepare_as = tfds.builder("hpa_stacked/128", data_dir=tmp_path, file_format="riegeli")
+        prepare_as.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=big_source.root))
+
+
 def test_a_published_dataset_is_converted_by_tfds(big_source, tmp_path):
     published = build(BuildConfig(big_source.table, big_source.images, tmp_path / "data", size=64)).path
     arguments = ["convert_format", "--dataset_version_dir", str(published), "--out_file_format", "array_record"]
@@ -161,11 +199,10 @@ def test_a_published_dataset_is_converted_by_tfds(big_source, tmp_path):
         [sys.executable, TFDS_COMMANDS, json.dumps(commands)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == [0], done.stderr[-5000:]
-    ids = []
-    for path in published.glob("*.array_record-*"):
-        with open(path, "rb") as file:
-            ids += shard_files.FORMATS["array_record"].read_ids(file)
-    assert sorted(ids) == sorted(big_source.labels)
+    sources = tfds.builder_from_directory(str(published)).as_data_source()
+    assert {
+        row["id"].decode(): tuple(row["labels"]) for source in sources.values() for row in source
+    } == big_source.labels
 
 
 def test_missing_data_names_every_path_expected(tmp_path):

@@ -4,24 +4,32 @@
 
 Prints its port. Every bucket is there; `--folder bucket/train=DIR` puts a folder of this machine under a prefix.
 `POST /_stub {"latency_ms": 100, "faults": [503, "drop", "cut"]}` makes answers slow, and the next ones fail: with
-a status, by dropping the connection, or in the middle of the body. `GET /_stub` tells what was asked so far.
+a status, by dropping the connection, or in the middle of the body; `null` is a request that is answered well. "kill
+PID" ends a process before its request is served, "kill-after PID" after it; "lie" answers with a wrong checksum,
+"corrupt" stores what was uploaded with a flipped bit. `late_s` hides new objects from lists for so many seconds,
+`clock_s` is added to the store's clock, `copy` is [prefix, other prefix]. `GET /_stub` tells what was asked so far.
 """
 
 import argparse
 import asyncio
 import base64
+import contextlib
 import datetime
 import hashlib
 import json
+import os
 import re
+import signal
 import sys
+import time
 import uuid
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 
-def now():
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def now(clock_s=0.0):
+    time = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=clock_s)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Store:
@@ -29,6 +37,8 @@ class Store:
         self.objects: dict[str, bytes | Path] = {}  # "bucket/name"
         self.sessions: dict[str, tuple[str, dict, bytearray]] = {}
         self.latency_ms, self.faults, self.only, self.log = latency_ms, [], "", []
+        self.late_s, self.clock_s = 0.0, 0.0
+        self.written: dict[str, float] = {}  # time of the last upload, for late lists
         self.generations: dict[str, int] = {}
         self.updated: dict[str, str] = {}
         for folder in folders:
@@ -56,14 +66,17 @@ class Store:
             return 412, {"error": {"code": 412, "message": "conditionNotMet"}}
         self.objects[key] = bytes(data)
         self.generations[key] = max(self.generations.values(), default=1) + 1
-        self.updated[key] = now()
+        self.updated[key] = now(self.clock_s)
+        self.written[key] = time.monotonic()
         return 200, self.info(key)
 
     def list(self, bucket, query):
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
         start = query.get("pageToken", "")
         names, prefixes = [], set()
-        for key in sorted(key for key in self.objects if key.startswith(f"{bucket}/{prefix}")):
+        since = time.monotonic() - self.late_s
+        listed = [key for key in self.objects if not self.late_s or self.written.get(key, 0) < since]
+        for key in sorted(key for key in listed if key.startswith(f"{bucket}/{prefix}")):
             name = key.partition("/")[2]
             if delimiter and delimiter in name[len(prefix) :]:
                 prefixes.add(prefix + name[len(prefix) :].partition(delimiter)[0] + delimiter)
@@ -131,8 +144,36 @@ class Store:
     def control(self, method, body):
         if method == "POST":
             for name, value in json.loads(body).items():
-                setattr(self, name, value)
-        return 200, {"log": self.log, "objects": sorted(self.objects)}, {}
+                if name == "copy":
+                    self.copy(*value)
+                else:
+                    setattr(self, name, value)
+        return 200, {"log": self.log, "faults": self.faults, "objects": sorted(self.objects)}, {}
+
+    def copy(self, start, other):
+        for key in [key for key in self.objects if key.startswith(f"{start}/")]:
+            self.put(other + key.removeprefix(start), self.data(key), {})
+
+    def fail(self, fault, method, target, headers, body):
+        """Answers as the fault says; `None` drops the connection."""
+        name, _, pid = fault.partition(" ")
+        if name in ("drop", "kill"):
+            answer = None
+        elif name == "corrupt":
+            answer = self.answer(method, target, headers, bytes([*body[:-60], body[-60] ^ 1, *body[-59:]]))
+        else:
+            answer = self.answer(method, target, headers, body)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+            return None
+        if name == "lie" and isinstance(answer[1], dict):
+            answer = (
+                answer[0],
+                json.loads(re.sub(r'"md5Hash": "..', '"md5Hash": "AA', json.dumps(answer[1]))),
+                answer[2],
+            )
+        return answer
 
     async def serve(self, reader, writer):
         try:
@@ -150,12 +191,15 @@ class Store:
                 if self.latency_ms:
                     await asyncio.sleep(self.latency_ms / 1000)
                 fault = self.faults.pop(0) if self.faults and self.only in unquote(target) else None
-                if fault == "drop":
-                    return
                 if isinstance(fault, int):
                     self.send(writer, fault, {"error": {"code": fault, "message": "injected"}}, {})
                     continue
-                self.send(writer, *self.answer(method, target, headers, body), cut=fault == "cut")
+                answer = (self.fail if fault else self.answer)(
+                    *([fault] if fault else []), method, target, headers, body
+                )
+                if answer is None:
+                    return
+                self.send(writer, *answer, cut=fault == "cut")
                 if fault == "cut":
                     return
                 await writer.drain()

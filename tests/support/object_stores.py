@@ -27,7 +27,15 @@ class ObjectStore:
         return {"endpoint_url": self.endpoint, **keys[self.scheme]}
 
     def tell(self, **settings) -> None:
+        if "faults" in settings:
+            self.num_faults = sum(fault is not None for fault in settings["faults"])
         self._request(json.dumps(settings).encode())
+
+    def drop_faults(self) -> bool:
+        """Removes the faults that are left; returns whether not even the first one has happened."""
+        left = [fault for fault in self._request(None)["faults"] if fault is not None]
+        self.tell(faults=[])
+        return bool(left) and len(left) == self.num_faults
 
     def log(self) -> list[str]:
         """Returns every request so far: method, path, range."""
@@ -59,7 +67,8 @@ def running(scheme: str, *arguments: str) -> Iterator[ObjectStore]:
         store = ObjectStore(scheme, int(process.stdout.readline()), process.pid)
         fsspec.config.conf[scheme] = store.settings
         if scheme == "s3":
-            store.root.filesystem.mkdir("bucket")
+            # Not through `fsspec`, whose thread would not survive a fork of this process.
+            urllib.request.urlopen(urllib.request.Request(f"{store.endpoint}/bucket", method="PUT")).close()
         yield store
     finally:
         fsspec.config.conf.pop(scheme, None)

@@ -3,8 +3,11 @@
 `POST /_stub` and `GET /_stub` as in gcs_stub.py.
 """
 
+import contextlib
 import json
 import logging
+import os
+import signal
 import socket
 import sys
 import threading
@@ -26,12 +29,19 @@ class Faulty:
             if method == "POST":
                 self.state |= json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
             start_response("200 OK", [("Content-Type", "application/json")])
-            return [json.dumps({"log": self.log}).encode()]
+            return [json.dumps({"log": self.log, "faults": self.state["faults"]}).encode()]
         self.log.append(f"{method} {path} {environ.get('HTTP_RANGE', '')}".strip())
         fault = self.state["faults"].pop(0) if self.state["faults"] and self.state["only"] in path else None
         if isinstance(fault, int):
             start_response(f"{fault} -", [("Content-Type", "application/xml")])
             return [b"<Error><Code>SlowDown</Code><Message>injected</Message></Error>" if fault != 500 else b""]
+        if isinstance(fault, str) and fault.startswith("kill"):
+            name, _, pid = fault.partition(" ")
+            answer = list(self.app(environ, lambda *arguments: None)) if name == "kill-after" else []
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+            start_response("503 -", [("Content-Type", "application/xml")])
+            return answer
         if fault == "drop":
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError

@@ -5,6 +5,7 @@ import tracemalloc
 
 import pytest
 
+from pipeline.dataset import verify as verify_module
 from pipeline.dataset.verify import verify
 from pipeline.errors import InputError
 from pipeline.job import build
@@ -154,3 +155,30 @@ def test_a_damaged_list_of_checksums_is_named(dataset):
     assert verify(dataset) == ["SHA256SUMS: line 1 is not 'digest  name'"]
     sums.write_bytes(b"\xff")
     assert verify(dataset)[0] == "SHA256SUMS: not text"
+
+
+def test_a_dataset_that_is_replaced_while_it_is_verified_is_not_called_damaged(source, dataset, tmp_path):
+    def replace(done, total):
+        if done < 5:
+            source.labels["ex-0000"] = (done % 28,)
+            source.write_table()
+            build(config_for(source, tmp_path / "data", size=4, shard_mib=0.001, overwrite=True))
+
+    with pytest.raises(InputError, match="was replaced while it was read; run the same command again"):
+        verify(dataset, replace)
+    assert verify(dataset) == []
+
+
+def test_a_file_that_goes_while_it_is_read_is_named(dataset, monkeypatch):
+    name = next(dataset.glob("*dev*")).name
+    real = verify_module.files.sha256_of
+
+    def remove_shard(path):
+        (dataset / name).unlink(missing_ok=True)
+        (dataset / "features.json").unlink(missing_ok=True)
+        return real(path)
+
+    monkeypatch.setattr(verify_module.files, "sha256_of", remove_shard)
+    problems = verify(dataset)
+    assert "features.json: removed while it was read" in problems
+    assert f"{name}: removed while it was read" in problems

@@ -1,5 +1,6 @@
 """Locks: of several builds in one place one runs, on a disk and in an object store."""
 
+import errno
 import json
 import os
 import socket
@@ -87,6 +88,18 @@ def test_the_lock_of_another_machine_is_taken_over_after_its_lease(place, monkey
     monkeypatch.setattr(locks._Lease, "_age", lambda lease: locks.LEASE_SECONDS + 1)
     with locks.store_lock(lock):
         assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+def test_a_disk_without_locks_is_one_line(tmp_path, monkeypatch):
+    def refuse(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    with (
+        pytest.raises(InputError, match=r"lock: cannot be locked \(No locks available\); choose a data directory on a"),
+        locks.disk_lock(tmp_path / "lock"),
+    ):
+        pass
 
 
 def test_of_many_that_find_a_dead_lock_one_takes_it(place):

@@ -177,6 +177,20 @@ def test_audit_and_verify_find_what_is_wrong_in_a_store(store, place, drawn):
     assert problem.startswith(f"{shard.name}: record ")
 
 
+def test_array_records_in_a_store_are_those_on_a_disk(place, drawn, tmp_path):
+    source, _ = drawn
+    on_disk = build(config_for(source, tmp_path / "disk", file_format="array_record", num_shards=1))
+    result = build(config_for(source, place / "data", file_format="array_record", num_shards=1))
+    assert (result.path / "SHA256SUMS").read_text() == (on_disk.path / "SHA256SUMS").read_text()
+    assert verify(result.path) == []
+    shard = result.path / "hpa_stacked-train.array_record-00000-of-00001"
+    data = bytearray(shard.read_bytes())
+    data[300] ^= 1
+    shard.write_bytes(bytes(data))
+    (problem,) = verify(result.path)
+    assert problem.startswith(f"{shard.name}: record 0: cannot be read")
+
+
 # Publication without rename.
 
 

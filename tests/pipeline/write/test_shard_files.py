@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from pipeline.dataset import conservation
 from pipeline.dataset.verify import verify
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobError
 from pipeline.job import build
 from pipeline.write import records, shard_files, writer
 from pipeline.write.shard_files import FORMATS
@@ -54,31 +55,66 @@ def test_a_damaged_array_record_is_named(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(bytes([30]) * 64)] ^= 1
     path.write_bytes(data)
-    with open(path, "rb") as file, pytest.raises(records.RecordError, match="record 16 or one of the next 16: "):
+    with open(path, "rb") as file, pytest.raises(records.RecordError, match=r"^record 30: cannot be read \(Corrupted"):
         list(FORMATS["array_record"].read_ids(file))
-    path.write_bytes(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("kept", [0, 100, 70_000, 131_071])
+def test_a_file_that_is_no_whole_array_record_is_named(tmp_path, kept):
+    path = tmp_path / "shard"
+    write(path, "array_record")
+    path.write_bytes(path.read_bytes()[:kept])
     with open(path, "rb") as file, pytest.raises(records.RecordError, match="not an ArrayRecord, or it ends early"):
         list(FORMATS["array_record"].read_ids(file))
 
 
-def test_an_array_record_that_could_not_be_written_is_an_error(tmp_path, monkeypatch):
-    class Failing:
-        def ArrayRecordWriter(self, path, options):
-            return self
+def test_an_array_record_of_something_else_has_no_ids(tmp_path):
+    with open(tmp_path / "shard", "wb") as file, FORMATS["array_record"].writing(file) as sink:
+        sink.add([RECORDS[0], b"something else"])
+    with open(tmp_path / "shard", "rb") as file:
+        ids = FORMATS["array_record"].read_ids(file)
+        assert next(ids) == "ex-0"
+        with pytest.raises(records.RecordError, match="record 1: no id"):
+            next(ids)
 
-        def ok(self):
-            return False
 
-        def close(self):
-            """Does nothing."""
-
-    monkeypatch.setattr(shard_files, "_module", Failing)
+@pytest.mark.parametrize("shard_format", FORMATS)
+def test_a_full_disk_is_an_error_of_the_system(shard_format):
     with (
-        open(tmp_path / "shard", "wb") as file,
-        pytest.raises(OSError, match="shard: cannot be written as an ArrayRecord"),
-        FORMATS["array_record"].writing(file),
+        open("/dev/full", "wb", buffering=0) as file,
+        pytest.raises(OSError, match="No space left on device"),
+        FORMATS[shard_format].writing(file) as sink,
     ):
-        pass
+        sink.add(FORMATS[shard_format].pieces(bytes(1 << 20)))
+
+
+@pytest.mark.parametrize("name", ["shard", "/dev/full"])
+@pytest.mark.parametrize("shard_format", FORMATS)
+def test_an_error_while_a_shard_is_written_is_the_one_that_is_raised(tmp_path, shard_format, name):
+    with (
+        pytest.raises(JobError, match="a disk failed"),
+        open(tmp_path / name, "wb", buffering=0) as file,
+        FORMATS[shard_format].writing(file),
+    ):
+        raise JobError("a disk failed")
+
+
+def test_a_full_disk_is_one_line_that_names_the_shard(source, tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, path, options):
+            pass
+
+        def write(self, record=b""):
+            raise RuntimeError("write() failed: No space left on device; writing x; at byte 0")
+
+        close = write
+
+    module = type("Module", (), {"ArrayRecordWriter": Full})
+    monkeypatch.setattr(shard_files, "_module", lambda: module)
+    with pytest.raises(
+        JobError, match=r"array_record-00000-of-\d+: the disk is full; free some space and run the same"
+    ):
+        build(config_for(source, tmp_path / "data", file_format="array_record"))
 
 
 def test_the_format_of_a_shard_is_that_of_its_name():
@@ -152,6 +188,38 @@ def test_a_killed_build_of_array_records_continues(built, source, tmp_path):
     result = build(config_for(source, tmp_path / "killed", file_format="array_record"))
     assert result.num_shards_resumed > 0
     assert digests(result.path) == digests(built["array_record"].path)
+
+
+def test_shards_of_the_other_format_that_a_killed_build_left_are_removed(source, tmp_path, monkeypatch):
+    def killed(*args, **settings):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(conservation, "prove", killed)
+        build(config_for(source, tmp_path / "data"))
+    assert list((tmp_path / "data/hpa_stacked/16/.1.1.0.building/shards").glob("*.tfrecord-*"))
+    result = build(config_for(source, tmp_path / "data", file_format="array_record"))
+    assert result.num_shards_resumed == 0
+    assert not list(result.path.glob("*tfrecord*"))
+
+
+def reverse_records(task, **settings):
+    """Writes a shard, then its records in the other order."""
+    report = writer.write_shard(task, **settings)
+    path, shard_format = settings["workspace"].shards / task.filename, FORMATS["array_record"]
+    with open(path, "rb") as file:
+        found = list(shard_format.read(file, hashlib.sha256()))
+    with open(path, "wb") as file, shard_format.writing(file) as sink:
+        for record in reversed(found):
+            sink.add([record])
+    return report
+
+
+def test_array_records_in_another_order_than_reported_are_not_published(source, tmp_path):
+    config = config_for(source, tmp_path / "data", file_format="array_record", write=reverse_records, num_shards=1)
+    with pytest.raises(conservation.ConservationError, match="the ids in the file are not those that its writer"):
+        build(config)
+    assert not list(tmp_path.glob("data/hpa_stacked/*/1.1.0"))
 
 
 def test_one_format_does_not_replace_the_other_unasked(built, source, tmp_path):
