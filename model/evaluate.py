@@ -201,7 +201,7 @@ def _write(folder: Path, result: dict[str, Any], predictions: dict[str, Any], pi
     for split, split_predictions in predictions.items():
         split_predictions.save(folder / f"predictions-{split}.npz")
     evaluation.write_classes(folder / "classes.csv", result)
-    runs.write_json(folder / "evaluation.json", result)
+    runs.write_json(folder / "evaluation.json", evaluation.sealed(result))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ metrics.json                    scores of these weights on train, dev and test; 
 import csv
 import dataclasses
 import json
+import struct
 import subprocess
 import sys
 import zipfile
@@ -31,7 +32,10 @@ from pipeline.store import files
 FORMAT = 1
 """Version of the layout of a run folder."""
 
-DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+    MemoryError, OverflowError, RecursionError, SyntaxError, IndexError, AttributeError, struct.error,
+)  # fmt: skip
 """What NumPy, zip and JSON raise for a damaged file."""
 
 DATASET_ENTRIES = ("path", "size", "channels", "class_names", "mean", "std", "fingerprint")
@@ -128,7 +132,35 @@ def open_run(path: Path) -> Run:
         raise InputError(
             f"{file}: damaged: the schema in it cannot be read ({shortest(error)}); restore it from a copy, or train again"
         ) from None
+    if wrong := [name for name, fits in _fitting_entries(config["dataset"], settings, schema).items() if not fits]:
+        raise InputError(
+            f"{file}: damaged: no valid {', '.join(wrong)} of the dataset in it; restore it from a copy, or train again"
+        )
     return Run(path=path, settings=settings, dataset=config["dataset"], schema=schema, config=config)
+
+
+def _fitting_entries(dataset: Mapping[str, Any], settings: Settings, schema: Schema) -> dict[str, bool]:
+    """Returns whether each entry about the dataset has the type and length that a run needs."""
+    names = list(schema.channel_names)
+    return {
+        "path": isinstance(dataset["path"], str) and "\0" not in dataset["path"],
+        "size": type(dataset["size"]) is int and dataset["size"] > 0,
+        "channels": dataset["channels"] == names and set(settings.channels) <= set(names),
+        "class_names": _are(str, dataset["class_names"], schema.num_classes),
+        "mean": _are(float, dataset["mean"], len(names)),
+        "std": _are(float, dataset["std"], len(names)),
+        "fingerprint": isinstance(dataset["fingerprint"], str),
+    }
+
+
+def _are(kind: type, values: Any, count: int) -> bool:
+    """Returns whether values are a list of so many texts, or of so many numbers from 0 to 1."""
+    kinds = (int, float) if kind is float else (kind,)
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(value) in kinds and (kind is str or 0 <= value <= 1) for value in values)
+    )
 
 
 def load_classifier(run: Run) -> Any:

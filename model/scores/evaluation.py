@@ -48,7 +48,20 @@ def load(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: expected format {FORMAT}, found {version}: run 'python -m model.evaluate {folder}' again"
         )
+    if evaluation.pop("sha256", None) != _digest(evaluation):
+        raise InputError(f"{path}: changed since it was written; run 'python -m model.evaluate {folder}' again")
     return evaluation
+
+
+def sealed(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content of `evaluation.json`: an evaluation and its checksum, by which `load` notices damage."""
+    values = {name: value for name, value in evaluation.items() if name != "sha256"}
+    return {**values, "sha256": _digest(values)}
+
+
+def _digest(evaluation: Mapping[str, Any]) -> str:
+    plain = json.loads(json.dumps(evaluation))  # names as JSON has them
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def read_arrays(path: Path, *names: str) -> list[np.ndarray]:

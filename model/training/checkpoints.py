@@ -61,13 +61,25 @@ def restore(path: Path, trainee: keras.Model) -> Position:
         # Opened here because NumPy does not close a file that turns out to be damaged.
         with open(path, "rb") as file, np.load(file) as arrays:
             saved = {key: arrays[key] for key in arrays.files}
-        position = Position(**json.loads(str(saved.pop("position"))))
+        position = _position(str(saved.pop("position")))
+        if any(array.dtype.kind not in "fiub" or not np.isfinite(array).all() for array in saved.values()):
+            raise ValueError("a value is not a finite number")
     except runs.DAMAGE as error:
         raise InputError(f"checkpoint {path} is damaged: {error}") from error
     if set(saved) != set(state) or any(saved[key].shape != tuple(state[key].shape) for key in saved):
         raise InputError(f"checkpoint {path} belongs to another network or optimiser")
     for key, variable in state.items():
         variable.assign(saved[key])
+    return position
+
+
+def _position(text: str) -> Position:
+    """Returns the position in JSON; raises `TypeError` or `ValueError` for anything else."""
+    position = Position(**json.loads(text))
+    for field in dataclasses.fields(Position):
+        value, whole = getattr(position, field.name), field.type is int
+        if type(value) not in ((int,) if whole else (int, float)) or value < (-1 if field.name == "best_epoch" else 0):
+            raise ValueError(f"{field.name} is {value!r:.40}")
     return position
 
 

@@ -114,7 +114,10 @@ def _read_listing(workspace: Workspace) -> dict[str, str]:
 
 def _read_sources(path: Place) -> dict[str, str]:
     """Returns `{id: digest}`; empty if the table does not exist or is damaged."""
-    rows = list(csv.reader(io.StringIO(_read_text(path))))
+    try:
+        rows = list(csv.reader(io.StringIO(_read_text(path))))
+    except csv.Error:
+        return {}
     if not rows or rows[0] != ["id", "digest"] or any(len(row) != 2 for row in rows):
         return {}
     return {row[0]: row[1] for row in rows[1:]}

@@ -56,7 +56,7 @@ def _problems(directory: Place, sums: bytes, on_progress: OnProgress) -> Iterato
     except InputError as error:
         yield f"{error}: shards not checked"
         return
-    except (KeyError, TypeError, ValueError, OSError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OSError, OverflowError) as error:
         yield f"dataset_info.json or metadata.json cannot be read ({error!r}): shards not checked"
         return
     yield from _verify_shards(directory, present, digests, lengths, form, on_progress)
@@ -111,7 +111,7 @@ def _read_sums(directory: Place) -> bytes:
 def _parse_sums(data: bytes) -> tuple[dict[str, str], list[str]]:
     """Returns `{file name: SHA-256}` and the problems of the list itself."""
     try:
-        lines = data.decode().splitlines()
+        lines = data.decode().removesuffix("\n").split("\n")
     except UnicodeDecodeError:
         return {}, [f"{CHECKSUMS}: not text"]
     digests, problems = {}, []

@@ -112,15 +112,18 @@ def read(path: Place) -> Table:
     Raises:
       InputError: the file is missing or is no such table.
     """
-    columns = _Columns(path)
+    columns, reader = _Columns(path), None
     with _open(path) as text:
-        reader = csv.reader(text)
-        channels = _channels(path, next(reader, []))
-        width = len(header(channels))
-        for values in reader:
-            if len(values) != width:
-                raise _bad_row(path, reader.line_num, f"{len(values)} columns, expected {width}")
-            columns.add(values, reader.line_num)
+        try:
+            reader = csv.reader(text)
+            channels = _channels(path, next(reader, []))
+            width = len(header(channels))
+            for values in reader:
+                if len(values) != width:
+                    raise _bad_row(path, reader.line_num, f"{len(values)} columns, expected {width}")
+                columns.add(values, reader.line_num)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise _bad_row(path, reader.line_num + 1 if reader else 1, str(error)) from None
     return columns.table(channels)
 
 
@@ -163,18 +166,24 @@ class _Columns:
         try:
             self._add_channels(values[len(COLUMNS) :], step)
             places = bytes.fromhex(found)
+            if len(places) % _LANDMARK_BYTES or len(places) > landmarks.MOST * _LANDMARK_BYTES:
+                raise ValueError
             self.counts.append(len(places) // _LANDMARK_BYTES)
             self.landmarks += places.ljust(landmarks.MOST * _LANDMARK_BYTES, b"\0")
         except ValueError:
             raise _bad_row(self.path, number, "a value is not hexadecimal, or not a number") from None
 
     def _add_channels(self, values: Sequence[str], step: int) -> None:
-        self.bytes.append([int(value) for value in values[0::step]])
+        sizes = [int(value) for value in values[0::step]]
+        if not all(0 <= size < 2**63 for size in sizes):
+            raise ValueError
+        self.bytes.append(sizes)
         for column, offset in ((self.files, 1), (self.pixels, 2), (self.hashes, 3)):
-            data = bytes.fromhex("".join(values[offset::step]))
-            if len(data) != 32 * len(values) // step:
-                raise ValueError
-            column += data
+            for value in values[offset::step]:
+                data = bytes.fromhex(value)
+                if len(data) != 32:
+                    raise ValueError
+                column += data
 
     def table(self, channels: tuple[str, ...]) -> Table:
         shape = (len(self.ids), len(channels), 32)

@@ -160,5 +160,5 @@ def _parse(workspace: Workspace, file: str) -> PartReport | None:
         values = json.loads((workspace.reports / file).read_text())
         bad = tuple(BadImageRow(**row) for row in values.pop("bad"))
         return PartReport(bad=bad, ids=tuple(values.pop("ids")), **values)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

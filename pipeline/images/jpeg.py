@@ -14,6 +14,9 @@ from pipeline.images.limits import Bad, check_bytes, check_side
 _COLOURS = {"Gray": 1, "YCbCr": 3, "RGB": 3}
 _STARTS_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # ITU T.81, table B.1
 
+_MAX_SCANS = 100
+"""A progressive image has about ten. Each takes time for all pixels, and as few as 16 bytes of the file."""
+
 
 def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     """Returns the planes of a JPEG file, uint8 `[height, width]` each: one of a grey image, or red, green and blue.
@@ -26,6 +29,9 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     if data[:3] != b"\xff\xd8\xff"[: len(data)]:
         raise bad("unreadable", f"not a JPEG image: the file starts with {bytes(data[:8])!r}")
     _check_frame(data, bad)
+    # Inside of compressed data, a byte 255 is followed by 0 or by a restart marker.
+    if (scans := data.count(b"\xff\xda")) > _MAX_SCANS:
+        raise bad("unreadable", f"{scans} scans, expected at most {_MAX_SCANS}")
     try:
         _, _, colours, _ = simplejpeg.decode_jpeg_header(data)
         pixels = simplejpeg.decode_jpeg(data, "GRAY" if planes == 1 else "RGB", strict=True)

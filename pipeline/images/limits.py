@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
+from pipeline.schema.declared import MAX_PLANES
+
 MAX_SIDE = 8192
 """Largest width or height that is decoded, in pixels; the atlas's originals are 2048, 3072 or 4096."""
-
-MAX_PLANES = 64
-"""Largest number of planes of one file."""
 
 
 class BadImage(ValueError):

@@ -24,18 +24,23 @@ def read(place: Place) -> dict[str, str]:
     path = place if place.name.endswith(".csv") else place / layout.SPLIT
     of: dict[str, str] = {}
     problems: list[str] = []
-    _, _, rows = table.read_rows(path, HEADER)
+    place_of, num_columns, rows = table.read_rows(path, HEADER)
     for number, row in rows:
-        if len(row) != 2:
-            problems.append(f"row {number}: expected 'id,split', found {','.join(row)!r}")
-        elif row[1] not in SPLITS:
-            problems.append(f"row {number}: id '{row[0]}' is in split '{row[1]}', expected one of {', '.join(SPLITS)}")
-        elif row[0] in of:
+        if len(row) != num_columns:
+            problems.append(f"row {number}: expected 'id,split', found {table.cut(','.join(row))!r}")
+            continue
+        example_id, split = row[place_of["Id"]], row[place_of["Split"]]
+        shown = table.cut(example_id)
+        if split not in SPLITS:
             problems.append(
-                f"row {number}: id '{row[0]}' is in {row[1]}, and in {of[row[0]]} in an earlier row; keep one"
+                f"row {number}: id '{shown}' is in split '{table.cut(split)}', expected one of {', '.join(SPLITS)}"
+            )
+        elif example_id in of:
+            problems.append(
+                f"row {number}: id '{shown}' is in {split}, and in {of[example_id]} in an earlier row; keep one"
             )
         else:
-            of[row[0]] = row[1]
+            of[example_id] = split
     if problems:
         raise InputError(f"{path}: {table.summary(problems, 'bad rows')}")
     return of

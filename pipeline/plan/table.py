@@ -101,15 +101,15 @@ def read_groups(path: Place, examples: Sequence[Example], *, extra: str = "error
     known = {example.id for example in examples}
     groups: dict[str, str] = {}
     problems: list[str] = []
-    _, _, rows = read_rows(path, ("Id", "Group"))
+    place, num_columns, rows = read_rows(path, ("Id", "Group"))
     for number, row in rows:
-        if len(row) != 2 or not row[1].strip():
-            problems.append(f"row {number}: expected 'id,group', found {_cut(','.join(row))!r}")
+        if len(row) != num_columns or not row[place["Group"]].strip():
+            problems.append(f"row {number}: expected 'id,group', found {cut(','.join(row))!r}")
             continue
-        example_id, group = row[0], row[1].strip()
+        example_id, group = row[place["Id"]], row[place["Group"]].strip()
         if example_id not in known and extra == "error":
             problems.append(
-                f"row {number}: id '{_cut(example_id)}' is not in the label table (--groups-extra ignore skips it)"
+                f"row {number}: id '{cut(example_id)}' is not in the label table (--groups-extra ignore skips it)"
             )
         elif example_id in groups:
             problems.append(f"row {number}: id '{example_id}' already has a group; keep one of its rows")
@@ -161,7 +161,7 @@ def read_rows(
     if header is None:
         raise InputError(f"{path}: the file is empty, expected the header '{expected}'")
     if any(name not in header for name in required):
-        raise InputError(f"{path}: the header is '{_cut(','.join(header))}', expected '{expected}'")
+        raise InputError(f"{path}: the header is '{cut(','.join(header))}', expected '{expected}'")
     for name in required:
         if header.count(name) > 1:
             raise InputError(f"{path}: the header has column '{name}' {header.count(name)} times, expected once")
@@ -195,7 +195,7 @@ def _parse_rows(path: Place, schema: Schema) -> Iterator[tuple[int, Example, dic
             if not row or row == [""]:
                 raise ValueError("blank row; remove it")
             if len(row) != num_columns:
-                raise ValueError(f"{len(row)} columns, expected {num_columns} like the header: {_cut(','.join(row))!r}")
+                raise ValueError(f"{len(row)} columns, expected {num_columns} like the header: {cut(','.join(row))!r}")
             example_id = row[place[table.id]]
             check_id(example_id)
             labels = parse_labels(example_id, row[place[table.labels]])
@@ -267,9 +267,9 @@ def _number_parser(schema: Schema) -> Callable[[str], int]:
 
     def parse(word: str) -> int:
         if not (word.isascii() and word.isdigit()):
-            raise ValueError(f"has label '{_cut(word)}', expected a whole number 0..{last}")
+            raise ValueError(f"has label '{cut(word)}', expected a whole number 0..{last}")
         if len(word) > 9 or int(word) > last:
-            raise ValueError(f"has label {_cut(word)}, expected 0..{last} ({schema.classes[last]})")
+            raise ValueError(f"has label {cut(word)}, expected 0..{last} ({schema.classes[last]})")
         return int(word)
 
     return parse
@@ -283,11 +283,12 @@ def _name_parser(schema: Schema) -> Callable[[str], int]:
             return ids[word]
         near = difflib.get_close_matches(word, ids, n=1, cutoff=0)
         raise ValueError(
-            f"has label '{_cut(word)}', which is no class of schema '{schema.name}'; the nearest is '{near[0]}'"
+            f"has label '{cut(word)}', which is no class of schema '{schema.name}'; the nearest is '{near[0]}'"
         )
 
     return parse
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Returns text as a message quotes it."""
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

@@ -7,6 +7,8 @@ import itertools
 import json
 import re
 import string
+import types
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +36,9 @@ COLOURS = {
 
 FULL_RANGE = {"8": 255, "12": 4095, "16": 65535, "uint16": 65535}
 """Largest value of a pixel by depth."""
+
+MAX_PLANES = 64
+"""Largest number of planes of one file."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
@@ -220,13 +225,14 @@ class Schema:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Schema":
-        """Returns the schema that `to_dict` gave; raises `InputError`, `TypeError` or `KeyError` for anything else."""
-        fields = {name: _frozen(value) for name, value in values.items() if name not in ("channels", "table")}
-        channels = tuple(
-            Channel(**{name: _frozen(value) for name, value in channel.items()}) for channel in values["channels"]
-        )
-        table = Table(**{name: _frozen(value) for name, value in values["table"].items()})
-        return cls(channels=channels, table=table, **fields)
+        """Returns the schema that `to_dict` gave; raises `InputError` for anything else."""
+        try:
+            fields = {name: value for name, value in values.items() if name not in ("channels", "table")}
+            channels = tuple(Channel(**_checked(Channel, channel)) for channel in values["channels"])
+            table = Table(**_checked(Table, values["table"]))
+            return cls(channels=channels, table=table, **_checked(cls, fields))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"not a schema: {str(error)[:120]}") from None
 
     def digest(self) -> str:
         """SHA-256 (hex) of what decides the pixels: channels, files, depth. Texts and colours have no part in it."""
@@ -236,8 +242,36 @@ class Schema:
 
 
 def placeholders(pattern: str) -> tuple[str, ...]:
-    """Returns the names in braces of a pattern, in order; raises `ValueError` if the braces do not match."""
-    return tuple(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None))
+    """Returns the names in braces of a pattern, in order.
+
+    Raises:
+      ValueError: the braces do not match, or hold more than a name: `{id:>99}` would pad, `{id.x}` look into objects.
+    """
+    parsed = list(string.Formatter().parse(pattern))
+    for _, name, form, conversion in parsed:
+        if name is not None and (form or conversion or "." in name or "[" in name):
+            raise ValueError("expected only a name in braces, without '.', '[', '!' or ':'")
+    return tuple(dict.fromkeys(name for _, name, _, _ in parsed if name is not None))
+
+
+def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a dataclass with tuples for lists; raises `TypeError` for a value of another type."""
+    hints, frozen = typing.get_type_hints(kind), {name: _frozen(value) for name, value in values.items()}
+    for name, value in frozen.items():
+        if name in hints and not _is(value, hints[name]):
+            raise TypeError(f"{name} is {value!r:.80}, expected {getattr(hints[name], '__name__', hints[name])}")
+    return frozen
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Returns whether a value has the type of an annotation of a field."""
+    inner = typing.get_args(hint)
+    if isinstance(hint, types.UnionType):
+        return any(_is(value, kind) for kind in inner)
+    if typing.get_origin(hint) is tuple:
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1] is Ellipsis else inner
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, value, kinds))
+    return type(value) in ((int, float) if hint is float else (hint,))
 
 
 def _frozen(value: Any) -> Any:
@@ -249,6 +283,11 @@ def _problems(schema: Schema) -> Iterator[str]:
         yield "name: expected letters, digits and '_', starting with a letter, 64 characters at most"
     if schema.depth not in DEPTHS:
         yield f"depth is '{schema.depth}', expected one of {', '.join(DEPTHS)}"
+    low, high = schema.percentiles
+    if not 0 <= low < high <= 100:
+        yield f"percentiles [{low}, {high}], expected [lower, upper] with 0 <= lower < upper <= 100"
+    if schema.file_planes is not None and not 1 <= schema.file_planes <= MAX_PLANES:
+        yield f"files of {schema.file_planes} planes, expected 1 to {MAX_PLANES}"
     yield from _class_problems(schema.classes)
     yield from _channel_problems(schema)
     yield from _pattern_problems(schema)
@@ -278,10 +317,12 @@ def _channel_problems(schema: Schema) -> Iterator[str]:
         where = f"channel '{channel.name}'"
         if not _CHANNEL.fullmatch(channel.name):
             yield f"{where}: expected letters, digits, '_', '.', '+' or '-' in its name, 64 at most"
+        if channel.file == "":
+            yield f"{where}: its file has an empty name"
         if not _COLOUR.fullmatch(channel.colour):
             yield f"{where}: colour is '{channel.colour}', expected #rrggbb or one of {', '.join(COLOURS)}"
-        if any(plane < 0 for plane in channel.planes) or len(set(channel.planes)) < len(channel.planes):
-            yield f"{where}: planes {list(channel.planes)}, expected different numbers from 0"
+        if any(not 0 <= plane < MAX_PLANES for plane in channel.planes) or _repeated(channel.planes):
+            yield f"{where}: planes {list(channel.planes)}, expected different numbers from 0 to {MAX_PLANES - 1}"
         if schema.file_planes is not None and any(plane >= schema.file_planes for plane in channel.planes):
             yield f"{where}: planes {list(channel.planes)}, but files have {schema.file_planes}, counted from 0"
         yield from _range_problems(schema, channel)
@@ -343,5 +384,5 @@ def _table_problems(table: Table) -> Iterator[str]:
             yield f"table: id_pattern '{table.id_pattern}': expected names like {{plate}} in braces"
 
 
-def _repeated(names: Sequence[str]) -> list[str]:
+def _repeated(names: Sequence[Any]) -> list[Any]:
     return sorted({first for first, second in itertools.pairwise(sorted(names)) if first == second})

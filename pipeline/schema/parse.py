@@ -72,7 +72,7 @@ def parse(text: str, where: str) -> Schema:
     """
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, nested too deeply, or a number of too many digits
         raise InputError(f"{where}: not TOML ({error})") from None
     problems = _check_keys(values)
     if problems:

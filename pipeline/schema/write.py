@@ -20,7 +20,7 @@ def _lines(schema: Schema) -> Iterator[str]:
             yield f"{key} = {_text(value)}"
     yield f"labels = {_text('single' if schema.single_label else 'multi')}"
     yield f"depth = {_text(schema.depth)}"
-    if schema.depth == "percentile":
+    if schema.depth == "percentile" or schema.percentiles != Schema.percentiles:
         yield f"percentiles = {list(schema.percentiles)}"
     yield f"classes = {_list(schema.classes)}"
     yield "\n[images]"
@@ -68,7 +68,9 @@ def _channel_lines(channel: Channel) -> Iterator[str]:
 
 
 def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # the one that TOML escapes and JSON does not
 
 
 def _list(values: Sequence[str]) -> str:

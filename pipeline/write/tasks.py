@@ -80,6 +80,9 @@ def _from_json(path: Place, line: bytes) -> Task:
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         raise JobError(f"{path}: a task does not match its checksum; run the same command again to continue")
-    (split, index, num_shards, file_format), fingerprint, listed, rows = json.loads(text)
-    examples = tuple(Example(example_id, tuple(labels), tuple(names)) for example_id, labels, *names in rows)
+    try:
+        (split, index, num_shards, file_format), fingerprint, listed, rows = json.loads(text)
+        examples = tuple(Example(example_id, tuple(labels), tuple(names)) for example_id, labels, *names in rows)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise JobError(f"{path}: no file of tasks ({error!s:.100}); run the same command again to continue") from None
     return Task(ShardPlan(split, index, num_shards, examples, file_format), fingerprint, listed)

@@ -203,7 +203,7 @@ def test_an_evaluation_that_is_missing_or_damaged_is_refused(run_copy):
 def test_thresholds_of_a_run_that_was_evaluated_without_dev_are_refused(evaluated_copy):
     path = evaluated_copy / "evaluation/evaluation.json"
     result = json.loads(path.read_text())
-    path.write_text(json.dumps({**result, "thresholds": {}}))
+    path.write_text(json.dumps(evaluation.sealed({**result, "thresholds": {}})))
     message = f"^run {evaluated_copy}: no shrunk thresholds, because it was evaluated without dev$"
     with pytest.raises(InputError, match=message):
         evaluation.thresholds_of(runs.open_run(evaluated_copy), "shrunk", result["views"])

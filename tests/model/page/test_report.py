@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from model.report import main
 from model.scores import intervals
+from model.scores.evaluation import sealed
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -142,7 +143,7 @@ def test_texts_from_data_are_escaped(evaluated_copy):
         split["absent"] = [evil]
         for rule in split["rules"].values():
             rule["classes"][0]["name"] = evil
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(sealed(found)))
     config = json.loads((evaluated_copy / "config.json").read_text())
     config["command"], config["git_commit"] = ["model/train.py", "--out", evil], evil
     (evaluated_copy / "config.json").write_text(json.dumps(config))
@@ -195,7 +196,7 @@ def change_evaluation(folder: Path, change) -> None:
     path = folder / "evaluation" / "evaluation.json"
     evaluation = json.loads(path.read_text())
     change(evaluation)
-    path.write_text(json.dumps(evaluation))
+    path.write_text(json.dumps(sealed(evaluation)))
 
 
 def page_of(folder: Path) -> tuple[Checker, str]:

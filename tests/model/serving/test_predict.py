@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from model import runs
 from model.predict import main
+from model.scores.evaluation import sealed
 from model.serving import tables
 from pipeline.errors import InputError
 from pipeline.schema import HPA_KAGGLE_2018
@@ -260,7 +261,7 @@ def test_thresholds_chosen_without_dev_are_refused(tmp_path, evaluated_copy):
     path = evaluated_copy / "evaluation" / "evaluation.json"
     evaluation = json.loads(path.read_text())
     evaluation["thresholds"] = {"fixed": evaluation["thresholds"]["fixed"]}
-    path.write_text(json.dumps(evaluation))
+    path.write_text(json.dumps(sealed(evaluation)))
     arguments = ("--split", "dev", "--submission", tmp_path / "s.csv", "--rule", "flat")
     result = run_command(evaluated_copy, *arguments)
     assert result.exit_code == 1

@@ -165,6 +165,42 @@ def test_a_hostile_tiff_header_is_refused_before_pixels_are_decoded(tag, value, 
     assert (found_code, detail in found) == (code, True), (found_code, found)
 
 
+def renamed_tag(data: bytes, tag: int, code: int) -> bytes:
+    """Returns a little-endian TIFF of one page in which a tag has another code."""
+    start, changed = struct.unpack_from("<I", data, 4)[0], bytearray(data)
+    for k in range(struct.unpack_from("<H", data, start)[0]):
+        if struct.unpack_from("<H", data, start + 2 + 12 * k)[0] == tag:
+            struct.pack_into("<H", changed, start + 2 + 12 * k, code)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("data", "planes", "detail"),
+    [
+        (
+            with_tag(tiff(noise(64, 64, dtype=np.uint16)), 258, 12),
+            1,
+            "values of 12 bits, expected 8 or 16 without a sign",
+        ),
+        (with_tag(tiff(noise(64, 64)), 262, 2), 1, "damaged: samples of 1 sizes, expected 1"),
+        (
+            with_tag(tiff(noise(64, 64, 3), photometric="rgb"), 284, 7),
+            3,
+            "damaged: planar configuration 7, expected 1 or 2",
+        ),
+        (renamed_tag(tiff(noise(64, 64)), 277, 256), 1, "cannot be read, or are there twice"),
+        (renamed_tag(tiff(noise(64, 64)), 296, 322), 1, "damaged: it has both strips and tiles"),
+        (with_tag(tiff(noise(64, 64)), 279, 4000), 1, "damaged: 4000 bytes of pixels, but the header claims 4096"),
+    ],
+)
+def test_a_tiff_whose_tags_contradict_each_other_is_refused(data, planes, detail):
+    assert detail in refused("a.tif", data, planes)[1]
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused():
+    assert "scans, expected at most" in refused("a.jpg", jpeg(noise(64, 64)) + b"\xff\xda" * 5000)[1]
+
+
 def test_a_tiff_whose_strips_are_not_where_it_says_is_refused():
     data = bytearray(tiff(noise(64, 64), rowsperstrip=1))
     start = struct.unpack_from("<I", data, 4)[0]
@@ -172,7 +208,7 @@ def test_a_tiff_whose_strips_are_not_where_it_says_is_refused():
         entry = start + 2 + 12 * k
         if struct.unpack_from("<H", data, entry)[0] in (273, 279):
             struct.pack_into("<I", data, entry + 4, 0)  # no strips
-    assert refused("a.tif", bytes(data)) == ("unreadable", "damaged: 0 strips or tiles of 1 sizes")
+    assert refused("a.tif", bytes(data)) == ("unreadable", "damaged: 0 strips or tiles of 1 sizes, expected 64")
 
 
 def test_planes_of_unlike_size_are_refused(tmp_path):

@@ -129,6 +129,28 @@ def test_schemas_that_contradict_themselves_are_refused(old, new, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"percentiles": (9.0, 3.0)},
+            r"percentiles \[9.0, 3.0\], expected \[lower, upper\] with 0 <= lower < upper <= 100",
+        ),
+        ({"file_planes": 100}, "files of 100 planes, expected 1 to 64"),
+        ({"patterns": ("{id!r}_{channel}.tif",)}, "expected only a name in braces, without"),
+        ({"channels": (Channel("dna", file=""), Channel("actin"))}, "channel 'dna': its file has an empty name"),
+    ],
+)
+def test_values_out_of_range_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(parse.parse(SMALL, "small.toml"), **change)
+
+
+def test_published_values_that_are_no_schema_are_refused():
+    with pytest.raises(InputError, match="not a schema: "):
+        Schema.from_dict({"name": "x", "channels": 3, "table": {}})
+
+
 def test_a_plane_beyond_those_of_the_file_is_refused():
     text = changed('name = "dna"', 'name = "dna", plane = 3') + "\nimages.planes = 3"
     with pytest.raises(InputError, match=r"channel 'dna': planes \[3\], but files have 3, counted from 0"):

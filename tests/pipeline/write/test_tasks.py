@@ -1,8 +1,12 @@
 """Plans reach the workers by way of a file: the job stays small whatever the number of examples."""
 
+import zlib
+
 import apache_beam as beam
+import pytest
 
 from pipeline import job
+from pipeline.errors import JobError
 from pipeline.images import sources
 from pipeline.plan import shards
 from pipeline.plan.table import Example
@@ -53,3 +57,11 @@ def test_a_million_examples_make_a_small_job(tmp_path):
     print(f"{num} shards: a job of {proto.ByteSize():,} bytes, tasks of {path.stat().st_size:,} bytes")
     assert path.stat().st_size > 40_000_000
     assert proto.ByteSize() < 50_000  # Dataflow refuses more than 10 MB
+
+
+def test_a_file_that_holds_no_tasks_is_named(tmp_path):
+    text = b"[1, 2]"
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
+    with pytest.raises(JobError, match=r"no file of tasks \(.*\); run the same command again to continue"):
+        list(tasks.read(path, 0, path.stat().st_size))
