@@ -26,6 +26,7 @@ LADDER_SAMPLE ?= --balanced
 LADDER_ARGS ?= --budget 4000 --downsample 4
 ARGS     ?=
 JOBS     ?= 2
+CASES     ?= 1060000
 FAULTS   ?= 1100
 TEST_ARGS ?=
 
@@ -44,7 +45,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train evaluate report ladder ladder-full test torture test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: fuzz help install shards train evaluate report ladder ladder-full test torture test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +95,9 @@ ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU
 torture: $(STAMP) ## inject FAULTS=1100 faults into small builds: kills, full disks, damage, failing stores (10 minutes)
 	$(BIN)/python -m tests.torture --num $(FAULTS) --seed $(SEED) --jobs $(JOBS)
 	$(BIN)/python -m tests.torture.load
+
+fuzz: $(STAMP) ## read CASES=1060000 damaged inputs of every format, compared with other decoders (20 minutes)
+	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --out build/fuzz.json
 
 test: $(STAMP) ## run the tests in JOBS=2 processes (JOBS=0: in one)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
