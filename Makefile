@@ -26,7 +26,7 @@ LADDER_SAMPLE ?= --balanced
 LADDER_ARGS ?= --budget 4000 --downsample 4
 ARGS     ?=
 JOBS     ?= 2
-CASES     ?= 1060000
+CASES    ?= 1060000
 FAULTS   ?= 1100
 TEST_ARGS ?=
 
@@ -45,7 +45,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help install shards train evaluate report ladder ladder-full test torture test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: help install shards train evaluate report ladder ladder-full test torture fuzz test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,12 +92,13 @@ ladder: $(STAMP) ## train the five models with equal budgets on a synthetic atla
 ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU
 	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SAMPLE= LADDER_ARGS='--budget 200000 --batch-size 256'
 
+fuzz: $(STAMP) ## judge CASES=1000000 damaged inputs of every format, and write the tables of docs/fuzzing.md (half an hour)
+	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --out build/fuzz.json $(ARGS)
+	$(BIN)/python -m tests.fuzz.hostile --write docs/hostile_inputs.md
+
 torture: $(STAMP) ## inject FAULTS=1100 faults into small builds: kills, full disks, damage, failing stores (10 minutes)
 	$(BIN)/python -m tests.torture --num $(FAULTS) --seed $(SEED) --jobs $(JOBS)
 	$(BIN)/python -m tests.torture.load
-
-fuzz: $(STAMP) ## read CASES=1060000 damaged inputs of every format, compared with other decoders (20 minutes)
-	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --out build/fuzz.json
 
 test: $(STAMP) ## run the tests in JOBS=2 processes (JOBS=0: in one)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
