@@ -92,7 +92,7 @@ ladder: $(STAMP) ## train the five models with equal budgets on a synthetic atla
 ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU
 	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SAMPLE= LADDER_ARGS='--budget 200000 --batch-size 256'
 
-fuzz: $(STAMP) ## judge CASES=1000000 damaged inputs of every format, and write the tables of docs/fuzzing.md (half an hour)
+fuzz: $(STAMP) ## read CASES=1060000 damaged inputs of every format, and write docs/hostile_inputs.md (20 minutes)
 	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --out build/fuzz.json $(ARGS)
 	$(BIN)/python -m tests.fuzz.hostile --write docs/hostile_inputs.md
 
