@@ -84,7 +84,7 @@ def test_a_dataset_publishes_what_it_is_made_of(painting, painted):
         rows = list(csv.DictReader(file))
     assert rows[3] == {"Id": "w-003", "plate": "P3", "dose": "3 uM"}
     done = CliRunner().invoke(main, ["verify", str(painted)])
-    assert done.stdout.endswith("intact\n"), done.output
+    assert "intact\n" in done.stdout, done.output
 
 
 def test_labels_can_be_batched_without_a_false_class(painting, painted):
@@ -111,7 +111,7 @@ def test_uint16_is_kept_as_it_is(tmp_path):
         expected = np.stack([area_mean(plane.astype(float), 20) for plane in atlas.pixels[example_id]], axis=-1)
         np.testing.assert_array_equal(example["image"], expected)
     assert 0.4 < result.metadata["mean"][0] < 0.6
-    assert CliRunner().invoke(main, ["verify", str(result.path)]).stdout.endswith("intact\n")
+    assert "intact\n" in CliRunner().invoke(main, ["verify", str(result.path)]).stdout
 
 
 def test_12_bits_taken_for_16_are_warned_about(tmp_path):
@@ -141,7 +141,7 @@ def test_single_labels_are_one_class_id(tmp_path):
     path = tmp_path / "data/hpa_stacked/painting-20/1.1.0"
     _, examples, _ = read(path)
     assert {int(example["label"]) for example in examples.values()} == {2}
-    assert CliRunner().invoke(main, ["verify", str(path)]).stdout.endswith("intact\n")
+    assert "intact\n" in CliRunner().invoke(main, ["verify", str(path)]).stdout
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -54,7 +54,7 @@ def test_a_missing_dataset_is_refused_with_how_to_build_one(tmp_path, tiny_data_
         ),
         ({"class_names": CLASS_NAMES[:27]}, 8, r"27 classes, expected 28$"),
         ({"class_names": ["A", *CLASS_NAMES[1:]]}, 8, r"class 0 is 'A' in its metadata, 'Nucleoplasm' in its schema$"),
-        ({"schema": {"name": "x"}}, 8, r"the schema in its metadata cannot be read: 'channels'$"),
+        ({"schema": {"name": "x"}}, 8, r"the schema in its metadata cannot be read: not a schema: 'channels'$"),
         ({}, 16, r"images of shape \(8, 8, 4\), expected \(16, 16, 4\)$"),
     ],
 )

@@ -153,7 +153,7 @@ def test_the_command_line_takes_urls(store, place, drawn):
     done = run("shards", "--source", place / "in", "--data-dir", place / "data", "--size", 16)
     assert done.exit_code == 0, done.output
     assert f"published {place}/data/hpa_stacked/16/1.1.0" in done.output
-    assert run("verify", f"{place}/data/hpa_stacked/16/1.1.0").stdout.endswith("1.1.0: intact\n")
+    assert "1.1.0: intact\n" in run("verify", f"{place}/data/hpa_stacked/16/1.1.0").stdout
     assert run("audit", "--source", place / "in").exit_code == 0
     assert run("verify", "hdfs://x/y").exit_code == 2
 
