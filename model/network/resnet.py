@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from model.network.normalization import BatchNormalization
+
 EPSILON = 1.001e-5
 """Epsilon of batch normalisation, as in `keras.applications`."""
 
@@ -89,7 +91,7 @@ def _conv(x: Any, filters: int, kernel_size: int, *, name: str, stride: int = 1)
 
 
 def _norm(x: Any, name: str) -> Any:
-    return layers.BatchNormalization(epsilon=EPSILON, momentum=MOMENTUM, name=f"{name}_bn")(x)
+    return BatchNormalization(epsilon=EPSILON, momentum=MOMENTUM, name=f"{name}_bn")(x)
 
 
 def _relu(x: Any, name: str) -> Any:
