@@ -1,8 +1,8 @@
-"""The command `python -m model.ladder`: trains the paper's four models and `best` with the same budget.
+"""The command `python -m model.ladder`: trains the paper's models, and those between them, with the same budget.
 
 The paper compares four models, each a step up: green alone at 128, green at 256 with a deeper network, three filters,
-four filters. Here all presets see the same number of training images of one dataset, so that only the model and its
-input differ.
+four filters. Here all see the same number of training images of one dataset and are trained alike, so that only the
+model and its input differ.
 """
 
 import dataclasses
@@ -11,140 +11,180 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from model import backend, presets, report
+from model import backend, ladder_table, report
+from model import settings as settings_module
+from model.rungs import RUNGS, Rung
 from model.settings import Settings
 from pipeline.errors import InputError, echo, one_line_errors
 from pipeline.threads import num_cores
 
+if TYPE_CHECKING:
+    from model.page.evaluated import EvaluatedRun
+
+FULL_SIZE = 256
+"""Pixels a side at which the presets see whole images; `green-128` averages them down by two."""
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="TFDS data directory with the dataset of size 256.",
-)
+@click.option("--data-dir", type=click.Path(path_type=Path), required=True, help="TFDS data directory of the dataset.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the run folders.")
 @click.option("--results", type=click.Path(path_type=Path), help="JSON file for the results.")
+@click.option("--size", type=click.IntRange(2), default=128, show_default=True, help="Pixels a side of its images.")
+@click.option(
+    "--width",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Filters of the first stack; the paper has 64.",
+)
 @click.option("--budget", default=200_000, show_default=True, help="Training images that each model sees.")
-@click.option("--downsample", default=1, show_default=True, help="Factor by which images are averaged down.")
-@click.option("--batch-size", type=int, help="Batch size of all models.  [default: the preset's]")
-@click.option("--weights", help="Pretrained weights of `best`: imagenet or a file.  [default: none]")
-@click.option("--only", multiple=True, type=click.Choice(presets.ATLAS), help="Only these presets.")
-@click.option("--seed", default=0, show_default=True)
-def main(data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...], **choices: Any) -> None:
-    """Train all presets with the same budget and print the macro F1 of each.
+@click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]), default="auto", show_default=True)
+@click.option("--only", multiple=True, type=click.Choice([rung.name for rung in RUNGS]), help="Only these models.")
+@click.option(
+    "--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True, help="May be given several times."
+)
+def main(
+    data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...], seeds: tuple[int, ...], **form: Any
+) -> None:
+    """Train the models of the ladder with the same budget, and compare each with the one before it.
 
-    A finished run is not trained again: the same command continues where it stopped.
+    The default is the small form: networks a quarter as wide as the paper's, on images half as large. A finished model
+    is not trained again: the same command continues where it stopped.
     """
-    with one_line_errors():
+    with one_line_errors("stopped; the same command continues from the last checkpoint"):
         backend.start()
-        trained = [train_preset(name, data_dir, out, **choices) for name in only or presets.ATLAS]
+        rungs = [rung for rung in RUNGS if not only or rung.name in only]
+        paths = {
+            (rung.name, seed): train_rung(rung, data_dir, out, seed=seed, **form) for seed in seeds for rung in rungs
+        }
         click.echo()
-        page = report.write_page(tuple(path for path, _ in trained), out / "report.html", "The ladder of models")
-        rows = [result(path, num_images) for path, num_images in trained]
-    echo(table(rows))
+        first = tuple(paths[rung.name, seeds[0]] for rung in rungs)
+        page = report.write_page(first, out / "report.html", "The ladder of models")
+        rows = results_of(rungs, seeds, paths)
+    echo(ladder_table.markdown(rows))
     echo(f"report: {page}")
     if results:
         results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(json.dumps({**environment(data_dir), "models": rows}, indent=1) + "\n")
+        results.write_text(json.dumps({**environment(data_dir, form["size"]), "models": rows}, indent=1) + "\n")
         echo(f"results: {results}")
 
 
-def train_preset(name: str, data_dir: Path, out: Path, **choices: Any) -> tuple[Path, int]:
-    """Trains a preset in a separate process, and returns the run folder and the number of images seen."""
-    settings, num_images = fit_to_budget(presets.load(name), data_dir, **choices)
-    path, config = out / name, out / f"{name}.json"
+def train_rung(rung: Rung, data_dir: Path, out: Path, *, seed: int, **form: Any) -> Path:
+    """Trains a model in a process of its own, and returns its run folder."""
+    settings = fit(rung.settings(), data_dir, seed=seed, **form)
+    path = out / f"{rung.name}-{seed}"
+    config = out / f"{path.name}.json"
     out.mkdir(parents=True, exist_ok=True)
     config.write_text(json.dumps(settings.to_json()))
     if not (path / "metrics.json").exists():
         command = [sys.executable, "-m", "model.train", "--data-dir", str(data_dir), "--out", str(path)]
-        command += ["--resume"] if (path / "config.json").exists() else ["--preset", name, "--config", str(config)]
-        echo(f"\n{name}: {' '.join(command[1:])}")
+        command += (
+            ["--resume"] if (path / "config.json").exists() else ["--preset", rung.preset, "--config", str(config)]
+        )
+        echo(f"\n{path.name}: {' '.join(command[1:])}")
         if subprocess.run(command).returncode:
-            raise InputError(f"{name}: training failed; the same command continues from its last checkpoint")
-    return path, num_images
+            raise InputError(f"{path.name}: training failed; the same command continues from its last checkpoint")
+    return path
 
 
-def fit_to_budget(
-    settings: Settings,
-    data_dir: Path,
-    *,
-    budget: int,
-    downsample: int,
-    batch_size: int | None,
-    weights: str | None,
-    seed: int,
-) -> tuple[Settings, int]:
-    """Returns the preset adapted to a budget of training images, and the number of images it will see.
+def fit(
+    settings: Settings, data_dir: Path, *, size: int, width: int, budget: int, precision: str, seed: int
+) -> Settings:
+    """Returns the settings for images of `size`, networks of `width` and a budget of training images.
 
-    All presets use the dataset of size 256; `green-128` averages it down by two, which gives the images of size 128.
-    The number of epochs is the one nearest to the budget; oversampling makes epochs longer.
+    A preset of half the full size averages the images down by two. The number of epochs is the one nearest to the
+    budget; repeating makes epochs longer.
     """
     from model.data.batches import read_labels
     from model.data.dataset import open_dataset
     from model.data.order import repeat_factors
 
-    dataset = open_dataset(data_dir, 256)
-    labels = read_labels(dataset, "train")
-    per_epoch = float(len(labels))
+    per_epoch = float(open_dataset(data_dir, size).num_examples["train"])
     if settings.oversample:
+        labels = read_labels(open_dataset(data_dir, size), "train")
         per_epoch = float(repeat_factors(labels, settings.oversample).sum())
-    batch_size = batch_size or settings.batch_size
-    epochs = max(1, round(budget / per_epoch))
-    num_steps = int(epochs * per_epoch / batch_size)
-    fitted = dataclasses.replace(
+    return dataclasses.replace(
         settings,
-        size=256,
-        downsample=downsample * (256 // settings.size),
-        epochs=epochs,
-        batch_size=batch_size,
+        size=size,
+        downsample=FULL_SIZE // settings.size,
+        width=width,
+        epochs=max(1, round(budget / per_epoch)),
+        precision=precision,
         seed=seed,
-        weights=weights if settings.weights else None,
-        # An average over more than a tenth of the steps would still hold the random initial weights.
-        ema=min(settings.ema, 1 - 10 / max(num_steps, 20)) if settings.ema else 0.0,
     )
-    return fitted, num_steps * batch_size
 
 
-def result(path: Path, num_images: int) -> dict[str, Any]:
-    """Returns the results of an evaluated run: macro F1 at 0.5 (with a 95% interval on test), and mAP."""
+def results_of(
+    rungs: Sequence[Rung], seeds: Sequence[int], paths: Mapping[tuple[str, int], Path]
+) -> list[dict[str, Any]]:
+    """Returns the results of every model and seed; `step` compares with the model before it, of the same seed."""
     from model import runs
-    from model.scores import evaluation
+    from model.page import evaluated
 
-    run = runs.open_run(path)
-    splits = evaluation.load(path)["splits"]
-    scores = {name: split["rules"]["fixed"] for name, split in splits.items()}
-    epochs = runs.read_rows(run.metrics_csv)
+    rows = []
+    for seed in seeds:
+        loaded = evaluated.load([runs.open_run(paths[rung.name, seed]) for rung in rungs])
+        for before, rung, run in zip([None, *loaded], rungs, loaded, strict=False):
+            rows.append({**result(rung, run), "step": evaluated.steps(before, run) if before else None})
+    return rows
+
+
+def result(rung: Rung, run: "EvaluatedRun") -> dict[str, Any]:
+    """Returns the scores of an evaluated run: macro F1 and mAP by split, with 95% intervals on test."""
+    from model import runs
+
+    settings, splits, metrics = run.run.settings, run.splits, runs.read_rows(run.run.metrics_csv)
+    fixed = {name: split["rules"]["fixed"] for name, split in splits.items()}
+    matched = splits["test"]["rules"]["matched"]
     return {
-        "preset": run.settings.preset,
-        "channels": list(run.settings.channels),
-        "pixels": run.settings.size // run.settings.downsample,
-        "batch_size": run.settings.batch_size,
-        "epochs": run.settings.epochs,
-        "images_seen": num_images,
-        "train_seconds": round(sum(float(row["seconds"]) for row in epochs), 1),
-        "macro_f1": {name: round(score["macro_f1"], 4) for name, score in scores.items()},
-        "test_interval": [round(scores["test"]["interval"][end], 4) for end in ("low", "high")],
-        "mean_average_precision": {name: round(split["mean_average_precision"], 4) for name, split in splits.items()},
-        "without_model": {
-            "macro_f1": round(splits["test"]["baselines"]["all_positive"], 4),
-            "mean_average_precision": round(splits["test"]["baselines"]["mean_average_precision"], 4),
-        },
+        "name": rung.name,
+        "adds": rung.adds,
+        "preset": settings.preset,
+        "channels": list(settings.channels),
+        "pixels": settings.size // settings.downsample,
+        "width": settings.width,
+        "batch_size": settings.batch_size,
+        "epochs": settings.epochs,
+        "seed": settings.seed,
+        "images_seen": int(metrics[-1]["step"]) * settings.batch_size,
+        "train_seconds": round(sum(float(row["seconds"]) for row in metrics), 1),
+        "git_commit": run.run.config["git_commit"],
+        "macro_f1": _rounded(
+            {name: score["macro_f1"] for name, score in fixed.items()} | {"test_matched": matched["macro_f1"]}
+        ),
+        "test_interval": _ends(fixed["test"]["interval"]),
+        "test_matched_interval": _ends(matched["interval"]),
+        "mean_average_precision": _rounded({name: split["mean_average_precision"] for name, split in splits.items()}),
+        "dev_loss": json.loads(run.run.metrics_json.read_text())["checkpoint"],
+        "without_model": _rounded(
+            {
+                "macro_f1": splits["test"]["baselines"]["all_positive"],
+                "mean_average_precision": splits["test"]["baselines"]["mean_average_precision"],
+            }
+        ),
     }
 
 
-def environment(data_dir: Path) -> dict[str, Any]:
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def _ends(interval: Mapping[str, float]) -> list[float]:
+    return [round(interval[end], 4) for end in ("low", "high")]
+
+
+def environment(data_dir: Path, size: int) -> dict[str, Any]:
     """Returns date, code, hardware, versions and dataset of the results."""
     from model import runs
     from model.data.dataset import open_dataset
 
-    dataset = open_dataset(data_dir, 256)
+    dataset = open_dataset(data_dir, size)
     return {
         "date": datetime.date.today().isoformat(),
         "git_commit": runs.git_commit(),
@@ -155,23 +195,6 @@ def environment(data_dir: Path) -> dict[str, Any]:
         "num_examples": dataset.num_examples,
         "fingerprint": dataset.fingerprint,
     }
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Returns the results as a text table with one line per model."""
-    lines = [
-        f"{'':<48}{'macro F1 at 0.5':>24}{'mAP':>8}",
-        f"{'model':<12}{'channels':<22}{'pixels':>6}{'images':>8}{'train':>8}{'dev':>8}{'test':>8}{'test':>8}",
-    ]
-    for row in rows:
-        scores = "".join(f"{row['macro_f1'][split]:>8.3f}" for split in ("train", "dev", "test"))
-        lines.append(
-            f"{row['preset']:<12}{','.join(row['channels']):<22}{row['pixels']:>6}{row['images_seen']:>8,}{scores}"
-            f"{row['mean_average_precision']['test']:>8.3f}"
-        )
-    without = rows[-1]["without_model"]
-    lines.append(f"{'without a model':<64}{without['macro_f1']:>8.3f}{without['mean_average_precision']:>8.3f}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
