@@ -31,7 +31,8 @@ NOT_NEGATIVE = ("size", "oversample", "brightness", "mixup", "weight_decay", "wa
 class Settings:
     """Everything that determines what a run computes, except the dataset.
 
-    Two runs with equal settings on the same dataset and machine see the same batches and compute the same losses.
+    Two runs with equal settings on the same dataset and machine see the same batches and compute the same losses,
+    to the bit if `deterministic`.
     """
 
     preset: str
@@ -83,6 +84,8 @@ class Settings:
     """Momentum of the moving average of the weights, which is what is evaluated and kept; 0 is off."""
     precision: str = "auto"
     seed: int = 0
+    deterministic: bool = False
+    """Whether TensorFlow computes the same losses to the bit in every process; on a CPU several times slower."""
 
     # Evaluation
     test_time_flips: bool = False

@@ -42,7 +42,6 @@ def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, log: Log = p
         DivergedError: a loss or weight is not finite; the last good checkpoint is kept.
         StoppedError: a signal stopped the run, which can be resumed.
     """
-    backend.deterministic_on_cpu()
     keras.utils.set_random_seed(run.settings.seed)
     keras.config.set_dtype_policy(backend.policy(run.settings.precision))
     with damage.named(dataset), files.named_errors(run.path), backend.all_devices() as num_devices:
