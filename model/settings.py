@@ -81,7 +81,7 @@ class Settings:
     loss: str = "cross-entropy"
     """Binary for each class, or over all classes if the dataset is single-label."""
     ema: float = 0.0
-    """Momentum of the moving average of the weights, which is what is evaluated and kept; 0 is off."""
+    """Momentum of the moving averages of weights and batch-norm statistics, which are evaluated and kept; 0 is off."""
     precision: str = "auto"
     seed: int = 0
     deterministic: bool = False
@@ -212,8 +212,6 @@ def smoke(settings: Settings) -> Settings:
         epochs=2,
         batch_size=16,
         warmup_epochs=min(settings.warmup_epochs, 0.5),
-        # The run has a dozen steps; longer averages would still hold the random initial weights.
-        ema=min(settings.ema, 0.5),
         norm_momentum=0.5,
         # Nothing is downloaded.
         weights=None if settings.weights == "imagenet" else settings.weights,

@@ -68,7 +68,7 @@ def prepare(run: runs.Run, dataset: Dataset, num_devices: int, log: Log) -> Sess
     if not run.last.exists():
         checkpoints.save(run.last, trainee, recorder.position)
     policy = keras.config.dtype_policy().name
-    log(f"{trainee.count_params():,} parameters, {policy}, {backend.summary()}, {sum(num_steps):,} steps")
+    log(f"{trainee.classifier.count_params():,} parameters, {policy}, {backend.summary()}, {sum(num_steps):,} steps")
     return Session(run, dataset, order, trainee, recorder)
 
 
