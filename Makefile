@@ -86,7 +86,7 @@ report: $(STAMP) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
 ladder: $(STAMP) ## train the five models with equal budgets on a synthetic atlas: 20 minutes on two cores
 	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) $(LADDER_SAMPLE)
 	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM)
-	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) \
+	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) \
 	  --results runs/ladder-$(LADDER_NUM)/results.json $(LADDER_ARGS)
 
 ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU

@@ -23,8 +23,11 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 """Exists on Linux if the driver of an NVIDIA GPU is loaded."""
 
 
-def start() -> str:
+def start(deterministic: bool = False) -> str:
     """Imports TensorFlow and Keras without their messages, and returns the name of the backend.
+
+    With `deterministic`, TensorFlow computes the same to the bit in every process on a machine. Otherwise, oneDNN
+    computes on a CPU: twice to six times as fast, but its sums may differ in the seventh digit between processes.
 
     Raises:
         InputError: `KERAS_BACKEND` is unknown, or not installed.
@@ -33,9 +36,10 @@ def start() -> str:
     if name not in BACKENDS:
         raise InputError(f"KERAS_BACKEND is {name!r}, expected one of {', '.join(BACKENDS)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # oneDNN about doubles the speed of training on a CPU, but its sums may differ in the seventh digit between
-    # processes, and a resumed run must equal an uninterrupted one. To prefer speed, set it to 1.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # TensorFlow reads this when it is imported.
+    if deterministic:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     keep_freed_memory()
     # Not with Torch: if the LLVM of its Triton conflicts with TensorFlow's, the process dies in this import, and its
     # message must be visible.
@@ -52,6 +56,8 @@ def start() -> str:
                 tf.config.experimental.set_memory_growth(gpu, True)
         if name != "tensorflow":
             tf.config.set_visible_devices([], "GPU")
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
     return keras.backend.backend()
 
 
@@ -100,14 +106,6 @@ def all_devices() -> Iterator[int]:
 
         with tf.distribute.MirroredStrategy(devices).scope():
             yield len(devices)
-
-
-def deterministic_on_cpu() -> None:
-    """Makes TensorFlow deterministic to the bit if there is no GPU, where that costs little."""
-    import tensorflow as tf
-
-    if not gpus():
-        tf.config.experimental.enable_op_determinism()
 
 
 def prefetch_to_device(batches: Any) -> Any:

@@ -87,13 +87,12 @@ def evaluate(
     from model import backend, runs
 
     run = runs.open_run(folder)
-    backend.start()
+    backend.start(run.settings.deterministic)
     from model.scores import evaluation
     from model.serving import scoring
 
     checkpoint = evaluation.checkpoint_digest(run)
     dataset = scoring.open_dataset(run, splits, data_dir, other=other_dataset)
-    backend.deterministic_on_cpu()
     views, limit = scoring.choose_views(run, views), limit or run.settings.limit_examples
     model = scoring.load_model(run, views)
     gallery, blanked = _observers(run, dataset, model, ablation=ablation)

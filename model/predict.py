@@ -99,7 +99,7 @@ def predict(
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
     tables.check_name(out)
     tables.check_submission(run, submission)
-    backend.start()
+    backend.start(run.settings.deterministic)
     from model.serving import decisions, export, scoring
 
     views = scoring.choose_views(run, views)
@@ -137,10 +137,8 @@ def _predict(
     Raises:
         InputError: not one usable image.
     """
-    from model import backend
     from model.serving import raw, scoring
 
-    backend.deterministic_on_cpu()
     model, num = scoring.load_model(run, views), 0
     with Bar("predicting", leave=False) as update:
         for ids, images in source.batches(run.settings, scoring.BATCH_SIZE, update):

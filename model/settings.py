@@ -31,7 +31,8 @@ NOT_NEGATIVE = ("size", "oversample", "brightness", "mixup", "weight_decay", "wa
 class Settings:
     """Everything that determines what a run computes, except the dataset.
 
-    Two runs with equal settings on the same dataset and machine see the same batches and compute the same losses.
+    Two runs with equal settings on the same dataset and machine see the same batches and compute the same losses,
+    to the bit if `deterministic`.
     """
 
     preset: str
@@ -80,9 +81,11 @@ class Settings:
     loss: str = "cross-entropy"
     """Binary for each class, or over all classes if the dataset is single-label."""
     ema: float = 0.0
-    """Momentum of the moving average of the weights, which is what is evaluated and kept; 0 is off."""
+    """Momentum of the moving averages of weights and batch-norm statistics, which are evaluated and kept; 0 is off."""
     precision: str = "auto"
     seed: int = 0
+    deterministic: bool = False
+    """Whether TensorFlow computes the same losses to the bit in every process; on a CPU several times slower."""
 
     # Evaluation
     test_time_flips: bool = False
@@ -209,8 +212,6 @@ def smoke(settings: Settings) -> Settings:
         epochs=2,
         batch_size=16,
         warmup_epochs=min(settings.warmup_epochs, 0.5),
-        # The run has a dozen steps; longer averages would still hold the random initial weights.
-        ema=min(settings.ema, 0.5),
         norm_momentum=0.5,
         # Nothing is downloaded.
         weights=None if settings.weights == "imagenet" else settings.weights,

@@ -46,6 +46,12 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--channels", callback=_channels, help="For example green, or green,blue,red, or all.")
 @click.option("--weights", help="imagenet, or a file with the weights of keras.applications.ResNet50.")
 @click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]))
+@click.option(
+    "--deterministic",
+    is_flag=True,
+    default=None,
+    help="The same losses to the bit, also after --resume; on a CPU several times slower.",
+)
 @click.option("--save-every", type=int, help="Steps between checkpoints; there is also one per epoch.")
 def main(
     preset: str | None,
@@ -116,7 +122,7 @@ def _train(
 ) -> None:
     from model import backend
 
-    backend.start()
+    backend.start(settings.deterministic)
     from model import runs
     from model.data.dataset import check_batch_size, check_same, check_splits, default_data_dir, open_dataset
     from model.training import loop

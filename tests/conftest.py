@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.sources import REAL_SAMPLE, SHARED, Source, draw_source, why_not_real
 
-# As in `model.backend.start`, for tests that import TensorFlow before it: on some processors oneDNN changes the last
-# digits, and the results would differ from those of the processes that tests start.
+# On some processors oneDNN changes the last digits, and results would differ from those of the processes that tests
+# start.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 

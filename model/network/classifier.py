@@ -9,6 +9,7 @@ from keras import ops
 
 from model.data.batches import set_labels_aside
 from model.network import augment, losses, resnet
+from model.network.averages import Averages
 from model.settings import Settings
 from model.training.clock import Clock, timed
 from pipeline.schema import Schema
@@ -85,6 +86,7 @@ class Trainee(keras.Model):
         )
         self.weigh = augment.MixingWeights(settings.mixup, int(seeds[2])) if settings.mixup else None
         self.loss_of_logits = losses.make(settings.loss, single_label=schema.single_label)
+        self.averages = Averages(self, classifier, settings.ema) if settings.ema else None
 
     def build(self, input_shape: Any) -> None:
         """Does nothing: the classifier is built already, and augmentation has no weights."""
@@ -112,6 +114,25 @@ class Trainee(keras.Model):
         if "kept" in y_pred:
             y = augment.mix(y, y_pred["kept"])
         return self.loss_of_logits(y, y_pred["logits"])
+
+    def train_step(self, *args: Any) -> Any:
+        """Trains on a batch, then updates the averages; takes and returns what Keras does on each backend."""
+        result = super().train_step(*args)
+        if self.averages is None:
+            return result
+        if keras.backend.backend() != "jax":
+            self.averages.update()
+            return result
+        # With JAX, a step is a function of the state, which is in lists.
+        logs, state = result
+        variables = (self.trainable_variables, self.non_trainable_variables)
+        pairs = [
+            pair for group, values in zip(variables, state, strict=False) for pair in zip(group, values, strict=True)
+        ]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            self.averages.update()
+        averaged = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+        return logs, (state[0], averaged, *state[2:])
 
     def make_train_function(self, force: bool = False) -> None:
         """Makes the compiled step; the clock measures the wait for its batches."""

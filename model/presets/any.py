@@ -3,8 +3,8 @@
     python -m model.train --preset any --data-dir DIR            30 epochs, about 12 minutes for 2,500 nuclei
     python -m model.train --preset any --data-dir DIR --smoke    less than a minute on two cores
 
-ResNet-26 of half the width, with AdamW, warm-up and a cosine schedule. On two cores, with TF_ENABLE_ONEDNN_OPTS=1, it
-trains on 100 to 150 one-channel images of 64 x 64 a second.
+ResNet-26 of half the width, with AdamW, warm-up and a cosine schedule. On two cores, it trains on
+100 to 150 one-channel images of 64 x 64 a second.
 """
 
 from model.settings import ALL, FROM_DATASET, Settings

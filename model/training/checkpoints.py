@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import keras
 import numpy as np
 
 from model import runs
+from model.network.averages import as_array
+from model.network.classifier import Trainee
 from model.training import weights
 from pipeline.errors import InputError, MissingError
 from pipeline.store import files
@@ -90,29 +91,12 @@ def save_best(path: Path, classifier: keras.Model) -> None:
         weights.record(path, temporary)
 
 
-@contextlib.contextmanager
-def averaged(trainee: keras.Model) -> Iterator[None]:
-    """Replaces the weights by their moving averages inside the block, if the optimiser keeps any."""
-    optimizer: Any = getattr(trainee.optimizer, "inner_optimizer", trainee.optimizer)
-    if not optimizer.use_ema:
-        yield
-        return
-    variables = trainee.trainable_variables
-    live = [as_array(variable) for variable in variables]
-    optimizer.assign_averages(variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, live, strict=True):
-            variable.assign(value)
-
-
-def as_array(variable: Any) -> np.ndarray:
-    """Returns a copy of the variable's value; of the first device's, where several devices hold one each."""
-    return np.array(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
+def averaged(trainee: Trainee) -> contextlib.AbstractContextManager[None]:
+    """Returns a context in which the classifier has the averaged weights, if the trainee keeps any."""
+    return trainee.averages.in_place() if trainee.averages else contextlib.nullcontext()
 
 
 def _state(trainee: keras.Model) -> dict[str, Any]:
-    """Returns every variable that a step reads: weights, moving statistics, random state, optimiser, mean loss."""
+    """Returns every variable that a step reads: weights, statistics, averages, random state, optimiser, mean loss."""
     groups = {"model": trainee.variables, "optimizer": trainee.optimizer.variables, "loss": trainee.metrics_variables}
     return {f"{group}/{i:04d}": variable for group, variables in groups.items() for i, variable in enumerate(variables)}

@@ -42,7 +42,6 @@ def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, log: Log = p
         DivergedError: a loss or weight is not finite; the last good checkpoint is kept.
         StoppedError: a signal stopped the run, which can be resumed.
     """
-    backend.deterministic_on_cpu()
     keras.utils.set_random_seed(run.settings.seed)
     keras.config.set_dtype_policy(backend.policy(run.settings.precision))
     with damage.named(dataset), files.named_errors(run.path), backend.all_devices() as num_devices:
@@ -69,7 +68,7 @@ def prepare(run: runs.Run, dataset: Dataset, num_devices: int, log: Log) -> Sess
     if not run.last.exists():
         checkpoints.save(run.last, trainee, recorder.position)
     policy = keras.config.dtype_policy().name
-    log(f"{trainee.count_params():,} parameters, {policy}, {backend.summary()}, {sum(num_steps):,} steps")
+    log(f"{trainee.classifier.count_params():,} parameters, {policy}, {backend.summary()}, {sum(num_steps):,} steps")
     return Session(run, dataset, order, trainee, recorder)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from model import runs
+from model.network.averages import as_array
 from model.training import checkpoints
 from model.training.checkpoints import Position
 from model.training.clock import Clock
@@ -65,7 +66,7 @@ class Recorder(keras.callbacks.Callback):
         """Loads the last checkpoint into the model and the position."""
         self.position = checkpoints.restore(self.run.last, self.model)
         # `fit` resets the mean loss at the start of an epoch; `on_epoch_begin` sets it again.
-        self._restored_loss = [checkpoints.as_array(variable) for variable in self.model.metrics_variables]
+        self._restored_loss = [as_array(variable) for variable in self.model.metrics_variables]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         for variable, value in zip(self.model.metrics_variables, self._restored_loss, strict=False):

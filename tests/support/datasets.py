@@ -207,7 +207,7 @@ def train_tiny(data_dir: Path, path: Path, *, resume: bool = False, **values: ob
     """Trains in the folder `path`, and returns the run."""
     from model import backend
 
-    backend.start()
+    backend.start(bool(values.get("deterministic")))
     from model import runs
     from model.data.dataset import open_dataset
     from model.settings import resolve
