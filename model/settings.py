@@ -45,9 +45,10 @@ class Settings:
     downsample: int = 1
     """Side, in pixels, of the boxes over which images are averaged before the network."""
     oversample: float = 0.0
-    """Threshold of the repeat factors: classes in less than this share of train are repeated; 0 is off."""
+    """Threshold t of the repeat factors: an example of a class in a share f of train is shown sqrt(t / f) times in an
+    epoch, if f is below t; 0 is off, 1 balances all classes by the square root of their share."""
     shuffle_buffer: int = 1024
-    """Number of serialised examples in the shuffle buffer; each takes 256 KiB at 256 x 256."""
+    """Number of serialised examples in the shuffle buffer, not counting repeats; each takes 256 KiB at 256 x 256."""
     limit_examples: int | None = None
     """Use only the first examples of each split, at most this many."""
 

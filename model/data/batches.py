@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model.data import records
 from model.data.dataset import Dataset, num_limited
 from model.data.order import Order, count_steps
 from pipeline.threads import num_cores
@@ -45,12 +46,8 @@ def train_batches(
     import tensorflow as tf
 
     steps = count_steps(dataset, order, epoch, batch_size)
-    # Shuffled before they are parsed: a serialised record is one string of 256 KiB, a parsed example takes 1 MiB.
-    records = _in_order(dataset, order, epoch).shuffle(
-        order.buffer, seed=order.shuffle_seed(epoch), reshuffle_each_iteration=False
-    )
     # Skipped before they are parsed: for batches that a killed run has seen, only reading costs time.
-    batches = records.batch(batch_size, drop_remainder=True).take(steps).skip(skip)
+    batches = _in_order(dataset, order, epoch).batch(batch_size, drop_remainder=True).take(steps).skip(skip)
     parse = _parser(dataset, channels)
 
     def pair(serialised: Any) -> Any:
@@ -124,37 +121,54 @@ def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
     """Returns the serialised records of the split in storage order."""
     import tensorflow as tf
 
-    records = tf.data.TFRecordDataset(list(dataset.shards[split]), buffer_size=BUFFER_BYTES)
-    records = records if limit is None else records.take(limit)
+    stored = tf.data.TFRecordDataset(list(dataset.shards[split]), buffer_size=BUFFER_BYTES)
+    stored = stored if limit is None else stored.take(limit)
     # A shard that was cut between two records is no error to TensorFlow.
-    return records.apply(tf.data.experimental.assert_cardinality(num_limited(dataset, split, limit)))
+    return stored.apply(tf.data.experimental.assert_cardinality(num_limited(dataset, split, limit)))
 
 
-def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
-    """Returns the serialised records of train, interleaved from several shards, each as often as the order repeats it."""
+def _first_copies(dataset: Dataset, order: Order, epoch: int) -> Any:
+    """Returns the serialised records of train, each once, interleaved from several shards and shuffled."""
     import tensorflow as tf
 
-    chosen = order.shards(epoch, len(dataset.shards["train"]))
-    paths = np.array(dataset.shards["train"])[chosen]
     lengths = np.array(dataset.shard_lengths["train"])
-    starts = (np.cumsum(lengths) - lengths)[chosen]
-    repeats = order.repeats(epoch, dataset.num_examples["train"])
-    times = tf.constant(repeats)
+    starts = np.cumsum(lengths) - lengths
+    shown = lengths if order.limit is None else np.clip(order.limit - starts, 0, lengths)
+    chosen = order.shards(epoch, len(lengths))
+    chosen = chosen[shown[chosen] > 0]
+    paths = np.array(dataset.shards["train"])[chosen]
 
-    def read(path: Any, start: Any, length: Any) -> Any:
-        records = tf.data.TFRecordDataset(path, buffer_size=BUFFER_BYTES)
-        records = records.apply(tf.data.experimental.assert_cardinality(length))
-        if (repeats == 1).all():
-            return records
-        counted = tf.data.Dataset.zip(records, tf.data.Dataset.from_tensor_slices(times[start : start + length]))
-        return counted.flat_map(lambda record, num: tf.data.Dataset.from_tensors(record).repeat(num))
+    def read(path: Any, length: Any, num: Any) -> Any:
+        stored = tf.data.TFRecordDataset(path, buffer_size=BUFFER_BYTES)
+        return stored.apply(tf.data.experimental.assert_cardinality(length)).take(num)
 
-    return tf.data.Dataset.from_tensor_slices((paths, starts, lengths[chosen])).interleave(
+    found = tf.data.Dataset.from_tensor_slices((paths, lengths[chosen], shown[chosen])).interleave(
         read,
         cycle_length=min(CYCLE_LENGTH, len(paths)),
         block_length=BLOCK_LENGTH,
         num_parallel_calls=min(THREADS, CYCLE_LENGTH, len(paths)),
         deterministic=True,
+    )
+    # Shuffled before they are parsed: a serialised record is one string of 256 KiB, a parsed example takes 1 MiB.
+    return found.shuffle(order.buffer, seed=order.shuffle_seed(epoch), reshuffle_each_iteration=False)
+
+
+def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
+    """Returns the serialised records of the epoch.
+
+    First copies are read shard by shard; the other copies of an example are read one by one, wherever they lie, so
+    that they fall anywhere in the epoch and not beside the first.
+    """
+    import tensorflow as tf
+
+    first = _first_copies(dataset, order, epoch)
+    copies = order.more_copies(epoch, dataset.num_examples["train"])
+    if not len(copies):
+        return first
+    more = records.read(dataset.shards["train"], dataset.shard_lengths["train"], copies, THREADS)
+    is_copy = order.is_copy(epoch, num_limited(dataset, "train", order.limit), len(copies))
+    return tf.data.Dataset.choose_from_datasets(
+        [first, more], tf.data.Dataset.from_tensor_slices(is_copy.astype(np.int64)), stop_on_empty_dataset=False
     )
 
 

@@ -1,4 +1,8 @@
-"""Order and repetition of the training examples in an epoch."""
+"""Order and repetition of the training examples in an epoch.
+
+An epoch shows every example once, and those of rare classes again as their repeat factors say, so it is as much longer
+as the mean factor is above 1.
+"""
 
 import dataclasses
 
@@ -29,6 +33,15 @@ class Order:
             repeats[self.limit :] = 0
         return repeats
 
+    def more_copies(self, epoch: int, num_examples: int) -> np.ndarray:
+        """Returns the examples of all copies after the first, in random order: int64 `[copies]`."""
+        more = np.maximum(self.repeats(epoch, num_examples) - 1, 0)
+        return self._rng(epoch, 3).permutation(np.repeat(np.arange(num_examples), more))
+
+    def is_copy(self, epoch: int, num_first: int, num_copies: int) -> np.ndarray:
+        """Returns whether each place of the epoch is for a copy after the first: bool `[num_first + num_copies]`."""
+        return self._rng(epoch, 4).permutation(np.arange(num_first + num_copies) < num_copies)
+
     def shards(self, epoch: int, num_shards: int) -> np.ndarray:
         """Returns the order in which the shards are opened: int64 `[num_shards]`."""
         return self._rng(epoch, 1).permutation(num_shards)
@@ -45,10 +58,12 @@ def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
     """Returns the mean number of times that each example is shown in an epoch: float64 `[N]`, 1 or more.
 
     A class that a share f of the examples has gets the factor max(1, sqrt(threshold / f)); an example gets the
-    largest factor of its classes (Gupta et al. 2019, LVIS, appendix on repeat factor sampling).
+    largest factor of its classes (Gupta et al. 2019, LVIS, appendix on repeat factor sampling). A threshold above the
+    share of the commonest class stands for that share: it balances all classes by the square root of their share,
+    and more would only repeat every example.
     """
     share = label_vectors.mean(axis=0)
-    per_class = np.sqrt(threshold / np.maximum(share, 1 / len(label_vectors)))
+    per_class = np.sqrt(min(threshold, share.max()) / np.maximum(share, 1 / len(label_vectors)))
     return np.maximum(1.0, (label_vectors * per_class).max(axis=1))
 
 

@@ -135,3 +135,25 @@ def test_examples_are_shown_as_often_as_their_factors_say(tiny_dataset):
     expected = {image.tobytes(): 3 if vector[2] else 1 for image, vector in zip(images, labels, strict=True)}
     found = collections.Counter(keys(batches(tiny_dataset, order, batch_size=1)))
     assert found == expected
+
+
+def test_copies_of_an_example_are_spread_over_the_epoch(tmp_path):
+    dataset = open_version(write_dataset(tmp_path, Shape(size=8, train=600, dev=2, test=2, num_shards=4)))
+    factors = np.ones(600)
+    factors[::20] = 7
+    order = Order(seed=5, buffer=32, factors=factors)
+    epoch = keys(batches(dataset, order, batch_size=1))
+    places = [
+        np.flatnonzero([key == copied for key in epoch]) for copied, n in collections.Counter(epoch).items() if n > 1
+    ]
+    assert np.shape(places) == (30, 7)
+    # Of k places drawn from n at random, neighbours lie (n + 1) / (k + 1) apart in the mean.
+    assert np.diff(places).mean() == pytest.approx(len(epoch) / 8, rel=0.1)
+    assert np.mean(places) == pytest.approx(len(epoch) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("limit", [100, 192])
+def test_a_limited_epoch_repeats_only_the_first_examples(tiny_dataset, limit):
+    order = Order(seed=1, buffer=64, factors=np.full(limit, 2.0), limit=limit)
+    found = collections.Counter(keys(batches(tiny_dataset, order, batch_size=1)))
+    assert (len(found), set(found.values())) == (limit, {2})

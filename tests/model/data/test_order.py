@@ -17,6 +17,12 @@ def test_repeat_factors_are_those_of_lvis():
     assert (factors[10:] == 1).all()
 
 
+def test_a_threshold_above_every_share_balances_by_the_square_root_of_the_share():
+    labels = np.eye(3, dtype=np.uint8)[[0] * 64 + [1] * 16 + [2]]
+    for threshold in (64 / 81, 1.0):
+        assert set(repeat_factors(labels, threshold)) == {1, 2, 8}
+
+
 def test_repeat_factors_are_rounded_up_as_often_as_their_fraction_says():
     factors = np.full(20_000, 2.3)
     repeats = rounded_repeats(factors, np.random.default_rng(4))
