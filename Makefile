@@ -21,9 +21,9 @@ endif
 PRESET   ?= stacked-256
 TRAIN_ARGS ?= --smoke
 RUN      ?= $(patsubst %/config.json,%,$(firstword $(shell ls -t runs/*/config.json 2>/dev/null)))
-LADDER_NUM ?= 1120
-LADDER_SAMPLE ?= --balanced
-LADDER_ARGS ?= --budget 4000 --downsample 4
+LADDER_NUM ?= 6000
+LADDER_SIZE ?= 128
+LADDER_ARGS ?= --jobs $(JOBS)
 ARGS     ?=
 JOBS     ?= 2
 CASES    ?= 1060000
@@ -83,14 +83,14 @@ evaluate: $(STAMP) ## score RUN (by default the newest in runs/): intervals, thr
 report: $(STAMP) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
 	$(BIN)/python -m model.report $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
 
-ladder: $(STAMP) ## train the five models with equal budgets on a synthetic atlas: 20 minutes on two cores
-	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) $(LADDER_SAMPLE)
-	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM)
-	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --out runs/ladder-$(LADDER_NUM) \
+ladder: $(STAMP) ## train the paper's models and those between them on a synthetic atlas (2 hours on two cores)
+	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) --balanced
+	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM) --size $(LADDER_SIZE)
+	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --size $(LADDER_SIZE) --out runs/ladder-$(LADDER_NUM) \
 	  --results runs/ladder-$(LADDER_NUM)/results.json $(LADDER_ARGS)
 
-ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU
-	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SAMPLE= LADDER_ARGS='--budget 200000 --batch-size 256'
+ladder-full: ## the same with 31,072 examples at 256 x 256 and networks of full width: for a GPU
+	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SIZE=256 LADDER_ARGS='--width 64 --budget 1000000'
 
 fuzz: $(STAMP) ## read CASES=1060000 damaged inputs of every format, and write docs/hostile_inputs.md (20 minutes)
 	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --out build/fuzz.json $(ARGS)

@@ -24,6 +24,9 @@ RECIPE: Mapping[str, Any] = {
 """AdamW (Loshchilov and Hutter 2019) with warm-up (Goyal et al. 2017): a constant rate leaves the statistics of batch
 normalisation behind the weights, so that the loss on dev is noise."""
 
+BALANCED: Mapping[str, Any] = {"oversample": 0.0}
+"""The sample has no rare classes to repeat: all are equally frequent."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
@@ -43,8 +46,8 @@ RUNGS = (
     Rung("model-1", "green-128", "green alone, half size"),
     Rung("model-1-full-size", "green-256", "twice the pixels a side", {"extra_conv": False}),
     Rung("model-2", "green-256", "one more convolution in each identity block"),
-    Rung("three-channels", "rgb-256", "blue and red stacked on green", {"augment": "none", "oversample": 0.0}),
-    Rung("model-3", "rgb-256", "images turned and mirrored, rare classes repeated"),
-    Rung("model-4", "stacked-256", "yellow as the fourth channel"),
+    Rung("three-channels", "rgb-256", "blue and red stacked on green", {**BALANCED, "augment": "none"}),
+    Rung("model-3", "rgb-256", "images turned and mirrored", BALANCED),
+    Rung("model-4", "stacked-256", "yellow as the fourth channel", BALANCED),
 )
 """From the paper's first model to its fourth; the names of the paper's own are `model-1` to `model-4`."""
