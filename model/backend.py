@@ -75,16 +75,23 @@ def policy(precision: str) -> str:
     return "mixed_bfloat16" if gpus() and _has_fast_bfloat16() else "mixed_float16" if gpus() else "float32"
 
 
-def jit_compile() -> bool:
-    """Returns whether to compile the step with XLA: on GPUs, and always with JAX.
+def jit_compile(deterministic: bool = False) -> bool:
+    """Returns whether to compile the step with XLA: always with JAX, and with TensorFlow on one GPU.
 
-    Not with TensorFlow on a CPU, where XLA's convolutions are slower, nor with Torch, which would need a C++ compiler
-    at run time.
+    Not with TensorFlow on a CPU, where XLA's convolutions are slower, nor on several GPUs or with `deterministic`,
+    where it cannot; nor with Torch, which would need a C++ compiler at run time.
     """
     import keras
 
     name = keras.backend.backend()
-    return name == "jax" or (name == "tensorflow" and gpus() > 0)
+    return name == "jax" or (name == "tensorflow" and gpus() == 1 and not deterministic)
+
+
+def num_replicas(num_devices: int) -> int:
+    """Returns how many parts of a batch have gradients of their own: with TensorFlow, one on each device."""
+    import keras
+
+    return num_devices if keras.backend.backend() == "tensorflow" else 1
 
 
 @contextlib.contextmanager

@@ -10,15 +10,17 @@ checkpoints/best.weights.h5.sha256     their checksum
 metrics.json                    scores of these weights on train, dev and test; written at the end
 """
 
+import contextlib
 import csv
 import dataclasses
 import json
+import shutil
 import struct
 import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,43 @@ def create(path: Path, settings: Settings, dataset: Dataset, versions: Mapping[s
     }
     write_json(path / "config.json", config)
     return open_run(path)
+
+
+@contextlib.contextmanager
+def removed_unless_started(run: Run) -> Iterator[None]:
+    """Removes the run's folder if the block fails before the first checkpoint: it would block the next try."""
+    try:
+        yield
+    except BaseException:
+        if not run.last.exists():
+            for folder in (run.path / "events", run.last.parent):
+                shutil.rmtree(folder, ignore_errors=True)
+            (run.path / "config.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # files that are not of the run stay
+                run.path.rmdir()
+        raise
+
+
+def extend(run: Run, settings: Settings, log: Callable[[str], None]) -> Run:
+    """Returns the run with `settings`, which may have more epochs, and records and logs the change.
+
+    Its scores are removed: training goes on.
+    """
+    changed = settings_module.differences(run.settings, settings)
+    if not changed:
+        return run
+    log(f"{'; '.join(changed)}: the learning rate follows the schedule of {settings.epochs} epochs from here")
+    run.metrics_json.unlink(missing_ok=True)
+    write_json(run.path / "config.json", {**run.config, "settings": settings.to_json()})
+    return open_run(run.path)
+
+
+def report_backend(run: Run, backend: str, log: Callable[[str], None]) -> None:
+    """Logs a line if the run was started with another backend: checkpoints suit all."""
+    versions = run.config.get("versions")
+    started = versions.get("backend", backend) if isinstance(versions, dict) else backend
+    if started != backend:
+        log(f"started with {started}, goes on with {backend}: the same training, other rounding and random numbers")
 
 
 def open_run(path: Path) -> Run:

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,12 @@ CHOICES = {
     "augment": ("none", "d4"),
     "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
 }
-AT_LEAST_ONE = ("downsample", "width", "epochs", "batch_size", "shuffle_buffer", "log_every", "save_every")
-NOT_NEGATIVE = ("size", "oversample", "brightness", "mixup", "weight_decay", "warmup_epochs", "ema", "seed")
+AT_LEAST_ONE = (
+    "downsample", "width", "epochs", "batch_size", "accumulate", "shuffle_buffer", "log_every", "save_every"
+)  # fmt: skip
+NOT_NEGATIVE = (
+    "size", "oversample", "brightness", "mixup", "weight_decay", "clip_norm", "warmup_epochs", "ema", "patience", "seed"
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +77,16 @@ class Settings:
 
     # Optimisation
     epochs: int = 30
+    patience: int = 0
+    """Training stops after so many epochs in a row without a lower dev loss; 0 is off."""
     batch_size: int = 16
+    accumulate: int = 1
+    """Number of steps whose mean gradient makes one update. Steps, epochs and schedules count batches all the same."""
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    """Largest norm of the gradient of all weights together; a longer one is scaled down. 0 is off."""
     schedule: str = "constant"
     warmup_epochs: float = 0.0
     loss: str = "cross-entropy"
@@ -135,12 +145,25 @@ def override(settings: Settings, values: Mapping[str, Any], source: str) -> Sett
     Raises:
         InputError: an unknown key, or a value of the wrong type or range; the message names the `source`.
     """
-    unknown = sorted(set(values) - set(FIELDS))
-    if unknown:
-        close = difflib.get_close_matches(unknown[0], FIELDS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f", expected some of {', '.join(sorted(FIELDS))}"
-        raise InputError(f"{source}: no such setting: {', '.join(unknown)}{hint}")
+    _check_names(values, list(FIELDS), source)
     return dataclasses.replace(settings, **{name: _typed(name, value, source) for name, value in values.items()})
+
+
+def parse(assignments: Sequence[str], source: str) -> dict[str, Any]:
+    """Returns the values in texts like `epochs=5`; `none` is null, and tuples have commas.
+
+    Raises:
+        InputError: a text without `=`, an unknown name, or a value of the wrong type.
+    """
+    values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(f"{source} {assignment}: expected NAME=VALUE, like epochs=5")
+        # The preset is chosen by an option of its own.
+        _check_names([name.strip()], [field for field in FIELDS if field != "preset"], source)
+        values[name.strip()] = _parsed(name.strip(), text.strip(), source)
+    return values
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -194,6 +217,11 @@ def check_fit(settings: Settings, schema: Schema, where: str) -> None:
         )
 
 
+def without_extension(requested: Settings, saved: Settings) -> Settings:
+    """Returns `requested` without the changes that a run may be resumed with: more epochs, another patience."""
+    return dataclasses.replace(requested, epochs=min(requested.epochs, saved.epochs), patience=saved.patience)
+
+
 def differences(old: Settings, new: Settings) -> list[str]:
     """Returns a phrase for each setting that differs, with the value in `new` and in `old`."""
     pairs = ((name, getattr(old, name), getattr(new, name)) for name in FIELDS)
@@ -221,9 +249,45 @@ def smoke(settings: Settings) -> Settings:
     )
 
 
-def _typed(name: str, value: Any, source: str) -> Any:
+def _check_names(names: Iterable[str], known: Sequence[str], source: str) -> None:
+    if unknown := sorted(set(names) - set(known)):
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f", expected some of {', '.join(sorted(known))}"
+        raise InputError(f"{source}: no such setting: {', '.join(unknown)}{hint}")
+
+
+def _parsed(name: str, text: str, source: str) -> Any:
+    """Returns the value of a setting in `text`, which stays a text if it is none of the setting's type."""
+    kind = _kind(name)
+    if text.lower() in ("none", "null") and "None" in kind:
+        value: Any = None
+    elif kind.startswith("tuple[int"):
+        value = tuple(_number(part, int) for part in text.split(","))
+    elif kind.startswith("tuple"):
+        value = tuple(part.strip() for part in text.split(","))
+    elif kind.startswith("bool"):
+        value = {"true": True, "false": False}.get(text.lower(), text)
+    elif kind.startswith(("int", "float")):
+        value = _number(text, int if kind.startswith("int") else float)
+    else:
+        value = text
+    return _typed(name, value, source)
+
+
+def _number(text: str, kind: type) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        return text
+
+
+def _kind(name: str) -> str:
     annotation = FIELDS[name].type
-    kind = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _typed(name: str, value: Any, source: str) -> Any:
+    kind = _kind(name)
     if kind.startswith("tuple"):
         value = tuple(value.split(",")) if isinstance(value, str) else value
         fits = isinstance(value, (list, tuple)) and all(isinstance(v, str if "str" in kind else int) for v in value)

@@ -45,14 +45,19 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--seed", type=int)
 @click.option("--channels", callback=_channels, help="For example green, or green,blue,red, or all.")
 @click.option("--weights", help="imagenet, or a file with the weights of keras.applications.ResNet50.")
-@click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]))
 @click.option(
     "--deterministic",
     is_flag=True,
     default=None,
     help="The same losses to the bit, also after --resume; on a CPU several times slower.",
 )
-@click.option("--save-every", type=int, help="Steps between checkpoints; there is also one per epoch.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any setting of model/settings.py, for example width=16; may be repeated.",
+)
 def main(
     preset: str | None,
     smoke: bool,
@@ -61,6 +66,7 @@ def main(
     out: Path | None,
     resume: bool,
     config_path: Path | None,
+    assignments: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Train a classifier on a published dataset.
@@ -74,9 +80,11 @@ def main(
     python -m model.train --preset best            the strongest preset
     python -m model.train --preset any --data-dir DIR    any dataset
     python -m model.train --resume --out RUN       continue an interrupted run
+    python -m model.train --resume --out RUN --epochs 60    train a finished run for longer
     """
-    given = {name: value for name, value in options.items() if value is not None}
     with one_line_errors("stopped; --resume continues from the last checkpoint"):
+        given = {name: value for name, value in options.items() if value is not None}
+        given |= settings_module.parse(assignments, "--set")
         if resume:
             out, settings = _resumed(out, preset, smoke, config_path, given)
         else:
@@ -96,7 +104,7 @@ def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, g
 def _resumed(
     out: Path | None, preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]
 ) -> tuple[Path, Settings]:
-    """Returns folder and settings of the run to resume.
+    """Returns folder and settings of the run to resume, which may have more epochs or another patience than before.
 
     Raises:
         InputError: there is no run, or other settings are given than it was started with.
@@ -111,10 +119,10 @@ def _resumed(
     else:
         requested = settings_module.override(saved, given, "command line")
     requested = settings_module.resolve(requested, run.dataset["size"], run.dataset["channels"])
-    changed = settings_module.differences(saved, requested)
+    changed = settings_module.differences(saved, settings_module.without_extension(requested, saved))
     if changed:
         raise InputError(f"cannot resume {out} with other settings: {'; '.join(changed)}")
-    return out, saved
+    return out, requested
 
 
 def _train(
@@ -139,11 +147,14 @@ def _train(
     if resume and out:
         run = runs.open_run(out)
         check_same(dataset, run.dataset, run.path)
+        run = runs.extend(run, settings, echo)
+        runs.report_backend(run, backend.versions()["backend"], echo)
     else:
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
         run = runs.create(path, settings, dataset, backend.versions())
     echo(f"run {run.path} ({settings.preset})")
-    loop.train(run, dataset, resume=resume, log=echo)
+    with runs.removed_unless_started(run):
+        loop.train(run, dataset, resume=resume, log=echo)
 
 
 if __name__ == "__main__":

@@ -20,22 +20,26 @@ class Averages:
     eta = 8: a mean age of a tenth of the steps so far. Once that is more than `momentum`, `momentum` applies.
     """
 
-    def __init__(self, owner: keras.Model, classifier: keras.Model, momentum: float) -> None:
+    def __init__(self, owner: keras.Model, classifier: keras.Model, momentum: float, every: int = 1) -> None:
         self.momentum = momentum
+        self.every = every
+        """Number of steps between updates of the weights."""
         self.sources = [variable for variable in classifier.variables if "float" in variable.dtype]
         """Not the counters of random generators."""
         self.values = [
             _variable(owner, source.shape, source.dtype, f"average_{source.name}") for source in self.sources
         ]
-        self.num_updates = _variable(owner, (), "int32", "num_updates")
+        self.num_steps = _variable(owner, (), "int32", "num_steps")
 
     def update(self) -> None:
         """Moves each average towards the present value: to be called once in each training step."""
-        done = ops.cast(self.num_updates, "float32")
+        done = ops.cast(ops.floor_divide(self.num_steps, self.every), "float32")
         momentum = ops.minimum(self.momentum, done / (9 + done))
+        self.num_steps.assign(self.num_steps + 1)
+        if self.every > 1:
+            momentum = ops.where(ops.equal(self.num_steps % self.every, 0), momentum, 1.0)
         for source, average in zip(self.sources, self.values, strict=True):
             average.assign(momentum * average + (1 - momentum) * source)
-        self.num_updates.assign(self.num_updates + 1)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

@@ -86,7 +86,7 @@ class Trainee(keras.Model):
         )
         self.weigh = augment.MixingWeights(settings.mixup, int(seeds[2])) if settings.mixup else None
         self.loss_of_logits = losses.make(settings.loss, single_label=schema.single_label)
-        self.averages = Averages(self, classifier, settings.ema) if settings.ema else None
+        self.averages = Averages(self, classifier, settings.ema, settings.accumulate) if settings.ema else None
 
     def build(self, input_shape: Any) -> None:
         """Does nothing: the classifier is built already, and augmentation has no weights."""
@@ -144,4 +144,6 @@ class Trainee(keras.Model):
 
 def loss_value(name: str, label_vectors: np.ndarray, logits: np.ndarray, *, single_label: bool) -> float:
     """Returns the mean loss over all logits at once, which is exact whatever the batch size was."""
-    return float(losses.make(name, single_label=single_label)(label_vectors.astype(np.float32), logits))
+    loss = losses.make(name, single_label=single_label)
+    # Not `loss(...)`, which divides by the number of devices in the scope of a distribution strategy.
+    return float(ops.mean(loss.call(ops.convert_to_tensor(label_vectors, "float32"), ops.convert_to_tensor(logits))))

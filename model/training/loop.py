@@ -50,6 +50,9 @@ def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, log: Log = p
             restore(session, log)
         with session.recorder.stopping_on_signals():
             for epoch in range(session.recorder.position.epoch, run.settings.epochs):
+                if is_patience_over(session):
+                    log(f"dev loss has not been lower for {run.settings.patience} epochs: stopped")
+                    break
                 train_epoch(session, epoch, log)
         return score_splits(session, log)
 
@@ -59,10 +62,18 @@ def prepare(run: runs.Run, dataset: Dataset, num_devices: int, log: Log) -> Sess
     settings = run.settings
     if settings.batch_size % num_devices:
         raise InputError(f"a batch of {settings.batch_size} cannot be shared by {num_devices} devices")
+    num_replicas = backend.num_replicas(num_devices)
+    if num_replicas > 1 and settings.accumulate > 1:
+        raise InputError(
+            f"accumulate is {settings.accumulate}: TensorFlow cannot accumulate gradients on {num_devices} devices; "
+            "set it to 1, or choose KERAS_BACKEND=jax"
+        )
     order = make_order(run, dataset)
     num_steps = [count_steps(dataset, order, epoch, settings.batch_size) for epoch in range(settings.epochs)]
     clock = Clock()
-    trainee = make_trainee(run, num_steps, clock)
+    if num_replicas > 1:
+        log(f"{num_devices} devices of TensorFlow, without XLA; KERAS_BACKEND=jax compiles for several")
+    trainee = make_trainee(run, num_steps, clock, num_replicas)
     recorder = Recorder(run, Events(run.path / "events"), clock, num_steps)
     recorder.set_model(trainee)
     if not run.last.exists():
@@ -82,7 +93,7 @@ def make_order(run: runs.Run, dataset: Dataset) -> Order:
     return Order(settings.seed, settings.shuffle_buffer, factors, settings.limit_examples)
 
 
-def make_trainee(run: runs.Run, num_steps: list[int], clock: Clock) -> classifier.Trainee:
+def make_trainee(run: runs.Run, num_steps: list[int], clock: Clock, num_replicas: int = 1) -> classifier.Trainee:
     """Returns the compiled model with all its variables, and pretrained weights if the settings ask for them."""
     settings = run.settings
     model = classifier.build(settings, run.mean, run.std, run.schema)
@@ -91,7 +102,10 @@ def make_trainee(run: runs.Run, num_steps: list[int], clock: Clock) -> classifie
         pretrained.copy_weights(source, classifier.body(model), settings.channels)
     trainee = classifier.Trainee(model, settings, run.schema, clock)
     trainee.build((None, *model.input_shape[1:]))
-    trainee.compile(optimizer=optimizers.make(settings, num_steps), jit_compile=backend.jit_compile())
+    trainee.compile(
+        optimizer=optimizers.make(settings, num_steps, num_replicas),
+        jit_compile=backend.jit_compile(settings.deterministic),
+    )
     trainee.optimizer.build(trainee.trainable_variables)
     return trainee
 
@@ -109,6 +123,12 @@ def restore(session: Session, log: Log) -> None:
         f"resumed at step {position.step:,}: epoch {min(position.epoch + 1, run.settings.epochs)}, "
         f"{position.step_in_epoch:,} steps in"
     )
+
+
+def is_patience_over(session: Session) -> bool:
+    """Returns whether as many epochs as the setting `patience` have passed since the lowest dev loss."""
+    position, patience = session.recorder.position, session.run.settings.patience
+    return 0 < patience < position.epoch - position.best_epoch
 
 
 def train_epoch(session: Session, epoch: int, log: Log) -> None:
@@ -185,6 +205,8 @@ def score_splits(session: Session, log: Log) -> dict:
     model = classifier.with_probabilities(runs.load_classifier(run), run.schema, flips=flips)
     result: dict[str, Any] = {
         "checkpoint": {"epoch": position.best_epoch + 1, "dev_loss": position.best_loss},
+        "epochs": position.epoch,
+        "stopped_early": position.epoch < run.settings.epochs,
         "threshold": None if single_label else thresholds.FIXED,
         "test_time_flips": flips,
         "limit_examples": run.settings.limit_examples,

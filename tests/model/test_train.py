@@ -82,6 +82,53 @@ def test_invalid_config_file_is_rejected(tmp_path, text, message):
     assert (done.exit_code, done.output) == (1, f"Error: {message.format(path=path)}\n")
 
 
+def test_every_setting_can_be_set_and_is_parsed_by_its_type():
+    texts = ["epochs=5", "channels=green, blue", "blocks=1,2", "extra_conv=true", "prior=none", "learning_rate=1e-4"]
+    values = settings.parse([*texts, "loss=focal", "limit_examples=8"], "--set")
+    assert values == {
+        "epochs": 5,
+        "channels": ("green", "blue"),
+        "blocks": (1, 2),
+        "extra_conv": True,
+        "prior": None,
+        "learning_rate": 1e-4,
+        "loss": "focal",
+        "limit_examples": 8,
+    }
+    assert settings.parse([f"{name}=1" for name in settings.NOT_NEGATIVE], "--set").keys() == {*settings.NOT_NEGATIVE}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch=5", "--set: no such setting: epoch; did you mean 'epochs'?"),
+        ("epochs", "--set epochs: expected NAME=VALUE, like epochs=5"),
+        ("epochs=5.5", "--set: epochs is '5.5', expected int"),
+        ("extra_conv=1", "--set: extra_conv is '1', expected bool"),
+        ("blocks=1,x", "--set: blocks is (1, 'x'), expected tuple[int, ...]"),
+        ("learning_rate=high", "--set: learning_rate is 'high', expected float"),
+        ("clip_norm=-1", "clip_norm is -1.0, expected 0 or more"),
+        ("accumulate=0", "accumulate is 0, expected 1 or more"),
+    ],
+)
+def test_invalid_setting_is_rejected(text, message):
+    done = run_command("--set", text)
+    assert (done.exit_code, done.output) == (1, f"Error: {message}\n")
+
+
+def test_the_preset_is_no_setting_to_be_set():
+    done = run_command("--set", "preset=best")
+    assert done.output.startswith("Error: --set: no such setting: preset, expected some of accumulate, augment, ")
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(tiny_data_dir, tmp_path):
+    config = write_config(tmp_path / "config.json", blocks=(1,))
+    arguments = ("--data-dir", tiny_data_dir, "--config", config, "--out", tmp_path / "run")
+    done = run_command(*arguments, "--weights", tmp_path / "resnet.h5")
+    assert (done.exit_code, done.output.splitlines()[-1]) == (1, f"Error: no weights file {tmp_path}/resnet.h5")
+    assert not (tmp_path / "run").exists()
+
+
 def test_unknown_channel_is_rejected(tiny_data_dir, tiny_dataset, tmp_path):
     config = write_config(tmp_path / "config.json")
     done = run_command("--data-dir", tiny_data_dir, "--config", config, "--channels", "green,magenta")
@@ -130,8 +177,9 @@ def test_folder_with_a_run_is_not_overwritten(tiny_data_dir, tiny_dataset, tmp_p
 
 def test_resuming_with_other_settings_is_rejected(tiny_data_dir, tiny_dataset, tmp_path):
     run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
-    done = run_command("--data-dir", tiny_data_dir, "--out", run.path, "--resume", "--epochs", 9, "--seed", 4)
-    expected = f"cannot resume {run.path} with other settings: epochs 9 (was 2); seed 4 (was 0)"
+    arguments = ("--epochs", 1, "--seed", 4, "--set", "patience=3")
+    done = run_command("--data-dir", tiny_data_dir, "--out", run.path, "--resume", *arguments)
+    expected = f"cannot resume {run.path} with other settings: epochs 1 (was 2); seed 4 (was 0)"
     assert (done.exit_code, done.output) == (1, f"Error: {expected}\n")
 
 
@@ -263,6 +311,15 @@ def test_a_batch_that_devices_cannot_share_is_refused(tmp_path, tiny_dataset):
 
     run = runs.create(tmp_path / "run", tiny_settings(batch_size=9), tiny_dataset, {})
     with pytest.raises(InputError, match=r"^a batch of 9 cannot be shared by 2 devices$"):
+        loop.prepare(run, tiny_dataset, 2, print)
+
+
+def test_accumulation_on_several_devices_of_tensorflow_is_refused(tmp_path, tiny_dataset):
+    from model.training import loop
+
+    run = runs.create(tmp_path / "run", tiny_settings(accumulate=2), tiny_dataset, {})
+    message = "^accumulate is 2: TensorFlow cannot accumulate gradients on 2 devices; set it to 1, or choose KERAS_BACKEND=jax$"
+    with pytest.raises(InputError, match=message):
         loop.prepare(run, tiny_dataset, 2, print)
 
 

@@ -1,21 +1,32 @@
-"""Two training steps with fixed weights, images and labels."""
+"""A few training steps with fixed weights, images and labels."""
 
 import numpy as np
 
 from pipeline.schema import HPA_KAGGLE_2018
 
+STEPS = {
+    "cross-entropy": {},
+    "asymmetric": {"loss": "asymmetric"},
+    "averaged": {"ema": 0.9, "accumulate": 2, "clip_norm": 0.5},
+}
+"""Names of what is compared, and settings."""
 
-def step_losses() -> dict[str, tuple[float, float]]:
-    """Returns the losses of two steps by name of the loss; the second loss follows from the first update."""
+
+def step_losses() -> dict[str, tuple[float, ...]]:
+    """Returns the losses of three steps and that of the final weights, averaged if they are, by the names in `STEPS`.
+
+    A loss follows from the update before it.
+    """
     from model import backend
 
     backend.start()
     from model.network import classifier, optimizers
+    from model.training import checkpoints
     from tests.support.datasets import tiny_settings
 
     losses = {}
-    for loss in ("cross-entropy", "asymmetric"):
-        settings = tiny_settings(optimizer="adamw", loss=loss, blocks=(1, 1), width=4)
+    for name, values in STEPS.items():
+        settings = tiny_settings(optimizer="adamw", blocks=(1, 1), width=4, **values)
         trainee = classifier.Trainee(
             classifier.build(settings, [0.1] * 4, [0.2] * 4, HPA_KAGGLE_2018), settings, HPA_KAGGLE_2018
         )
@@ -27,7 +38,11 @@ def step_losses() -> dict[str, tuple[float, float]]:
             variable.assign(1 + 0 * variable if positive else rng.normal(0, 0.1, variable.shape).astype(np.float32))
         images = rng.integers(0, 255, (16, 32, 32, 4), dtype=np.uint8)
         labels = (rng.random((16, 28)) < 0.1).astype(np.float32)
-        first = float(trainee.train_on_batch(images, labels, return_dict=True)["loss"])
-        trainee.reset_metrics()
-        losses[loss] = first, float(trainee.train_on_batch(images, labels, return_dict=True)["loss"])
+        found = []
+        for _ in range(3):
+            trainee.reset_metrics()
+            found.append(float(trainee.train_on_batch(images, labels, return_dict=True)["loss"]))
+        with checkpoints.averaged(trainee):
+            logits = trainee.classifier.predict_on_batch(images)
+        losses[name] = *found, classifier.loss_value(settings.loss, labels, logits, single_label=False)
     return losses

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.support.datasets import tiny_settings
 from tests.support.steps import step_losses
 
 STEPS = """
@@ -47,7 +48,7 @@ def run_code(backend: str, code: str) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def expected() -> dict[str, tuple[float, float]]:
+def expected() -> dict[str, tuple[float, ...]]:
     """The losses of TensorFlow, the backend of this process."""
     return step_losses()
 
@@ -58,9 +59,16 @@ def test_a_step_has_the_same_loss_on_every_backend(name, expected):
     assert done.returncode == 0, done.stderr[-2000:]
     backend, losses = json.loads(done.stdout.splitlines()[-1])
     assert backend == name
-    # The second loss is that after an update: the same only if the gradients are the same too.
-    for loss in expected:
-        np.testing.assert_allclose(losses[loss], expected[loss], atol=1e-4)
+    # Losses after an update are the same only if the gradients are the same too.
+    for key in expected:
+        np.testing.assert_allclose(losses[key], expected[key], atol=1e-4)
+
+
+def test_accumulated_gradients_update_every_second_step(expected):
+    first, second, third, averaged = expected["averaged"]
+    assert first == pytest.approx(second, rel=1e-5)
+    assert third < second
+    assert averaged != pytest.approx(third)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +84,49 @@ def test_two_devices_share_a_batch(two_devices):
     path, done = two_devices
     assert done.stdout.splitlines()[-1] == "2"
     assert json.loads((path / "metrics.json").read_text())["splits"]["train"]["num_examples"] == 192
+
+
+def test_dev_loss_is_the_same_on_two_devices(two_devices, tiny_dataset):
+    from model import runs
+    from model.data.batches import eval_batches
+    from model.network import classifier
+
+    run = runs.open_run(two_devices[0])
+    batches = eval_batches(tiny_dataset, "dev", channels=run.settings.channels, batch_size=48)
+    labels, logits = classifier.predict(runs.load_classifier(run), batches)
+    loss = classifier.loss_value(run.settings.loss, labels, logits, single_label=False)
+    assert float(runs.read_rows(run.metrics_csv)[0]["dev_loss"]) == pytest.approx(loss, rel=1e-4)
+
+
+def test_several_devices_of_tensorflow_are_said_to_lack_xla(tiny_dataset, tmp_path):
+    from model import runs
+    from model.training import loop
+
+    lines = []
+    run = runs.create(tmp_path / "run", tiny_settings(blocks=(1,), width=4), tiny_dataset, {})
+    loop.prepare(run, tiny_dataset, 2, lines.append)
+    assert lines[0] == "2 devices of TensorFlow, without XLA; KERAS_BACKEND=jax compiles for several"
+
+
+def test_a_run_goes_on_with_another_backend_and_more_epochs(tiny_data_dir, trained, run_copy):
+    config = json.loads((run_copy / "config.json").read_text())
+    (run_copy / "config.json").write_text(json.dumps({**config, "versions": {"backend": "tensorflow"}}))
+    arguments = ["--resume", "--out", str(run_copy), "--data-dir", str(tiny_data_dir), "--epochs", "3"]
+    done = run_code("jax", f"from model.train import main; main({arguments!r})")
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert lines[1:3] == [
+        "epochs 3 (was 2): the learning rate follows the schedule of 3 epochs from here",
+        "started with tensorflow, goes on with jax: the same training, other rounding and random numbers",
+    ]
+    assert "resumed at step 24: epoch 3, 0 steps in" in lines
+    from model import runs
+
+    before, after = (runs.read_rows(path / "metrics.csv") for path in (trained, run_copy))
+    assert [row["epoch"] for row in after] == ["1", "2", "3"]
+    assert float(after[2]["loss"]) < float(before[0]["loss"])
+    metrics = json.loads((run_copy / "metrics.json").read_text())
+    assert (metrics["epochs"], metrics["stopped_early"]) == (3, False)
 
 
 def test_trainer_imports_neither_the_builder_nor_beam_nor_image_libraries_and_is_silent(two_devices):

@@ -146,6 +146,23 @@ def test_incomplete_row_of_a_killed_run_is_removed(tmp_path):
     assert path.read_text().replace("\r", "") == "step,epoch,loss,learning_rate\n4,1,0.5,0.001\n"
 
 
+def test_a_run_stops_when_dev_loss_has_not_been_lower_for_as_many_epochs_as_patience(
+    tiny_data_dir, tmp_path, monkeypatch
+):
+    from model.training import loop
+
+    def never_better_than_the_first(session):
+        result = score_dev(session)
+        session.recorder.position.best_loss = 0.0
+        return result
+
+    score_dev = loop.score_dev
+    monkeypatch.setattr(loop, "score_dev", never_better_than_the_first)
+    run = train_tiny(tiny_data_dir, tmp_path / "run", **SMALL, epochs=9, patience=2)
+    result = json.loads(run.metrics_json.read_text())
+    assert (result["epochs"], result["stopped_early"], result["checkpoint"]["epoch"]) == (3, True, 1)
+
+
 def test_nan_stops_the_run_and_is_not_saved(tiny_data_dir, tmp_path, monkeypatch):
     def poison(recorder):
         kernel = recorder.model.trainable_variables[0]
