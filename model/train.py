@@ -132,6 +132,7 @@ def _train(
 
     backend.start(settings.deterministic)
     from model import runs
+    from model.data.card import absent_classes
     from model.data.dataset import check_batch_size, check_same, check_splits, default_data_dir, open_dataset
     from model.training import loop
 
@@ -143,6 +144,8 @@ def _train(
     settings_module.check_fit(settings, dataset.schema, f"dataset {dataset.path}")
     settings = settings_module.resolve(settings, dataset.size, dataset.channels)
     check_splits(dataset)
+    if absent := absent_classes(dataset):
+        echo(f"WARNING: no example of train has {', '.join(absent)}: the model cannot learn to find them")
     check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if resume and out:
         run = runs.open_run(out)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.data import records
+from model.data import card, records
 from model.data.dataset import Dataset, num_limited
 from model.data.order import Order, count_steps
 from pipeline.threads import num_cores
@@ -103,8 +103,17 @@ def set_labels_aside(batches: Any) -> tuple[Any, list[np.ndarray]]:
 def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
     """Returns the label vectors of the split in storage order: uint8 `[N, classes]` of 0 and 1.
 
-    Reads every record of the split; where images are needed too, `eval_batches` gives both in one pass.
+    They are in the table of labels beside the shards. Only of a dataset without one, every record is read.
+
+    Raises:
+        InputError: the table does not fit the dataset.
     """
+    published = card.read_label_vectors(dataset, split)
+    return _read_labels(dataset, split, limit) if published is None else published[:limit]
+
+
+def _read_labels(dataset: Dataset, split: str, limit: int | None) -> np.ndarray:
+    """Returns the same from the records."""
     import tensorflow as tf
 
     features, label_vectors = _label_parser(dataset)

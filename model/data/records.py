@@ -20,16 +20,19 @@ def bounds(path: str, length: int) -> np.ndarray:
     Reads 8 bytes of each record.
 
     Raises:
-        DataLossError: TensorFlow's; the shard has another number of records.
+        DataLossError, NotFoundError: TensorFlow's; the shard has another number of records, or cannot be opened.
     """
     import tensorflow as tf
 
-    with open(path, "rb") as file:
-        descriptor, size = file.fileno(), os.fstat(file.fileno()).st_size
-        found = [0]
-        while len(found) <= length and found[-1] < size:
-            num_bytes = int.from_bytes(os.pread(descriptor, 8, found[-1]), "little")
-            found.append(found[-1] + HEADER_BYTES + num_bytes + FOOTER_BYTES)
+    try:
+        with open(path, "rb") as file:
+            descriptor, size = file.fileno(), os.fstat(file.fileno()).st_size
+            found = [0]
+            while len(found) <= length and found[-1] < size:
+                num_bytes = int.from_bytes(os.pread(descriptor, 8, found[-1]), "little")
+                found.append(found[-1] + HEADER_BYTES + num_bytes + FOOTER_BYTES)
+    except OSError as error:
+        raise tf.errors.NotFoundError(None, None, f"{path}: {error.strerror}") from None
     if len(found) != length + 1 or found[-1] != size:
         raise tf.errors.DataLossError(None, None, f"{path}: not {length} records")
     return np.array(found, np.int64)

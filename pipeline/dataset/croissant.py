@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.dataset import texts
+from pipeline.dataset import labels, texts
 from pipeline.schema import NAME, VERSION, Schema
 from pipeline.store import layout
 
@@ -123,7 +123,10 @@ def _inline(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _tables(digests: Mapping[str, str], schema: Schema) -> list[dict[str, Any]]:
     """Returns a record set for each published table of examples."""
-    columns = {layout.COLUMNS: ("Id", *schema.published_columns)}
+    columns = {
+        layout.LABELS: tuple(labels.HEADER.strip().split(",")),
+        layout.COLUMNS: ("Id", *schema.published_columns),
+    }
     return [
         {
             "@type": "cr:RecordSet",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult, default_data_dir
-from pipeline.dataset import croissant, provenance, quarantine
+from pipeline.dataset import croissant, labels, provenance, quarantine
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.errors import InputError
 from pipeline.plan import kept
@@ -27,6 +27,7 @@ from pipeline.store.layout import (
     CROISSANT,
     GROUPS,
     INFO,
+    LABELS,
     METADATA,
     QUARANTINE,
     SOURCES,
@@ -159,6 +160,7 @@ def publish(
         if config.groups:
             _copy_groups(config.groups, folder / GROUPS, metadata)
         kept.write(folder / SPLIT, {example.id: task.plan.split for task in tasks for example in task.plan.examples})
+        labels.write(folder / LABELS, tasks, reports)
         if config.schema.published_columns:
             _write_columns(folder / COLUMNS, source)
         if bad := [row for report in reports for row in report.bad]:

@@ -10,13 +10,14 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
+from pipeline.dataset import labels as label_table
 from pipeline.dataset import publish
 from pipeline.errors import InputError
 from pipeline.images.names import check_id
 from pipeline.schema import DEFAULT_SIZE, NAME, VERSION
 from pipeline.store import files
 from pipeline.store.files import Place, Stored
-from pipeline.store.layout import CHECKSUMS, is_shard
+from pipeline.store.layout import CHECKSUMS, LABELS, is_shard
 from pipeline.write import records, shard_files
 
 OnProgress = Callable[[int, int], None]
@@ -81,6 +82,14 @@ class _Form:
     file_format: str
 
 
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """What was read so far: the shard of each id, and the digest of the table of labels."""
+
+    shard_of: dict[str, str] = dataclasses.field(default_factory=dict)
+    labels: label_table.Digest = dataclasses.field(default_factory=label_table.Digest)
+
+
 def _form(metadata: Mapping[str, Any]) -> _Form:
     """Returns the form of the records; raises `KeyError`, `TypeError` or `ValueError` for damaged metadata."""
     size, depth = int(metadata["size"]), metadata.get("schema", {}).get("depth")
@@ -132,26 +141,33 @@ def _verify_shards(
     form: _Form,
     on_progress: OnProgress,
 ) -> Iterator[str]:
-    seen: dict[str, str] = {}  # id -> its shard
+    seen, intact = _Seen(), True
     total, done = sum(itertools.chain(*lengths.values())), 0
     for split, counts in lengths.items():
         for index, expected in enumerate(counts):
             name = f"{NAME}-{split}.{form.file_format}-{index:05d}-of-{len(counts):05d}"
             if name not in present:
+                intact = False
                 if name not in digests:
                     yield f"{name}: does not exist"
                 continue
-            yield from _verify_shard(directory / name, digests.get(name, ""), expected, form, seen)
+            problems = _verify_shard(directory / name, digests.get(name, ""), expected, form, seen, split)
+            intact = intact and not problems
+            yield from problems
             done += expected
             on_progress(done, total)
+    if intact and seen.labels.hexdigest() != digests.get(LABELS, seen.labels.hexdigest()):
+        yield f"{LABELS}: its rows are not the ids, splits and labels of the records in their order"
 
 
-def _verify_shard(path: Place, digest: str, expected: int, form: _Form, seen: dict[str, str]) -> list[str]:
+def _verify_shard(path: Place, digest: str, expected: int, form: _Form, seen: _Seen, split: str) -> list[str]:
     problems, count, actual = [], 0, hashlib.sha256()
     try:
         with files.reading(path) as file:
             for record in shard_files.of_file(path.name).read(file, actual):
-                problems += [f"{path.name}: record {count}: {p}" for p in _verify_record(record, form, path, seen)]
+                problems += [
+                    f"{path.name}: record {count}: {p}" for p in _verify_record(record, form, path, seen, split)
+                ]
                 count += 1
         if count != expected:
             problems.append(f"{path.name}: {count} records, expected {expected} as dataset_info.json says")
@@ -164,16 +180,17 @@ def _verify_shard(path: Place, digest: str, expected: int, form: _Form, seen: di
     return problems
 
 
-def _verify_record(data: bytes, form: _Form, path: Place, seen: dict[str, str]) -> Iterator[str]:
+def _verify_record(data: bytes, form: _Form, path: Place, seen: _Seen, split: str) -> Iterator[str]:
     try:
         record = records.decode(data)
         check_id(record.id)
     except ValueError as error:
         yield str(error)
         return
-    if record.id in seen:
-        yield f"id '{record.id}' is already in {seen[record.id]}"
-    seen[record.id] = path.name
+    if record.id in seen.shard_of:
+        yield f"id '{record.id}' is already in {seen.shard_of[record.id]}"
+    seen.shard_of[record.id] = path.name
+    seen.labels.add(record.id, split, record.labels)
     if len(record.image) != form.num_bytes:
         yield f"id '{record.id}': image of {len(record.image)} bytes, expected {form.num_bytes}"
     labels = list(record.labels)

@@ -19,6 +19,9 @@ SPLIT = "split.csv"
 SOURCES = "sources.csv"
 """Id and digest of the source files of every example."""
 
+LABELS = "labels.csv"
+"""Id, split and labels of every record, in the order of the records."""
+
 COLUMNS = "columns.csv"
 """The columns of the label table that the schema carries along, by id."""
 
@@ -29,7 +32,7 @@ BAD_EXAMPLES = "bad_examples.csv"
 """Beside the dataset: the bad images that stopped the last build."""
 
 _OURS = re.compile(
-    rf"{NAME}-.*\.(tfrecord|array_record)-.*|croissant\.json|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{SPLIT}|{COLUMNS}|{SOURCES}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
+    rf"{NAME}-.*\.(tfrecord|array_record)-.*|croissant\.json|{INFO}|{CHECKSUMS}|{QUARANTINE}|{GROUPS}|{SPLIT}|{LABELS}|{COLUMNS}|{SOURCES}|LICENSE|features\.json|{METADATA}|.*\.labels\.txt"
 )
 
 

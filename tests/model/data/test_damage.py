@@ -3,16 +3,18 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from model.data import batches, damage
+from model.data import batches, damage, records
 from model.data.dataset import open_dataset
+from model.data.order import Order
 from model.evaluate import main as evaluate
 from model.predict import main as predict
 from model.train import main as train
 from pipeline.errors import InputError
-from tests.support.datasets import tiny_settings, train_tiny
+from tests.support.datasets import CHANNELS, tiny_settings, train_tiny
 
 NAME = "hpa_stacked-{}.tfrecord-00001-of-00003"
 
@@ -160,3 +162,27 @@ def test_errors_that_are_no_damage_keep_their_traceback(tiny_dataset):
 def test_reading_an_intact_dataset_is_not_disturbed(tiny_dataset):
     assert len(batches.read_labels(tiny_dataset, "train")) == 192
     assert len(batches.read_labels(tiny_dataset, "train", limit=10)) == 10
+
+
+@pytest.mark.parametrize("spoil", [remove, cut_at_a_record])
+@pytest.mark.parametrize("opened", [True, False])
+def test_repeats_of_a_shard_that_is_damaged_after_it_was_opened_name_it(data_dir, spoil, opened):
+    dataset, path = open_dataset(data_dir, 32), shard(data_dir)
+    order = Order(seed=0, buffer=8, factors=np.full(192, 2.0))
+    with pytest.raises(InputError, match=rf"shard {path.name} "), damage.named(dataset):
+        if not opened:
+            spoil(path)
+        found = batches.train_batches(dataset, order, 0, channels=CHANNELS, batch_size=8)
+        if opened:
+            spoil(path)
+        list(found)
+
+
+def test_a_repeat_that_cannot_be_read_is_an_error_that_damage_is_named_for(data_dir):
+    import tensorflow as tf
+
+    path = shard(data_dir)
+    found = records.read([str(path)], [64], np.array([63, 0]), 1)
+    path.unlink()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="No such file or directory"):
+        list(found)
