@@ -35,8 +35,8 @@ from pipeline.schema import SPLITS
 def main(run: Path, splits: str, **options: Any) -> None:
     """Score the run in the folder RUN on train, dev and test.
 
-    Prints macro F1 with its 95% interval, average precision, calibration, baselines without a model, four rules for
-    thresholds chosen on dev and their scores on test, and the loss when a channel is blanked. Where examples have one
+    Prints macro F1 with its 95% interval, average precision, calibration, baselines without a model, five rules for
+    thresholds and their scores on test, and the loss when a channel is blanked. Where examples have one
     label each, it prints accuracy and balanced accuracy, and needs no thresholds. Writes
     evaluation.json, classes.csv, the predictions and the report's pictures to RUN/evaluation.
 
@@ -152,15 +152,13 @@ def _describe(
     groups = card.read_groups(dataset)
     codes = {name: intervals.group_codes(split.ids, groups) if groups else None for name, split in predictions.items()}
     single_label, num_classes = dataset.schema.single_label, len(dataset.class_names)
-    chosen = {} if single_label else thresholds.choose_on(predictions.get("dev"), num_classes)
     frequencies = card.class_frequencies(dataset)
-    if frequencies is None:
-        frequencies = next(iter(predictions.values())).label_vectors.mean(axis=0)
+    chosen = {} if single_label else thresholds.choose_on(predictions.get("dev"), num_classes, frequencies)
     described = {
         name: describe.describe_split(
             split.label_vectors,
             split.probabilities,
-            chosen,
+            thresholds.with_matched_set(chosen, frequencies, split.probabilities) if chosen else {},
             dataset.class_names,
             codes=codes[name],
             frequencies=frequencies,
@@ -172,6 +170,7 @@ def _describe(
     result = {
         "dataset": card.describe(dataset, num_grouped=len(groups)),
         "same_dataset": dataset.fingerprint == run.dataset["fingerprint"],
+        "frequencies": None if frequencies is None else frequencies.tolist(),
         "thresholds": {rule: values.tolist() for rule, values in chosen.items()},
         "splits": described,
         "shown_split": shown,

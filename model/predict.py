@@ -32,10 +32,10 @@ from pipeline.progress import Bar
 )
 @click.option(
     "--rule",
-    type=click.Choice(["fixed", "flat", "matched", "shrunk"]),
+    type=click.Choice(["fixed", "flat", "matched", "shrunk", "matched-set"]),
     default="fixed",
     show_default=True,
-    help="Thresholds of the submission: 0.5, or chosen on dev by model.evaluate.",
+    help="Thresholds of the submission: 0.5, or chosen on dev by model.evaluate, or matched to these images.",
 )
 @click.option(
     "--at-least-one", is_flag=True, help="Submission: where no class is above its threshold, take the nearest."
@@ -59,6 +59,9 @@ def main(run: Path, **options: Any) -> None:
     Where examples have several labels, an image may have no class above its threshold; its row in the submission is then empty, as in the scores of
     model.evaluate. In the atlas every image shows the protein somewhere: --at-least-one then
     takes the class nearest to its threshold.
+
+    --rule matched-set predicts each class for the same share of the images as of train. A decision then depends on
+    all images: predict the whole set at once, 100 images or more, drawn as train was.
 
     \b
     python -m model.predict RUN --images test.zip --submission submission.csv
@@ -100,6 +103,7 @@ def predict(
     tables.check_name(out)
     tables.check_submission(run, submission)
     backend.start(run.settings.deterministic)
+    from model.scores.thresholds import MATCHED_SET
     from model.serving import decisions, export, scoring
 
     views = scoring.choose_views(run, views)
@@ -109,11 +113,12 @@ def predict(
         return
     decide = decisions.by_rule(run, rule, views, at_least_one=at_least_one) if submission else None
     source = _open(run, images, str(split), data_dir, other=other_dataset)
-    with tables.writing(out, run.dataset["class_names"], submission, decide) as write:
+    with tables.writing(out, run.dataset["class_names"], submission, decide, at_once=rule == MATCHED_SET) as write:
         num, num_bad = _predict(run, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
     if submission:
-        echo(f"submission: {submission} ({rule} thresholds)")
+        whole = f", chosen for these {num:,} images as a whole" if rule == MATCHED_SET else ""
+        echo(f"submission: {submission} ({rule} thresholds{whole})")
 
 
 def _open(run: Any, images: Path | None, split: str, data_dir: Path | None, *, other: bool) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from model.data.batches import read_labels
 from model.data.channels import protein
 from model.data.dataset import Dataset
 from pipeline.errors import InputError
@@ -44,9 +45,14 @@ def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
 
 
 def class_frequencies(dataset: Dataset) -> np.ndarray | None:
-    """Returns the share of train that carries each class, float64 `[classes]`; `None` if the metadata has no counts."""
+    """Returns the share of train that carries each class, float64 `[classes]`; `None` if train has no examples.
+
+    Reads the records of train if the metadata has no counts of labels, as of a dataset that something else wrote.
+    """
+    if not dataset.num_examples.get("train"):
+        return None
     counts = _metadata(dataset).get("label_counts", {}).get("train")
-    return np.array(counts) / dataset.num_examples["train"] if counts else None
+    return np.array(counts) / dataset.num_examples["train"] if counts else read_labels(dataset, "train").mean(axis=0)
 
 
 def absent_classes(dataset: Dataset) -> list[str]:

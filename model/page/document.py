@@ -36,6 +36,7 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
         "scores": scores.scores(loaded),
         "differences": scores.differences(loaded),
         "learning_curves": scores.learning_curves(loaded),
+        "dev_losses": scores.dev_losses(loaded),
         "correct": classes.correct_predictions(loaded),
         "class_tables": classes.class_tables(loaded),
         "precision_recall": classes.precision_recall(last),

@@ -13,8 +13,8 @@ from model import runs
 from model.scores import describe, thresholds
 from pipeline.errors import InputError, MissingError
 
-FORMAT = 3
-"""Version of `evaluation.json`; 3 has the schema's colours, and other scores for single labels."""
+FORMAT = 4
+"""Version of `evaluation.json`; 4 has the class frequencies of train, which thresholds are matched to."""
 
 
 def checkpoint_digest(run: runs.Run) -> str:
@@ -86,7 +86,8 @@ def thresholds_of(run: runs.Run, rule: str, views: str) -> np.ndarray:
 
     Raises:
         MissingError: the run was not evaluated.
-        InputError: they were chosen for another checkpoint or other views, or there was no dev to choose them on.
+        InputError: they were chosen for another checkpoint or other views, or there was no dev to choose them on, or
+            no train to match.
     """
     if rule == "fixed":
         return np.full(len(run.dataset["class_names"]), thresholds.FIXED)
@@ -96,9 +97,30 @@ def thresholds_of(run: runs.Run, rule: str, views: str) -> np.ndarray:
             f"run {run.path}: thresholds were chosen for another checkpoint or other views: "
             f"'python -m model.evaluate {run.path} --views {views}' chooses them again"
         )
+    if rule == "matched" and result["frequencies"] is None:
+        raise _no_frequencies(run, rule)
     if rule not in result["thresholds"]:
         raise InputError(f"run {run.path}: no {rule} thresholds, because it was evaluated without dev")
     return np.array(result["thresholds"][rule])
+
+
+def frequencies_of(run: runs.Run) -> np.ndarray:
+    """Returns the share of train that carries each class, float64 `[classes]`, as the run's evaluation recorded it.
+
+    Raises:
+        MissingError: the run was not evaluated.
+        InputError: it was evaluated on a dataset without examples in train.
+    """
+    frequencies = load(run.path)["frequencies"]
+    if frequencies is None:
+        raise _no_frequencies(run, thresholds.MATCHED_SET)
+    return np.array(frequencies)
+
+
+def _no_frequencies(run: runs.Run, rule: str) -> InputError:
+    return InputError(
+        f"run {run.path}: no {rule} thresholds, because it was evaluated on a dataset without examples in train"
+    )
 
 
 def main_rule(evaluation: Mapping[str, Any]) -> str:

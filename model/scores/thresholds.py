@@ -1,12 +1,16 @@
-"""Thresholds from which a class is predicted, by four rules that use dev alone.
+"""Thresholds from which a class is predicted, by five rules.
 
 - `fixed`: 0.5 for every class.
 - `flat`: one threshold for all classes, with the best macro F1 on dev.
-- `matched`: each class is predicted on dev as often as it occurs there.
+- `matched`: each class is predicted for the same share of dev as carries it in train. Train has the most positives:
+  a share counted on a few of dev would be mostly luck.
 - `shrunk`: the best threshold of each class on dev, moved towards `flat`; further for classes with few positives,
   because the best threshold of a class with five positives is mostly luck.
+- `matched-set`: as `matched`, but on the predicted set itself, as the winner of the 2018 competition did. It needs no
+  dev, and the decision about an example depends on the other examples of the set.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +18,8 @@ import numpy as np
 from model.scores import metrics
 
 FIXED = 0.5
+
+MATCHED_SET = "matched-set"
 
 
 class Predictions(Protocol):
@@ -36,22 +42,40 @@ EDGE = 1e-6
 """Probabilities are clipped to this distance from 0 and 1 on the logit scale."""
 
 
-def choose(label_vectors: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the thresholds of every rule, float64 `[classes]` each, from label vectors and probabilities `[N, classes]`."""
+def choose(
+    label_vectors: np.ndarray, probabilities: np.ndarray, frequencies: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Returns the thresholds of every rule that chooses them on dev, float64 `[classes]` each.
+
+    Args:
+        label_vectors: of dev, `[N, classes]`.
+        probabilities: of the same examples, `[N, classes]`.
+        frequencies: share of train that carries each class, float `[classes]`; without it there is no `matched`.
+    """
     flat = best_flat(label_vectors, probabilities)
     return {
         "fixed": np.full(label_vectors.shape[1], FIXED),
         "flat": np.full(label_vectors.shape[1], flat),
-        "matched": matched(label_vectors, probabilities),
+        **({} if frequencies is None else {"matched": matched(frequencies, probabilities)}),
         "shrunk": shrunk(label_vectors, probabilities, flat),
     }
 
 
-def choose_on(dev: Predictions | None, num_classes: int) -> dict[str, np.ndarray]:
+def choose_on(
+    dev: Predictions | None, num_classes: int, frequencies: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Returns the thresholds of every rule, chosen on the predictions of dev; without dev only the fixed ones."""
     if dev is None:
         return {"fixed": np.full(num_classes, FIXED)}
-    return choose(dev.label_vectors, dev.probabilities)
+    return choose(dev.label_vectors, dev.probabilities, frequencies)
+
+
+def with_matched_set(
+    chosen: Mapping[str, np.ndarray], frequencies: np.ndarray | None, probabilities: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns the thresholds `chosen`, and with the class frequencies of train those that match the predicted set."""
+    matching = {} if frequencies is None else {MATCHED_SET: matched(frequencies, probabilities)}
+    return {**chosen, **matching}
 
 
 def best_flat(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:
@@ -61,16 +85,23 @@ def best_flat(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:
     return float(best[np.abs(best - FIXED).argmin()])
 
 
-def matched(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns thresholds, float64 `[classes]`, at which each class is predicted as often as it occurs.
+def matched(frequencies: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Returns thresholds at which each class is predicted for a share of the examples: float64 `[classes]`.
 
-    A threshold lies halfway between the last probability above and the first below; ties may add predictions.
+    A class is predicted at least once if its share is above 0. A threshold lies halfway between the last probability
+    above and the first below, or between two such places where the share is no whole number of examples; ties may add
+    predictions.
+
+    Args:
+        frequencies: the share of each class, float `[classes]`, 0..1.
+        probabilities: float `[N, classes]`.
     """
-    num = label_vectors.astype(np.int64).sum(axis=0)
-    chosen = np.empty(len(num))
-    for index, count in enumerate(num):
+    num = len(probabilities)
+    wanted = np.where(frequencies > 0, np.clip(np.asarray(frequencies, np.float64) * num, 1, None), 0)
+    chosen = np.empty(len(wanted))
+    for index, count in enumerate(wanted):
         ordered = np.concatenate([[1.0], np.sort(probabilities[:, index].astype(np.float64))[::-1], [0.0]])
-        chosen[index] = (ordered[count] + ordered[count + 1]) / 2
+        chosen[index] = np.interp(count, np.arange(num + 1), (ordered[:-1] + ordered[1:]) / 2)
     return chosen
 
 

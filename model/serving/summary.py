@@ -49,12 +49,13 @@ def _interval(interval: dict[str, float]) -> str:
 
 def _threshold_lines(evaluation: dict[str, Any]) -> list[str]:
     splits = evaluation["splits"]
-    if not evaluation["thresholds"] or "dev" not in splits or "test" not in splits:
+    if not evaluation["thresholds"] or "test" not in splits:
         return []
-    lines = [f"{'thresholds, chosen on dev':<28}{'dev':>8}{'test':>8}{'gap':>9}   macro F1"]
-    for rule in evaluation["thresholds"]:
-        dev, test = (splits[split]["rules"][rule]["macro_f1"] for split in ("dev", "test"))
-        lines.append(f"{rule:<28}{dev:>8.4f}{test:>8.4f}{dev - test:>+9.4f}")
+    lines = [f"{'thresholds':<28}{'dev':>8}{'test':>8}{'gap':>9}   macro F1"]
+    for rule, scores in splits["test"]["rules"].items():
+        dev, test = splits["dev"]["rules"][rule]["macro_f1"] if "dev" in splits else None, scores["macro_f1"]
+        both = f"{test:>8.4f}" if dev is None else f"{test:>8.4f}{dev - test:>+9.4f}"
+        lines.append(f"{rule:<28}{'-' if dev is None else f'{dev:.4f}':>8}{both}")
     return lines
 
 

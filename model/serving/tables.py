@@ -41,22 +41,47 @@ def check_submission(run: runs.Run, path: Path | None) -> None:
 
 @contextlib.contextmanager
 def writing(
-    path: Path, class_names: Sequence[str], submission_path: Path | None = None, decide: Decide | None = None
+    path: Path,
+    class_names: Sequence[str],
+    submission_path: Path | None = None,
+    decide: Decide | None = None,
+    *,
+    at_once: bool = False,
 ) -> Iterator[Write]:
     """Yields `write(ids, probabilities)`, which adds rows to the table of probabilities and to the submission, if any.
 
-    `decide` gives the classes of the submission.
+    `decide` gives the classes of the submission, batch by batch, or `at_once` for all rows when the block ends.
     """
     with contextlib.ExitStack() as stack:
         write_probabilities = stack.enter_context(probabilities(path, class_names))
         write_classes = stack.enter_context(submission(submission_path)) if submission_path else None
 
-        def write(ids: Sequence[str], rows: np.ndarray) -> None:
-            write_probabilities(ids, rows)
+        def add_decisions(ids: Sequence[str], rows: np.ndarray) -> None:
             if write_classes and decide:
                 write_classes(ids, decide(rows))
 
+        decided = stack.enter_context(_collected(add_decisions)) if at_once and write_classes else add_decisions
+
+        def write(ids: Sequence[str], rows: np.ndarray) -> None:
+            write_probabilities(ids, rows)
+            decided(ids, rows)
+
         yield write
+
+
+@contextlib.contextmanager
+def _collected(write: Write) -> Iterator[Write]:
+    """Yields a function that keeps the rows it is given; `write` gets all of them when the block ends well."""
+    ids: list[str] = []
+    parts: list[np.ndarray] = []
+
+    def keep(batch_ids: Sequence[str], rows: np.ndarray) -> None:
+        ids.extend(batch_ids)
+        parts.append(rows)
+
+    yield keep
+    if parts:
+        write(ids, np.concatenate(parts))
 
 
 @contextlib.contextmanager

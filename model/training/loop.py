@@ -13,7 +13,7 @@ from model.data.dataset import Dataset
 from model.data.order import Order, count_steps, repeat_factors
 from model.network import classifier, optimizers, pretrained
 from model.scores import metrics, thresholds
-from model.training import checkpoints
+from model.training import checkpoints, norm_statistics
 from model.training.clock import Clock
 from model.training.recorder import Events, Recorder, learning_rate
 from pipeline.errors import InputError
@@ -202,9 +202,16 @@ def score_splits(session: Session, log: Log) -> dict:
     """Scores train, dev and test with the best weights, and returns what it writes to `metrics.json`."""
     run, position = session.run, session.recorder.position
     class_names, flips, single_label = run.schema.classes, run.settings.test_time_flips, run.schema.single_label
-    model = classifier.with_probabilities(runs.load_classifier(run), run.schema, flips=flips)
+    trained = runs.load_classifier(run)
+    dev_losses = norm_statistics.dev_losses(run, session.dataset, trained)
+    log("dev loss {moving:.4f} with moving statistics, {batch:.4f} with those of each batch".format(**dev_losses))
+    model = classifier.with_probabilities(trained, run.schema, flips=flips)
     result: dict[str, Any] = {
-        "checkpoint": {"epoch": position.best_epoch + 1, "dev_loss": position.best_loss},
+        "checkpoint": {
+            "epoch": position.best_epoch + 1,
+            "dev_loss": position.best_loss,
+            **{f"dev_loss_{name}_statistics": loss for name, loss in dev_losses.items()},
+        },
         "epochs": position.epoch,
         "stopped_early": position.epoch < run.settings.epochs,
         "threshold": None if single_label else thresholds.FIXED,

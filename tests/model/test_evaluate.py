@@ -125,7 +125,37 @@ def test_the_command_prints_and_writes(run_copy):
 def test_a_split_alone_has_only_the_fixed_thresholds(run_copy):
     result = run_command(run_copy, "--splits", "test", "--limit", 8, "--no-ablation")
     assert result.exit_code == 0, result.output
-    assert list(evaluation.load(run_copy)["thresholds"]) == ["fixed"]
+    found = evaluation.load(run_copy)
+    assert list(found["thresholds"]) == ["fixed"]
+    # Thresholds that match the set need no dev.
+    assert list(found["splits"]["test"]["rules"]) == ["fixed", "matched-set"]
+    assert "\nmatched-set                        -" in result.output
+
+
+def test_matched_thresholds_are_matched_to_train(evaluated, tiny_dataset):
+    from model.data.batches import read_labels
+    from model.scores import thresholds
+
+    found = evaluation.load(evaluated)
+    shares = read_labels(tiny_dataset, "train").mean(axis=0)
+    np.testing.assert_allclose(found["frequencies"], shares)
+    (probabilities,) = evaluation.read_arrays(evaluated / "evaluation/predictions-dev.npz", "probabilities")
+    np.testing.assert_array_equal(found["thresholds"]["matched"], thresholds.matched(shares, probabilities))
+    (probabilities,) = evaluation.read_arrays(evaluated / "evaluation/predictions-test.npz", "probabilities")
+    predicted = thresholds.predict(probabilities, thresholds.matched(shares, probabilities))
+    rows = found["splits"]["test"]["rules"]["matched-set"]["classes"]
+    assert [row["true_positives"] + row["false_positives"] for row in rows] == predicted.sum(axis=0).tolist()
+
+
+def test_frequencies_are_counted_where_the_metadata_has_none(tmp_path):
+    from model.data import card
+    from model.data.batches import read_labels
+    from model.data.dataset import open_dataset
+
+    write_dataset(tmp_path, metadata={"label_counts": {}})
+    dataset = open_dataset(tmp_path, 32)
+    np.testing.assert_allclose(card.class_frequencies(dataset), read_labels(dataset, "train").mean(axis=0))
+    assert card.class_frequencies(dataclasses.replace(dataset, num_examples={"test": 48})) is None
 
 
 # Bad input
@@ -195,7 +225,7 @@ def test_an_evaluation_that_is_missing_or_damaged_is_refused(run_copy):
     (run_copy / "evaluation" / "evaluation.json").write_text("{}")
     with pytest.raises(
         evaluation.InputError,
-        match=r"evaluation.json: expected format 3, found None: run 'python -m model.evaluate .*' again",
+        match=r"evaluation.json: expected format 4, found None: run 'python -m model.evaluate .*' again",
     ):
         evaluation.load(run_copy)
 
@@ -207,6 +237,19 @@ def test_thresholds_of_a_run_that_was_evaluated_without_dev_are_refused(evaluate
     message = f"^run {evaluated_copy}: no shrunk thresholds, because it was evaluated without dev$"
     with pytest.raises(InputError, match=message):
         evaluation.thresholds_of(runs.open_run(evaluated_copy), "shrunk", result["views"])
+
+
+def test_matched_thresholds_without_train_are_refused(evaluated_copy):
+    path = evaluated_copy / "evaluation/evaluation.json"
+    path.write_text(json.dumps(evaluation.sealed({**json.loads(path.read_text()), "frequencies": None})))
+    run = runs.open_run(evaluated_copy)
+    for rule, read in (
+        ("matched", lambda: evaluation.thresholds_of(run, "matched", "one")),
+        ("matched-set", lambda: evaluation.frequencies_of(run)),
+    ):
+        message = f"^run {evaluated_copy}: no {rule} thresholds, because it was evaluated on a dataset without examples in train$"
+        with pytest.raises(InputError, match=message):
+            read()
 
 
 def test_min_positives_decides_which_classes_are_frequent_in_the_ablation_too(evaluated, run_copy):

@@ -121,11 +121,16 @@ def write_dataset(
         "synthetic": True,
         "seed": seed,
         "num_quarantined": 0,
+        "label_counts": {split: _label_counts(drawn, schema) for split, drawn in examples.items()},
         **metadata,
     }
     lengths = {split: [len(part) for part in parts] for split, parts in shards.items()}
     _write_metadata(path, lengths, schema, described)
     return path
+
+
+def _label_counts(examples: list[Drawn], schema: Schema) -> list[int]:
+    return [sum(index in labels for _, _, labels in examples) for index in range(schema.num_classes)]
 
 
 def _with_shuffled_labels(examples: list[Drawn], seed: int) -> list[Drawn]:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from model import runs
+from model import runs, settings
 from model.page import evaluated, figures, formats
 from model.page.evaluated import SPLITS, EvaluatedRun
 from model.scores import intervals
@@ -166,6 +166,18 @@ def _last_values(loaded: Sequence[EvaluatedRun], series: Sequence[Sequence[figur
     return "; ".join(ends) or "No steps are recorded"
 
 
+def dev_losses(loaded: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
+    """Returns the loss on dev with moving and with batch statistics, of the runs that recorded both at their end."""
+    rows = []
+    for run in loaded:
+        recorded = settings.read_config(run.run.metrics_json) if run.run.metrics_json.exists() else {}
+        checkpoint = recorded.get("checkpoint", {})
+        if "dev_loss_batch_statistics" in checkpoint:
+            moving, batch = (checkpoint[f"dev_loss_{kind}_statistics"] for kind in ("moving", "batch"))
+            rows.append({"run": run.name, "moving": moving, "batch": batch, "excess": moving / max(batch, 1e-9) - 1})
+    return rows
+
+
 def ablation(loaded: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
     """Returns macro F1 with channels blanked, for each run; `rows` is `None` where it was not measured."""
     return [_ablation(run) for run in loaded]
@@ -186,7 +198,7 @@ def _ablation(run: EvaluatedRun) -> dict[str, Any]:
 
 def threshold_rules(loaded: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
     """Returns macro F1 on dev and test by each rule of thresholds, and the gap between them, for each run."""
-    return [_threshold_row(run, rule) for run in loaded for rule in run.evaluation["thresholds"]]
+    return [_threshold_row(run, rule) for run in loaded if not run.single_label for rule in run.shown["rules"]]
 
 
 def _threshold_row(run: EvaluatedRun, rule: str) -> dict[str, Any]:

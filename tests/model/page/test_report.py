@@ -89,6 +89,7 @@ def test_every_section_of_one_run_is_filled(evaluated_copy):
     ]
     assert all(len(re.sub("<[^>]*>", "", body)) > 60 for body in found.values())
     assert found["curves"].count("<svg") == 3
+    assert "moving statistics lag behind the weights" in found["curves"]
     assert found["correct"].count("<svg") == 2
     assert found["precision-recall"].count("<svg") == 28
     assert found["gallery"].count("data:image/png;base64,") % 5 == 0 < found["gallery"].count("data:image/png")

@@ -5,13 +5,45 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from model.scores import metrics, thresholds
-from tests.support.predictions import draw
+from tests.support.predictions import SHARES, draw
 
 
-def test_matched_thresholds_predict_each_class_as_often_as_it_occurs():
-    labels, probabilities = draw(2000, 10)
-    predicted = thresholds.predict(probabilities, thresholds.matched(labels, probabilities))
-    np.testing.assert_array_equal(predicted.sum(axis=0), labels.sum(axis=0))
+def test_matched_thresholds_predict_each_class_for_its_share_of_train():
+    _, probabilities = draw(2000, 10)
+    of_train = np.random.default_rng(1).integers(1, 1000, 28) / 2000
+    predicted = thresholds.predict(probabilities, thresholds.matched(of_train, probabilities))
+    np.testing.assert_array_equal(predicted.sum(axis=0), of_train * 2000)
+
+
+def test_matched_thresholds_know_nothing_of_the_labels_of_dev():
+    labels, probabilities = draw(300, 10)
+    chosen = thresholds.choose(labels, probabilities, SHARES)["matched"]
+    others = thresholds.choose(labels[::-1], probabilities, SHARES)["matched"]
+    np.testing.assert_array_equal(chosen, others)
+    assert "matched" not in thresholds.choose(labels, probabilities)
+
+
+def test_a_rare_class_is_predicted_once_and_an_absent_one_never():
+    _, probabilities = draw(100, 10)
+    shares = np.zeros(28)
+    shares[:2] = 1e-4, 0.026
+    predicted = thresholds.predict(probabilities, thresholds.matched(shares, probabilities)).sum(axis=0)
+    assert predicted[0] == 1
+    assert predicted[1] in (2, 3)
+    assert not predicted[2:].any()
+
+
+def test_thresholds_that_match_the_set_need_no_dev():
+    _, probabilities = draw(2000, 10)
+    chosen = thresholds.with_matched_set(thresholds.choose_on(None, 28), SHARES, probabilities)
+    assert list(chosen) == ["fixed", "matched-set"]
+    predicted = thresholds.predict(probabilities, chosen["matched-set"]).mean(axis=0)
+    np.testing.assert_allclose(predicted, SHARES, atol=1 / 2000)
+    # The same rule after every probability has shrunk: only their order within the set matters.
+    smaller = thresholds.with_matched_set({}, SHARES, probabilities / 10)["matched-set"]
+    np.testing.assert_array_equal(
+        thresholds.predict(probabilities / 10, smaller), thresholds.predict(probabilities, chosen["matched-set"])
+    )
 
 
 def test_the_flat_threshold_is_the_best_on_the_grid():
@@ -31,7 +63,7 @@ def test_the_best_threshold_of_a_class_is_the_best_of_all():
 
 def test_thresholds_of_rare_classes_stay_near_the_flat_one():
     labels, probabilities = draw(3000, 13)
-    chosen = thresholds.choose(labels, probabilities)
+    chosen = thresholds.choose(labels, probabilities, SHARES)
     flat = chosen["flat"][0]
     own = np.array([thresholds.best_of_class(labels[:, k], probabilities[:, k], flat) for k in range(28)])
     moved = np.abs(chosen["shrunk"] - flat) / np.maximum(np.abs(own - flat), 1e-9)

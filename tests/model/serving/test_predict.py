@@ -134,6 +134,33 @@ def test_the_submission_holds_the_classes_over_their_thresholds(tmp_path, evalua
         assert dict(rows[1:]) == expected
 
 
+def test_thresholds_that_match_the_set_predict_each_class_for_its_share_of_train(tmp_path, evaluated):
+    out, submission = tmp_path / "train.csv", tmp_path / "submission.csv"
+    arguments = ["--split", "train", "--out", out, "--submission", submission, "--rule", "matched-set"]
+    result = run_command(evaluated, *arguments)
+    assert result.exit_code == 0, result.output
+    assert f"submission: {submission} (matched-set thresholds, chosen for these 192 images as a whole)" in result.output
+    frequencies = np.array(json.loads((evaluated / "evaluation/evaluation.json").read_text())["frequencies"])
+    with open(submission, newline="") as file:
+        rows = dict(list(csv.reader(file))[1:])
+    assert list(rows) == list(read_table(out))
+    counts = np.bincount(np.array(" ".join(rows.values()).split(), int), minlength=28)
+    np.testing.assert_array_equal(counts, np.round(frequencies * 192))
+
+
+def test_few_images_are_no_set_to_match(tmp_path, evaluated):
+    out, submission = tmp_path / "test.csv", tmp_path / "submission.csv"
+    arguments = ["--split", "test", "--out", out, "--submission", submission, "--rule", "matched-set"]
+    result = run_command(evaluated, *arguments)
+    assert result.exit_code == 1
+    assert result.output.endswith(
+        "Error: 48 examples: the rule matched-set needs 100 or more, because it predicts each class for the same share "
+        "of them as of train; choose another --rule\n"
+    )
+    assert not out.exists()
+    assert not submission.exists()
+
+
 def test_an_empty_prediction_stays_empty_unless_told(tmp_path, evaluated):
     from model.scores import thresholds
 
