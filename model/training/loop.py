@@ -182,12 +182,12 @@ def score_dev(session: Session) -> tuple[float, metrics.Counts]:
 def score_splits(session: Session, log: Log) -> dict:
     """Scores train, dev and test with the best weights, and returns what it writes to `metrics.json`."""
     run, position = session.run, session.recorder.position
-    class_names, flips, single_label = run.schema.classes, run.settings.test_time_flips, run.schema.single_label
-    model = classifier.with_probabilities(runs.load_classifier(run), run.schema, flips=flips)
+    class_names, views, single_label = run.schema.classes, run.settings.test_time, run.schema.single_label
+    model = classifier.with_probabilities(runs.load_classifier(run), run.settings, run.schema, views)
     result: dict[str, Any] = {
         "checkpoint": {"epoch": position.best_epoch + 1, "dev_loss": position.best_loss},
         "threshold": None if single_label else thresholds.FIXED,
-        "test_time_flips": flips,
+        "views": views,
         "limit_examples": run.settings.limit_examples,
         "synthetic": session.dataset.synthetic,
         "splits": {},
