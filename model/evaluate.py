@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from model.settings import CHOICES
 from pipeline.errors import InputError, echo, one_line_errors
 from pipeline.progress import Bar
 from pipeline.schema import SPLITS
@@ -20,8 +21,8 @@ from pipeline.schema import SPLITS
 )
 @click.option(
     "--views",
-    type=click.Choice(["one", "flips", "d4"]),
-    help="Average over mirror images (flips), and their transposes too (d4).  [default: the run's setting]",
+    type=click.Choice(CHOICES["test_time"]),
+    help="Average over mirror images (flips), their transposes too (d4), or ten crops.  [default: the run's setting]",
 )
 @click.option("--splits", default=",".join(SPLITS), show_default=True, help="Splits to score, with commas.")
 @click.option(

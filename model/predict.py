@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from model.settings import CHOICES
 from pipeline import errors
 from pipeline.errors import InputError, one_line_errors
 from pipeline.progress import Bar
@@ -41,7 +42,7 @@ from pipeline.progress import Bar
     "--at-least-one", is_flag=True, help="Submission: where no class is above its threshold, take the nearest."
 )
 @click.option(
-    "--views", type=click.Choice(["one", "flips", "d4"]), help="As in model.evaluate.  [default: the run's setting]"
+    "--views", type=click.Choice(CHOICES["test_time"]), help="As in model.evaluate.  [default: the run's setting]"
 )
 @click.option(
     "--data-dir",

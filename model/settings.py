@@ -21,13 +21,16 @@ CHOICES = {
     "schedule": ("constant", "cosine"),
     "loss": ("cross-entropy", "focal", "asymmetric"),
     "augment": ("none", "d4"),
+    "pooling": ("avg", "avg-max"),
+    "test_time": ("one", "flips", "d4", "crops"),
     "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
 }
 AT_LEAST_ONE = (
     "downsample", "width", "epochs", "batch_size", "accumulate", "shuffle_buffer", "log_every", "save_every"
 )  # fmt: skip
 NOT_NEGATIVE = (
-    "size", "oversample", "brightness", "mixup", "weight_decay", "clip_norm", "warmup_epochs", "ema", "patience", "seed"
+    "size", "oversample", "crop", "rotation", "scale", "shear", "brightness", "mixup", "dropout", "weight_decay",
+    "clip_norm", "warmup_epochs", "ema", "patience", "seed",
 )  # fmt: skip
 
 
@@ -58,6 +61,14 @@ class Settings:
 
     # Augmentation, on the device
     augment: str = "none"
+    crop: int = 0
+    """Side, in pixels, of the random crops that training sees, while whole images are scored; 0 is off."""
+    rotation: float = 0.0
+    """Images are rotated by up to so many degrees, either way."""
+    scale: float = 0.0
+    """Images are scaled by a factor between 1 / (1 + this) and 1 + this."""
+    shear: float = 0.0
+    """Images are sheared by up to so many degrees, either way."""
     brightness: float = 0.0
     """Intensities are scaled by a random factor within 1 +- this, per example and channel."""
     mixup: float = 0.0
@@ -68,6 +79,10 @@ class Settings:
     width: int = 64
     extra_conv: bool = False
     """Whether identity blocks have one more 3 x 3 convolution."""
+    pooling: str = "avg"
+    """Mean of each feature map, or mean and maximum."""
+    dropout: float = 0.0
+    """Share of the pooled features that are set to 0 in training."""
     norm_momentum: float = 0.9
     """Momentum of the moving statistics of batch normalisation."""
     weights: str | None = None
@@ -99,7 +114,8 @@ class Settings:
     """Whether TensorFlow computes the same losses to the bit in every process; on a CPU several times slower."""
 
     # Evaluation
-    test_time_flips: bool = False
+    test_time: str = "one"
+    """Views of an image whose probabilities are averaged, see `classifier.views_of`."""
 
     # Logging and checkpoints
     log_every: int = 20
@@ -119,6 +135,15 @@ class Settings:
         _check(self.learning_rate > 0, self, "learning_rate", "more than 0")
         _check(self.ema < 1, self, "ema", "less than 1")
         _check(0 <= self.norm_momentum < 1, self, "norm_momentum", "at least 0 and less than 1")
+        # At 90 degrees, a sheared image is a line.
+        _check(self.shear < 90, self, "shear", "less than 90")
+        _check(self.dropout < 1, self, "dropout", "less than 1")
+        _check(
+            self.crop % self.downsample == 0, self, "crop", f"a multiple of the factor downsample, {self.downsample}"
+        )
+        _check(self.test_time != "crops" or self.crop > 0, self, "test_time", "another while crop is 0")
+        if self.size:
+            _check(self.crop <= self.size, self, "crop", f"at most the size {self.size}")
         _check(self.brightness < 1, self, "brightness", "less than 1")
         _check(self.oversample <= 1, self, "oversample", "a share of at most 1")
         _check(self.limit_examples is None or self.limit_examples >= 1, self, "limit_examples", "1 or more")
@@ -185,6 +210,9 @@ def from_json(values: Mapping[str, Any], source: str) -> Settings:
     """Returns the settings that `to_json` wrote, also those of earlier versions."""
     if values.get("loss") == "bce":  # its name before there were single-label datasets
         values = {**values, "loss": "cross-entropy"}
+    if "test_time_flips" in values:  # what was there before there were other views
+        values = {**values, "test_time": "flips" if values["test_time_flips"] else "one"}
+        del values["test_time_flips"]
     return override(Settings(preset=str(values.get("preset"))), values, source)
 
 

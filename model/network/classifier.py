@@ -18,10 +18,12 @@ from pipeline.schema import Schema
 def build(settings: Settings, mean: Sequence[float], std: Sequence[float], schema: Schema) -> keras.Model:
     """Returns the classifier: images `[B, S, S, C]` with the dataset's pixel values, any type, to logits.
 
-    Logits are float32 `[B, classes]`. `mean` and `std` are those of the chosen channels on the scale 0..1.
+    Logits are float32 `[B, classes]`. With `crop`, images may have any size: training shows crops, scoring whole images.
+    `mean` and `std` are those of the chosen channels on the scale 0..1.
     Normalisation is a layer of the model, so the device receives integers and a loaded model needs neither.
     """
-    shape = (settings.size, settings.size, len(settings.channels))
+    side = None if settings.crop else settings.size
+    shape = (side, side, len(settings.channels))
     # Not uint8: Keras casts inputs to this type, and brightness and mixup produce fractions.
     images = keras.Input(shape, dtype="float32", name="image")
     scale = [1 / (schema.max_value * s) for s in std]
@@ -29,7 +31,7 @@ def build(settings: Settings, mean: Sequence[float], std: Sequence[float], schem
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="normalise")(images)
     if settings.downsample > 1:
         x = keras.layers.AveragePooling2D(settings.downsample, name="downsample")(x)
-    small = settings.size // settings.downsample
+    small = side and side // settings.downsample
     body = resnet.network(
         (small, small, shape[-1]),
         schema.num_classes,
@@ -38,6 +40,9 @@ def build(settings: Settings, mean: Sequence[float], std: Sequence[float], schem
         extra_conv=settings.extra_conv,
         prior=settings.prior,
         norm_momentum=settings.norm_momentum,
+        pooling=settings.pooling,
+        dropout=settings.dropout,
+        seed=settings.seed,
     )
     return keras.Model(images, body(x), name="classifier")
 
@@ -47,19 +52,35 @@ def body(classifier: keras.Model) -> keras.Model:
     return classifier.get_layer("resnet")
 
 
-def with_probabilities(classifier: keras.Model, schema: Schema, flips: bool = False) -> keras.Model:
-    """Returns a model from the same images to probabilities, float32 `[B, classes]`, with shared weights.
+def with_probabilities(classifier: keras.Model, settings: Settings, schema: Schema, views: str = "one") -> keras.Model:
+    """Returns a model from images `[B, S, S, C]` to probabilities, float32 `[B, classes]`, with shared weights.
 
-    Those of a single-label schema add up to 1. With `flips`, they are the mean over the image, its two mirror images and its rotation by 180 degrees.
+    Those of a single-label schema add up to 1. They are the mean over the `views` of each image, see `views_of`.
     """
-    images = keras.Input(classifier.input_shape[1:], dtype="float32", name="image")
-    views = [images]
-    if flips:
-        views = [images, ops.flip(images, 1), ops.flip(images, 2), ops.flip(images, (1, 2))]
+    images = keras.Input((settings.size, settings.size, len(settings.channels)), dtype="float32", name="image")
     activation = ops.softmax if schema.single_label else ops.sigmoid
-    outputs = [activation(classifier(view)) for view in views]
-    mean = ops.mean(ops.stack(outputs), axis=0) if flips else outputs[0]
+    outputs = [activation(classifier(view)) for view in views_of(images, views, settings.crop)]
+    mean = ops.mean(ops.stack(outputs), axis=0) if len(outputs) > 1 else outputs[0]
     return keras.Model(images, mean, name="probabilities")
+
+
+def views_of(images: Any, views: str, crop: int = 0) -> list[Any]:
+    """Returns the views of images `[B, S, S, C]` that probabilities are averaged over.
+
+    They are the image alone (`one`); with its two mirror images and its rotation by 180 degrees (`flips`); these four and
+    their transposes (`d4`); or its four corners and its centre, `crop` pixels a side, and their mirror images (`crops`,
+    Krizhevsky et al. 2012).
+    """
+    if views == "one":
+        return [images]
+    if views == "crops":
+        room = images.shape[1] - crop
+        places = [(0, 0), (0, room), (room, 0), (room, room), (room // 2, room // 2)]
+        cuts = [images[:, top : top + crop, left : left + crop] for top, left in places]
+        return [view for cut in cuts for view in (cut, ops.flip(cut, 2))]
+    if views == "d4":
+        return views_of(images, "flips") + views_of(ops.transpose(images, (0, 2, 1, 3)), "flips")
+    return [images, ops.flip(images, 1), ops.flip(images, 2), ops.flip(images, (1, 2))]
 
 
 def predict(model: keras.Model, batches: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -79,11 +100,8 @@ class Trainee(keras.Model):
         super().__init__(name="trainee")
         self.classifier = classifier
         self._clock = clock
-        seeds = np.random.SeedSequence([settings.seed, 1]).generate_state(3) >> 1
-        self.turn = augment.Turn(int(seeds[0])) if settings.augment == "d4" else None
-        self.brighten = (
-            augment.Brighten(settings.brightness, int(seeds[1]), schema.max_value) if settings.brightness else None
-        )
+        seeds = np.random.SeedSequence([settings.seed, 1]).generate_state(4) >> 1
+        self.augmentation = augment.layers(settings, schema.max_value, seeds[[0, 3, 1]])
         self.weigh = augment.MixingWeights(settings.mixup, int(seeds[2])) if settings.mixup else None
         self.loss_of_logits = losses.make(settings.loss, single_label=schema.single_label)
         self.averages = Averages(self, classifier, settings.ema, settings.accumulate) if settings.ema else None
@@ -99,8 +117,8 @@ class Trainee(keras.Model):
             # Few operations have kernels for uint16 on a GPU; float32 holds every value exactly.
             images = ops.cast(images, "float32")
         if training:
-            images = self.turn(images) if self.turn else images
-            images = self.brighten(images) if self.brighten else images
+            for layer in self.augmentation:
+                images = layer(images)
             if self.weigh:
                 outputs["kept"] = self.weigh(images)
                 images = augment.mix(images, outputs["kept"])

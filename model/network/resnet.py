@@ -56,6 +56,9 @@ def network(
     extra_conv: bool = False,
     prior: float | None = None,
     norm_momentum: float = MOMENTUM,
+    pooling: str = "avg",
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> keras.Model:
     """Returns a network from images, float `[B, H, W, C]`, to logits, float32 `[B, num_outputs]`.
 
@@ -70,17 +73,30 @@ def network(
     for index, num in enumerate(blocks):
         stride = 1 if index == 0 else 2
         x = stack(x, width << index, num, name=f"conv{index + 2}", stride=stride, extra_conv=extra_conv)
-    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    bias = 0.0 if prior is None else math.log(prior / (1 - prior))
-    # float32 under every dtype policy: rounded logits make the loss noisy.
-    logits = layers.Dense(
-        num_outputs, bias_initializer=keras.initializers.Constant(bias), dtype="float32", name="logits"
-    )(x)
+    logits = head(x, num_outputs, prior=prior, pooling=pooling, dropout=dropout, seed=seed)
     model = keras.Model(inputs, logits, name="resnet")
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = norm_momentum
     return model
+
+
+def head(x: Any, num_outputs: int, *, prior: float | None, pooling: str, dropout: float, seed: int) -> Any:
+    """Returns logits, float32 `[B, num_outputs]`, of feature maps `[B, h, w, F]`.
+
+    With `avg-max`, the maximum of each feature map stands beside its mean: a structure that fills few pixels of an
+    image, such as a rod or a centrosome, hardly changes the mean.
+    """
+    pooled = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if pooling == "avg-max":
+        pooled = layers.Concatenate(name="pool")([pooled, layers.GlobalMaxPooling2D(name="max_pool")(x)])
+    if dropout:
+        pooled = layers.Dropout(dropout, seed=seed, name="dropout")(pooled)
+    bias = 0.0 if prior is None else math.log(prior / (1 - prior))
+    # float32 under every dtype policy: rounded logits make the loss noisy.
+    return layers.Dense(
+        num_outputs, bias_initializer=keras.initializers.Constant(bias), dtype="float32", name="logits"
+    )(pooled)
 
 
 def _conv(x: Any, filters: int, kernel_size: int, *, name: str, stride: int = 1) -> Any:

@@ -33,5 +33,5 @@ SETTINGS = Settings(
     augment="d4",
     brightness=0.1,
     ema=0.999,
-    test_time_flips=True,
+    test_time="flips",
 )

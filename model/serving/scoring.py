@@ -5,7 +5,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 
 from model import runs
 from model.data import damage
@@ -22,17 +21,24 @@ from model.data.dataset import (
 )
 from model.network import classifier
 from model.serving.predictions import Predictions
+from model.settings import CHOICES
 from pipeline.errors import InputError, MissingError
 
-VIEWS = ("one", "flips", "d4")
-"""Views that probabilities are averaged over: the image alone; with its mirror images; these 4 and their transposes."""
+VIEWS = CHOICES["test_time"]
+"""Views that probabilities are averaged over, see `classifier.views_of`."""
 
 BATCH_SIZE = 32
 
 
 def choose_views(run: runs.Run, views: str | None) -> str:
-    """Returns `views`, or the run's own if it is `None`."""
-    return views or ("flips" if run.settings.test_time_flips else "one")
+    """Returns `views`, or the run's own if it is `None`.
+
+    Raises:
+        InputError: it is `crops`, and the run was not trained on crops.
+    """
+    if views == "crops" and not run.settings.crop:
+        raise InputError(f"run {run.path} was not trained on crops, expected one of the views {', '.join(VIEWS[:-1])}")
+    return views or run.settings.test_time
 
 
 def load_model(run: runs.Run, views: str = "one") -> keras.Model:
@@ -41,13 +47,7 @@ def load_model(run: runs.Run, views: str = "one") -> keras.Model:
     Raises:
         MissingError: the run has no checkpoint.
     """
-    trained = runs.load_classifier(run)
-    model = classifier.with_probabilities(trained, run.schema, flips=views != "one")
-    if views != "d4":
-        return model
-    images = keras.Input(trained.input_shape[1:], dtype="float32", name="image")
-    transposed = model(ops.transpose(images, (0, 2, 1, 3)))
-    return keras.Model(images, (model(images) + transposed) / 2, name="probabilities")
+    return classifier.with_probabilities(runs.load_classifier(run), run.settings, run.schema, views)
 
 
 def predict_batch(model: keras.Model, images: np.ndarray) -> np.ndarray:

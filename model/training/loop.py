@@ -201,11 +201,11 @@ def score_dev(session: Session) -> tuple[float, metrics.Counts]:
 def score_splits(session: Session, log: Log) -> dict:
     """Scores train, dev and test with the best weights, and returns what it writes to `metrics.json`."""
     run, position = session.run, session.recorder.position
-    class_names, flips, single_label = run.schema.classes, run.settings.test_time_flips, run.schema.single_label
+    class_names, views, single_label = run.schema.classes, run.settings.test_time, run.schema.single_label
     trained = runs.load_classifier(run)
     dev_losses = norm_statistics.dev_losses(run, session.dataset, trained)
     log("dev loss {moving:.4f} with moving statistics, {batch:.4f} with those of each batch".format(**dev_losses))
-    model = classifier.with_probabilities(trained, run.schema, flips=flips)
+    model = classifier.with_probabilities(trained, run.settings, run.schema, views)
     result: dict[str, Any] = {
         "checkpoint": {
             "epoch": position.best_epoch + 1,
@@ -215,7 +215,7 @@ def score_splits(session: Session, log: Log) -> dict:
         "epochs": position.epoch,
         "stopped_early": position.epoch < run.settings.epochs,
         "threshold": None if single_label else thresholds.FIXED,
-        "test_time_flips": flips,
+        "views": views,
         "limit_examples": run.settings.limit_examples,
         "synthetic": session.dataset.synthetic,
         "splits": {},

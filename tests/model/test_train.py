@@ -71,6 +71,13 @@ def test_command_line_overrides_the_file_and_the_file_the_preset(tmp_path):
         ('{"loss": "hinge"}', "loss is 'hinge', expected one of cross-entropy, focal, asymmetric"),
         ('{"epochs": 0}', "epochs is 0, expected 1 or more"),
         ('{"downsample": 3}', "downsample is 3, expected a divisor of the size 256"),
+        ('{"downsample": 4, "crop": 90}', "crop is 90, expected a multiple of the factor downsample, 4"),
+        ('{"crop": 257}', "crop is 257, expected at most the size 256"),
+        ('{"test_time": "crops"}', "test_time is 'crops', expected another while crop is 0"),
+        ('{"shear": 90}', "shear is 90.0, expected less than 90"),
+        ('{"rotation": -1}', "rotation is -1.0, expected 0 or more"),
+        ('{"dropout": 1}', "dropout is 1.0, expected less than 1"),
+        ('{"pooling": "max"}', "pooling is 'max', expected one of avg, avg-max"),
         ("[1]", "{path}: JSON list, expected an object of settings"),
         ('{"a"', "{path}: not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)"),
     ],
@@ -149,6 +156,13 @@ def test_a_channel_named_twice_or_without_a_name_is_rejected(channels):
 def test_a_run_of_the_time_before_single_labels_is_read():
     values = {**tiny_settings().to_json(), "loss": "bce"}
     assert settings.from_json(values, "config.json") == tiny_settings()
+
+
+@pytest.mark.parametrize(("given", "expected"), [(True, "flips"), (False, "one")])
+def test_a_run_of_the_time_when_views_were_flips_or_none_is_read(given, expected):
+    values = {**tiny_settings().to_json(), "test_time_flips": given}
+    del values["test_time"]
+    assert settings.from_json(values, "config.json").test_time == expected
 
 
 def test_missing_dataset_is_rejected_with_the_command_that_builds_it(tmp_path):

@@ -132,6 +132,17 @@ def test_outputs_start_from_the_prior():
     np.testing.assert_allclose(1 / (1 + np.exp(-bias)), 0.05, rtol=1e-5)
 
 
+def test_pooling_has_the_mean_and_the_maximum_of_each_feature_map_and_dropout_is_for_training_alone():
+    body = resnet.network((32, 32, 4), 28, blocks=(1,), width=4, pooling="avg-max", dropout=0.5)
+    inner = keras.Model(body.input, [body.get_layer(name).output for name in ("conv2_block1_out", "pool", "dropout")])
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 4)).astype(np.float32)
+    maps, pooled, kept = (np.asarray(value) for value in inner(images, training=False))
+    np.testing.assert_allclose(pooled, np.concatenate([maps.mean((1, 2)), maps.max((1, 2))], axis=1), rtol=1e-4)
+    np.testing.assert_array_equal(kept, pooled)
+    dropped = np.asarray(inner(images, training=True)[2])
+    assert 0.2 < (dropped[pooled > 0] == 0).mean() < 0.8
+
+
 def test_a_first_kernel_of_other_than_three_channels_is_refused():
     message = r"^pretrained weights do not fit: conv1_conv is \(7, 7, 4, 64\), expected 3 input channels$"
     with pytest.raises(InputError, match=message):

@@ -1,6 +1,9 @@
 """Probabilities of a run: views, one pass over a split."""
 
 import numpy as np
+import pytest
+
+from pipeline.errors import InputError
 
 
 def test_views_of_a_symmetric_set_agree(evaluated):
@@ -9,7 +12,7 @@ def test_views_of_a_symmetric_set_agree(evaluated):
 
     run = runs.open_run(evaluated)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 4), dtype=np.uint8)
-    one, flips, d4 = (scoring.load_model(run, views) for views in scoring.VIEWS)
+    one, flips, d4 = (scoring.load_model(run, views) for views in ("one", "flips", "d4"))
     turned = [np.rot90(images, k, (1, 2)) for k in range(4)]
     every = [view for k in turned for view in (k, k[:, ::-1])]
     expected = np.mean([scoring.predict_batch(one, view) for view in every], axis=0)
@@ -17,6 +20,17 @@ def test_views_of_a_symmetric_set_agree(evaluated):
     mirrored = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
     expected = np.mean([scoring.predict_batch(one, view) for view in mirrored], axis=0)
     np.testing.assert_allclose(scoring.predict_batch(flips, images), expected, atol=1e-6)
+
+
+def test_views_of_crops_need_a_run_that_was_trained_on_crops(evaluated):
+    from model import runs
+    from model.serving import scoring
+
+    run = runs.open_run(evaluated)
+    expected = rf"^run {run.path} was not trained on crops, expected one of the views one, flips, d4$"
+    with pytest.raises(InputError, match=expected):
+        scoring.choose_views(run, "crops")
+    assert [scoring.choose_views(run, views) for views in (None, "d4")] == ["one", "d4"]
 
 
 def test_observers_see_every_batch_with_all_channels_and_its_probabilities(raw_run):
