@@ -46,6 +46,11 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--channels", callback=_channels, help="For example green, or green,blue,red, or all.")
 @click.option("--weights", help="imagenet, or a file with the weights of keras.applications.ResNet50.")
 @click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]))
+@click.option(
+    "--track",
+    type=click.Choice(["mlflow", "wandb"]),
+    help="Also report settings, epochs and scores to this tracker; its extra brings it.",
+)
 @click.option("--save-every", type=int, help="Steps between checkpoints; there is also one per epoch.")
 def main(
     preset: str | None,
@@ -55,6 +60,7 @@ def main(
     out: Path | None,
     resume: bool,
     config_path: Path | None,
+    track: str | None,
     **options: Any,
 ) -> None:
     """Train a classifier on a published dataset.
@@ -75,7 +81,7 @@ def main(
             out, settings = _resumed(out, preset, smoke, config_path, given)
         else:
             settings = chosen_settings(preset, smoke, config_path, given)
-        _train(settings, data_dir, schema, out, smoke=smoke, resume=resume)
+        _train(settings, data_dir, schema, out, smoke=smoke, resume=resume, track=track)
 
 
 def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]) -> Settings:
@@ -112,14 +118,21 @@ def _resumed(
 
 
 def _train(
-    settings: Settings, data_dir: Path | None, schema: str | None, out: Path | None, *, smoke: bool, resume: bool
+    settings: Settings,
+    data_dir: Path | None,
+    schema: str | None,
+    out: Path | None,
+    *,
+    smoke: bool,
+    resume: bool,
+    track: str | None,
 ) -> None:
     from model import backend
 
     backend.start()
     from model import runs
     from model.data.dataset import check_batch_size, check_same, check_splits, default_data_dir, open_dataset
-    from model.training import loop
+    from model.training import loop, tracking
 
     if resume:
         assert out is not None
@@ -137,7 +150,8 @@ def _train(
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
         run = runs.create(path, settings, dataset, backend.versions())
     echo(f"run {run.path} ({settings.preset})")
-    loop.train(run, dataset, resume=resume, log=echo)
+    with tracking.tracked(track, run, echo) as reported:
+        reported.scores(loop.train(run, dataset, resume=resume, log=echo, observe=reported.epoch))
 
 
 if __name__ == "__main__":
