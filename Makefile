@@ -24,6 +24,11 @@ RUN      ?= $(patsubst %/config.json,%,$(firstword $(shell ls -t runs/*/config.j
 LADDER_NUM ?= 6000
 LADDER_SIZE ?= 128
 LADDER_ARGS ?= --jobs $(JOBS)
+GPU_EXTRAS ?= dev,gpu
+GPU_ARGS ?=
+WHEELS   ?=
+# With WHEELS=DIR pip takes everything from that folder, and nothing from the network.
+PIP_ARGS := --quiet --disable-pip-version-check $(if $(WHEELS),--no-index --find-links '$(WHEELS)')
 ARGS     ?=
 JOBS     ?= 2
 CASES    ?= 1060000
@@ -45,7 +50,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train evaluate report ladder ladder-full test torture fuzz test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: help install shards train evaluate report ladder ladder-full gpu gpu-wheels test torture fuzz test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,8 +68,8 @@ install: $(STAMP) ## make the environment in .venv (other targets do this when n
 
 $(STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	$(BIN)/pip install $(PIP_ARGS) --upgrade pip
+	$(BIN)/pip install $(PIP_ARGS) --editable '.[$(EXTRAS)]'
 	@touch $@
 
 shards: $(STAMP) ## build the dataset from SOURCE=DIR, or from a synthetic sample
@@ -90,7 +95,17 @@ ladder: $(STAMP) ## train the paper's models and those between them on a synthet
 	  --results runs/ladder-$(LADDER_NUM)/results.json $(LADDER_ARGS)
 
 ladder-full: ## the same with 31,072 examples at 256 x 256 and networks of full width: for a GPU
-	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SIZE=256 LADDER_ARGS='--width 64 --budget 1000000'
+	$(MAKE) ladder EXTRAS=$(GPU_EXTRAS) LADDER_NUM=31072 LADDER_SIZE=256 LADDER_ARGS='--width 64 --budget 1000000'
+
+# JAX computes, TensorFlow reads the data.
+gpu: ## measure training on this machine's device, then train the full ladder; WHEELS=DIR: without a network (docs/gpu.md)
+	$(MAKE) install VENV=$(VENV)-gpu EXTRAS=cuda
+	KERAS_BACKEND=jax $(VENV)-gpu/bin/python -m bench.gpu --out build/gpu.json $(GPU_ARGS)
+	KERAS_BACKEND=jax $(MAKE) ladder-full VENV=$(VENV)-gpu GPU_EXTRAS=cuda
+
+gpu-wheels: ## download what `make gpu` installs to WHEELS=DIR, for a machine without a network
+	$(PYTHON) -m pip download --disable-pip-version-check --dest '$(or $(WHEELS),$(error WHEELS=DIR says where to))' \
+	  '.[cuda]' pip setuptools wheel
 
 fuzz: $(STAMP) ## read CASES=1060000 damaged inputs of every format, and write docs/hostile_inputs.md (20 minutes)
 	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --out build/fuzz.json $(ARGS)
@@ -174,4 +189,4 @@ lint: $(STAMP) ## check style and layout (ruff) and types (mypy)
 	$(BIN)/mypy
 
 clean: ## remove what was built here, and the environment
-	rm -rf build $(CLUSTER) $(VENV) $(VENV)-torch $(VENV)-bench *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build $(CLUSTER) $(VENV) $(VENV)-torch $(VENV)-bench $(VENV)-gpu *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -67,7 +67,7 @@ def main(run: Path, **options: Any) -> None:
     \b
     python -m model.predict RUN --images test.zip --submission submission.csv
     python -m model.predict RUN --split dev --out dev.parquet
-    python -m model.predict RUN --export exported     a model that needs only Keras or TensorFlow
+    python -m model.predict RUN --export exported     a model that needs only Keras, TensorFlow or ONNX
     """
     with one_line_errors():
         predict(run, echo=errors.echo, **options)
@@ -110,7 +110,10 @@ def predict(
     views = scoring.choose_views(run, views)
     if export_dir:
         files, worst = export.export(run, export_dir, views, input_size)
-        echo(f"{' and '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
+        echo(f"{', '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
+        echo(f"model card: {export_dir / export.CARD_FILE}")
+        if missing := export.missing_for_onnx():
+            echo(f"no {export.ONNX_FILE}, without {', '.join(missing)}: pip install 'hpa-stacked[onnx]'")
         return
     decide = decisions.by_rule(run, rule, views, at_least_one=at_least_one) if submission else None
     source = _open(run, images, str(split), data_dir, other=other_dataset)

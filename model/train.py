@@ -58,6 +58,11 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
     metavar="NAME=VALUE",
     help="Any setting of model/settings.py, for example width=16; may be repeated.",
 )
+@click.option(
+    "--track",
+    type=click.Choice(["mlflow", "wandb"]),
+    help="Also report settings, epochs and scores to this tracker; its extra brings it.",
+)
 def main(
     preset: str | None,
     smoke: bool,
@@ -67,6 +72,7 @@ def main(
     resume: bool,
     config_path: Path | None,
     assignments: tuple[str, ...],
+    track: str | None,
     **options: Any,
 ) -> None:
     """Train a classifier on a published dataset.
@@ -89,7 +95,7 @@ def main(
             out, settings = _resumed(out, preset, smoke, config_path, given)
         else:
             settings = chosen_settings(preset, smoke, config_path, given)
-        _train(settings, data_dir, schema, out, smoke=smoke, resume=resume)
+        _train(settings, data_dir, schema, out, smoke=smoke, resume=resume, track=track)
 
 
 def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]) -> Settings:
@@ -126,7 +132,14 @@ def _resumed(
 
 
 def _train(
-    settings: Settings, data_dir: Path | None, schema: str | None, out: Path | None, *, smoke: bool, resume: bool
+    settings: Settings,
+    data_dir: Path | None,
+    schema: str | None,
+    out: Path | None,
+    *,
+    smoke: bool,
+    resume: bool,
+    track: str | None,
 ) -> None:
     from model import backend
 
@@ -134,7 +147,7 @@ def _train(
     from model import runs
     from model.data.card import absent_classes
     from model.data.dataset import check_batch_size, check_same, check_splits, default_data_dir, open_dataset
-    from model.training import loop
+    from model.training import loop, tracking
 
     if resume:
         assert out is not None
@@ -156,8 +169,8 @@ def _train(
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
         run = runs.create(path, settings, dataset, backend.versions())
     echo(f"run {run.path} ({settings.preset})")
-    with runs.removed_unless_started(run):
-        loop.train(run, dataset, resume=resume, log=echo)
+    with runs.removed_unless_started(run), tracking.tracked(track, run, echo) as reported:
+        reported.scores(loop.train(run, dataset, resume=resume, log=echo, observe=reported.epoch))
 
 
 if __name__ == "__main__":

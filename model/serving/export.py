@@ -1,8 +1,13 @@
 """Export of a trained model as files of its own, from the stacked image to probabilities.
 
-Its graph holds only Keras's own layers and operations: whoever loads it needs Keras or TensorFlow and nothing else.
+Its graph holds only Keras's own layers and operations: whoever loads it needs Keras, TensorFlow or a runtime of ONNX,
+and nothing else.
 """
 
+import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +17,17 @@ import numpy as np
 from keras import ops
 
 from model import runs
-from model.serving import scoring
+from model.serving import card, scoring
 from pipeline.errors import InputError
 
 KERAS_FILE = "model.keras"
 SAVED_MODEL = "saved_model"
+ONNX_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
+CARD_FILE = "README.md"
+FOR_ONNX = ("onnx", "onnxruntime", "tf2onnx")
+"""Packages of the extra `onnx`."""
+
 TOLERANCE = 1e-5
 """Largest difference in a probability that the order of floating-point sums explains."""
 
@@ -54,11 +64,14 @@ def export(run: runs.Run, folder: Path, views: str = "one", side: int | None = N
         InputError: `side` does not fit, or a file gives other probabilities.
     """
     model = whole_model(run, views, side)
-    written = write(model, folder, card(run, views, side or run.settings.size))
+    written = write(model, folder)
     runs.write_json(folder / METADATA_FILE, metadata(run, views, side or run.settings.size))
     shape, dtype = (2, *model.input_shape[1:]), np.dtype(run.schema.dtype)
     images = np.random.default_rng(0).integers(0, run.schema.max_value, shape, dtype, endpoint=True)
-    return written, check(model, written, images)
+    worst = check(model, written, images)
+    text = card.text(run, views, side or run.settings.size, [path.name for path in written])
+    (folder / CARD_FILE).write_text(text)
+    return written, worst
 
 
 def metadata(run: runs.Run, views: str, side: int) -> dict[str, Any]:
@@ -78,16 +91,45 @@ def metadata(run: runs.Run, views: str, side: int) -> dict[str, Any]:
     }
 
 
-def write(model: keras.Model, folder: Path, card: str) -> list[Path]:
-    """Writes the model as a Keras file and, with TensorFlow or JAX, as a SavedModel; returns what was written."""
+def write(model: keras.Model, folder: Path) -> list[Path]:
+    """Writes the model as a Keras file, with TensorFlow or JAX as a SavedModel, and with the extra `onnx` as ONNX.
+
+    Returns what was written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder / KERAS_FILE)
     written = [folder / KERAS_FILE]
     if keras.backend.backend() != "torch":
         model.export(folder / SAVED_MODEL, format="tf_saved_model", verbose=False)
         written.append(folder / SAVED_MODEL)
-    (folder / "README.txt").write_text(card)
+    if not missing_for_onnx():
+        written.append(_write_onnx(folder / KERAS_FILE, folder / ONNX_FILE))
     return written
+
+
+def missing_for_onnx() -> list[str]:
+    """Returns the packages of the extra `onnx` that are not installed."""
+    return [name for name in FOR_ONNX if importlib.util.find_spec(name) is None]
+
+
+_CONVERT = """
+import sys, keras
+model = keras.models.load_model(sys.argv[1], compile=False)
+model.export(sys.argv[2], format="onnx", input_signature=model.inputs, verbose=False)
+"""
+
+
+def _write_onnx(keras_file: Path, path: Path) -> Path:
+    """Converts the Keras file, in a process of its own: tf2onnx needs Keras on TensorFlow, and changes NumPy."""
+    env = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", _CONVERT, str(keras_file), str(path)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    if done.returncode:
+        problem = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:200]
+        raise InputError(
+            f"{path}: the model cannot be converted to ONNX ({problem}): pip uninstall tf2onnx leaves this file out"
+        )
+    return path
 
 
 def check(model: keras.Model, written: Sequence[Path], images: np.ndarray) -> float:
@@ -108,34 +150,12 @@ def check(model: keras.Model, written: Sequence[Path], images: np.ndarray) -> fl
 def _probabilities(path: Path, images: np.ndarray) -> Any:
     if path.name == KERAS_FILE:
         return np.asarray(keras.models.load_model(path, compile=False).predict_on_batch(images))
+    if path.name == ONNX_FILE:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return session.run(None, {"image": images})[0]
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))  # keeps the variables alive
     return loaded.serve(images).numpy()
-
-
-def card(run: runs.Run, views: str, side: int) -> str:
-    """Returns the README of the files: what they are and how to load them."""
-    names = "\n".join(f"  {index:2}  {name}" for index, name in enumerate(run.schema.classes))
-    schema = run.schema
-    probability = "the probability of each class" + (", which add up to 1" if schema.single_label else "")
-    origin = "drawn, not photographed, images (SYNTHETIC)" if run.dataset["synthetic"] else "published images"
-    return f"""\
-A classifier of {schema.num_classes} classes: preset {run.settings.preset}, trained on {origin},
-schema {schema.name}, dataset fingerprint {run.dataset["fingerprint"]}.
-
-In:  {schema.dtype} [B, {side}, {side}, {schema.num_channels}], channels {", ".join(schema.channel_names)}, \
-0..{schema.max_value} as in the dataset.
-Out: float32 [B, {schema.num_classes}], {probability}; mean over views: {views}.
-
-  import keras
-  model = keras.models.load_model("{KERAS_FILE}")
-  probabilities = model.predict(images)
-
-  import tensorflow as tf
-  model = tf.saved_model.load("{SAVED_MODEL}")
-  probabilities = model.serve(images)
-
-Classes:
-{names}
-"""

@@ -1,7 +1,7 @@
 """The training loop: trains epoch by epoch, keeps the best weights, and scores the splits at the end."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -21,6 +21,7 @@ from pipeline.schema import SPLITS
 from pipeline.store import files
 
 Log = Callable[[str], None]
+Observe = Callable[[Mapping[str, float]], None]
 
 
 @dataclasses.dataclass
@@ -34,8 +35,17 @@ class Session:
     recorder: Recorder
 
 
-def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, log: Log = print) -> dict:
-    """Trains the run to its end, and returns the content of `metrics.json`. `log` gets lines about progress.
+def train(
+    run: runs.Run,
+    dataset: Dataset,
+    *,
+    resume: bool = False,
+    log: Log = print,
+    observe: Observe = lambda row: None,
+) -> dict:
+    """Trains the run to its end, and returns the content of `metrics.json`.
+
+    `log` gets lines about progress, `observe` each row of `metrics.csv`.
 
     Raises:
         InputError: the dataset, the weights or the checkpoint do not fit the run.
@@ -53,7 +63,7 @@ def train(run: runs.Run, dataset: Dataset, *, resume: bool = False, log: Log = p
                 if is_patience_over(session):
                     log(f"dev loss has not been lower for {run.settings.patience} epochs: stopped")
                     break
-                train_epoch(session, epoch, log)
+                observe(train_epoch(session, epoch, log))
         return score_splits(session, log)
 
 
@@ -131,8 +141,8 @@ def is_patience_over(session: Session) -> bool:
     return 0 < patience < position.epoch - position.best_epoch
 
 
-def train_epoch(session: Session, epoch: int, log: Log) -> None:
-    """Trains the rest of the epoch, scores dev, records both, and saves."""
+def train_epoch(session: Session, epoch: int, log: Log) -> dict[str, float]:
+    """Trains the rest of the epoch, scores dev, records both, and saves; returns the row of `metrics.csv`."""
     settings, position = session.run.settings, session.recorder.position
     batches = data_batches.train_batches(
         session.dataset,
@@ -152,13 +162,14 @@ def train_epoch(session: Session, epoch: int, log: Log) -> None:
     )
     loss = position.loss_sum / max(position.loss_steps, 1)
     dev_loss, counts = score_dev(session)
-    record_epoch(session, loss, dev_loss, counts, log)
+    row = record_epoch(session, loss, dev_loss, counts, log)
     position.epoch, position.step_in_epoch, position.loss_sum, position.loss_steps = epoch + 1, 0, 0.0, 0
     session.recorder.save(dev_loss)
+    return row
 
 
-def record_epoch(session: Session, loss: float, dev_loss: float, counts: metrics.Counts, log: Log) -> None:
-    """Adds the epoch to `metrics.csv` and the events, and logs a line about it."""
+def record_epoch(session: Session, loss: float, dev_loss: float, counts: metrics.Counts, log: Log) -> dict[str, float]:
+    """Adds the epoch to `metrics.csv` and the events, logs a line about it, and returns its row."""
     position = session.recorder.position
     row = {
         "epoch": position.epoch + 1,
@@ -178,6 +189,7 @@ def record_epoch(session: Session, loss: float, dev_loss: float, counts: metrics
         f"epoch {row['epoch']}/{session.run.settings.epochs}: loss {loss:.4f}, dev loss {dev_loss:.4f}, "
         f"dev macro F1 {counts.macro_f1:.4f}; {row['examples_per_second']:,} ex/s, waiting {row['waiting']:.1%}"
     )
+    return row
 
 
 def score_dev(session: Session) -> tuple[float, metrics.Counts]:

@@ -234,9 +234,23 @@ def test_an_exported_model_of_16_bit_images_has_them_as_input(painting_run, tmp_
     metadata = json.loads((tmp_path / "exported/metadata.json").read_text())
     assert metadata["channels"] == list(PAINTING.channel_names)
     assert (metadata["schema"], metadata["input_dtype"], metadata["input_size"]) == ("painting", "uint16", 64)
-    text = (tmp_path / "exported/README.txt").read_text()
-    assert "uint16 [B, 64, 64, 5], channels DNA, ER, RNA, AGP, Mito, 0..65535 as in the dataset." in text
-    assert "float32 [B, 6]" in text
+    text = (tmp_path / "exported/README.md").read_text()
+    assert "uint16 `[B, 64, 64, 5]`, channels DNA, ER, RNA, AGP, Mito, 0..65535 as in the dataset." in text
+    assert "float32 `[B, 6]`" in text
+
+
+def test_the_card_of_single_labels_has_accuracies_and_no_thresholds(nuclei_run):
+    from model.serving import card
+
+    text = card.text(runs.open_run(nuclei_run), "one", 32, ["saved_model"])
+    assert "| test | the most probable class | " in text
+    assert "\ntest: accuracy 0." in text
+    assert "| id | class | positives in test |" in text
+    assert "Thresholds were chosen" not in text
+    assert "Images: not stated by its schema." in text
+    assert "The dataset names no citation." in text
+    assert 'tf.saved_model.load("saved_model")' in text
+    assert "onnxruntime" not in text
 
 
 def test_a_submission_is_for_the_classes_of_the_competition_only(nuclei_run, tmp_path):

@@ -1,6 +1,7 @@
 """Predictions from raw images, from shards and from the exported model are the same; what is bad is left out."""
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -195,6 +196,8 @@ saved = tf.saved_model.load("exported/saved_model")
 np.save("saved.npy", saved.serve(images).numpy())
 """
 
+MISSING_FOR_ONNX = [name for name in ("onnx", "onnxruntime", "tf2onnx") if not importlib.util.find_spec(name)]
+
 
 def test_the_exported_model_without_this_repository_equals_predict(tmp_path, raw_run, raw_source, raw_table):
     """In an interpreter that sees the libraries, but neither the repository nor its editable install."""
@@ -211,10 +214,39 @@ def test_the_exported_model_without_this_repository_equals_predict(tmp_path, raw
     expected = np.stack([read_table(raw_table)[one] for one in ids])
     for name in ("keras", "saved"):
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, rtol=0, atol=1e-6)
-    assert "channels red, green, blue, yellow" in (tmp_path / "exported" / "README.txt").read_text()
+    assert "channels red, green, blue, yellow" in (tmp_path / "exported" / "README.md").read_text()
     metadata = json.loads((tmp_path / "exported" / "metadata.json").read_text())
     assert (metadata["schema"], metadata["class_names"]) == ("hpa_kaggle_2018", list(HPA_KAGGLE_2018.classes))
     assert (metadata["input_size"], metadata["input_dtype"], metadata["single_label"]) == (64, "uint8", False)
+
+
+@pytest.mark.skipif(bool(MISSING_FOR_ONNX), reason=f"needs the extra onnx: {', '.join(MISSING_FOR_ONNX)} missing")
+def test_the_onnx_file_gives_the_probabilities_of_the_run(tmp_path, raw_run, raw_source, raw_table):
+    import onnxruntime
+
+    from pipeline.images.sources import open_images
+
+    result = run_command(raw_run, "--export", tmp_path, "--input-size", 64)
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path / 'model.onnx'}: same probabilities as the run, to " in result.output
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    source, ids = open_images(raw_source.images), sorted(raw_source.labels)[:5]
+    images = np.stack([stacked(source, one, 64).image for one in ids])
+    assert images.dtype == np.uint8
+    expected = np.stack([read_table(raw_table)[one] for one in ids])
+    np.testing.assert_allclose(session.run(None, {"image": images})[0], expected, rtol=0, atol=1e-6)
+    assert "onnxruntime.InferenceSession" in (tmp_path / "README.md").read_text()
+
+
+def test_without_the_extra_the_export_says_how_to_get_onnx(tmp_path, run_copy, monkeypatch):
+    from model.serving import export
+
+    monkeypatch.setattr(export, "FOR_ONNX", ("onnx_of_nobody",))
+    result = run_command(run_copy, "--export", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith("no model.onnx, without onnx_of_nobody: pip install 'hpa-stacked[onnx]'\n")
+    assert not (tmp_path / "model.onnx").exists()
+    assert "onnxruntime" not in (tmp_path / "README.md").read_text()
 
 
 # Bad input
@@ -302,6 +334,17 @@ def test_an_exported_file_with_other_probabilities_is_refused(tmp_path, run_copy
     result = run_command(run_copy, "--export", tmp_path / "exported")
     assert result.exit_code == 1
     assert f"Error: {tmp_path / 'exported' / 'model.keras'}: its probabilities differ by " in result.output
+
+
+def test_a_model_that_cannot_be_converted_to_onnx_is_named(tmp_path, monkeypatch):
+    from model.serving import export
+
+    monkeypatch.setattr(export, "_CONVERT", "raise SystemExit('no such operation')")
+    with pytest.raises(
+        InputError,
+        match=r"model.onnx: the model cannot be converted to ONNX \(no such operation\): pip uninstall tf2onnx leaves this",
+    ):
+        export._write_onnx(tmp_path / "model.keras", tmp_path / "model.onnx")
 
 
 def test_an_input_size_that_does_not_divide_is_refused(tmp_path, run_copy):
