@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 import numpy as np
 
@@ -101,9 +100,9 @@ def assign(
 def _fold(examples: Sequence[Example], parts: Splits, k: int, seed: int, groups: Mapping[str, str]) -> dict[str, str]:
     """Returns `{id: split}` of fold k."""
     rest = [example for example in examples if parts.of[example.id] != parts.names[k]]
+    if len(rest) < 2:  # refused below: too few for train and dev
+        return {example.id: SPLITS[0] if example in rest else SPLITS[2] for example in examples}
     num_dev = max(1, round(len(rest) * PAPER_SIZES[1] / sum(PAPER_SIZES[:2])))
-    if num_dev >= len(rest):
-        _refuse(len(parts.names), parts.names[k], "train or dev")
     divided = splits.assign(
         rest,
         (len(rest) - num_dev, num_dev),
@@ -130,11 +129,7 @@ def _check_sizes(sizes: np.ndarray, names: Sequence[str]) -> None:
     for name, row in zip(names, sizes, strict=True):
         if not row.all():
             empty = " or ".join(split for split, size in zip(SPLITS, row, strict=True) if not size)
-            _refuse(len(names), name, empty)
-
-
-def _refuse(num: int, name: str, empty: str) -> NoReturn:
-    raise InputError(
-        f"{num} folds: {name} has no example in {empty}, because whole groups are too large for it; "
-        "choose fewer folds, or smaller groups"
-    )
+            raise InputError(
+                f"{len(names)} folds: {name} has no example in {empty}, because whole groups are too large for it; "
+                "choose fewer folds, or smaller groups"
+            )

@@ -145,7 +145,7 @@ def test_shards_builds_the_very_split_of_a_fold(source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    ("options", "message"),
     [
         (("--folds", 1), "Invalid value for '--folds': 1 is not in the range x>=2"),
         (("--folds", 3, "--sizes", "10,5,5"), "--folds does not go with --sizes or --keep: all parts are new"),
