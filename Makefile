@@ -24,6 +24,8 @@ RUN      ?= $(patsubst %/config.json,%,$(firstword $(shell ls -t runs/*/config.j
 LADDER_NUM ?= 1120
 LADDER_SAMPLE ?= --balanced
 LADDER_ARGS ?= --budget 4000 --downsample 4
+CELLS    ?= ../shared/data/mitocheck
+CELLS_ARGS ?=
 ARGS     ?=
 JOBS     ?= 2
 CASES    ?= 1060000
@@ -45,7 +47,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train evaluate report ladder ladder-full test torture fuzz test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: help install shards train evaluate report ladder ladder-full cells test torture fuzz test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +59,7 @@ help: ## show this list
 	@echo "       RUNNER=DataflowRunner PROJECT= REGION= TEMP=gs://...   on Dataflow (docs/dataflow.md)"
 	@echo "       ARGS='--on-error quarantine'   any other option of 'python -m pipeline shards'"
 	@echo "  make train PRESET=best TRAIN_ARGS=   the whole of a preset: see 'python -m model.train --help'"
+	@echo "  make cells CELLS_ARGS='--only grouped --fold 0'   only one fold: see 'python -m model.cells --help'"
 	@echo "  make report RUN=runs/best-1          the run to show; by default the newest"
 
 install: $(STAMP) ## make the environment in .venv (other targets do this when needed)
@@ -91,6 +94,10 @@ ladder: $(STAMP) ## train the five models with equal budgets on a synthetic atla
 
 ladder-full: ## the same with 31,072 examples at 256 x 256: for a GPU
 	$(MAKE) ladder EXTRAS=dev,gpu LADDER_NUM=31072 LADDER_SAMPLE= LADDER_ARGS='--budget 200000 --batch-size 256'
+
+cells: $(STAMP) ## five folds of real nuclei by plate, and five at random, on CELLS=DIR: an hour on two cores
+	$(BIN)/python -m model.cells --source '$(CELLS)' --schema examples/mitocheck.toml --out runs/cells \
+	  --results docs/cells.json --table docs/cells.md $(CELLS_ARGS)
 
 fuzz: $(STAMP) ## read CASES=1060000 damaged inputs of every format, and write docs/hostile_inputs.md (20 minutes)
 	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --out build/fuzz.json $(ARGS)
