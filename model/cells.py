@@ -102,6 +102,8 @@ def work_and_report(
     backend.start()
     from model.folds import results as results_module
     from model.folds import table, work
+    from model.page import cross_validation
+    from pipeline.store import files
 
     work.run(plan, chosen, jobs, echo)
     words = {scheme: plan.words(scheme) for scheme in SCHEMES}
@@ -112,8 +114,11 @@ def work_and_report(
     results = results or plan.out / "results.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     runs.write_json(results, found)
-    text = table.markdown(found)
+    text, page = table.markdown(found), plan.out / "report.html"
+    with files.replacing(page) as file:
+        file.write(cross_validation.html(found, table.leakage(found) if "leakage" in found else None).encode())
     echo(f"\n{text}\n")
+    echo(f"report: {page}")
     echo(f"results: {results}")
     if table_path:
         table.insert(text, table_path)

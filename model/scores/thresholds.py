@@ -7,6 +7,7 @@
   because the best threshold of a class with five positives is mostly luck.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -98,6 +99,11 @@ def best_of_class(positive: np.ndarray, probability: np.ndarray, otherwise: floa
     best = last[f1.argmax()]
     below = sorted_[best + 1] if best + 1 < len(sorted_) else 0.0
     return float((sorted_[best] + below) / 2)
+
+
+def mean(chosen: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the mean of several runs' thresholds on the logit scale: float64 `[classes]`."""
+    return 1 / (1 + np.exp(-np.mean([_logit(values) for values in chosen], axis=0)))
 
 
 def decide(probabilities: np.ndarray, *, single_label: bool, threshold: float = FIXED) -> np.ndarray:
