@@ -69,7 +69,8 @@ def shape(mask: np.ndarray) -> list[float]:
     solidity = cv2.contourArea(largest) / max(cv2.contourArea(cv2.convexHull(largest)), 1) if outer else 0.0
     moments = cv2.moments(mask, binaryImage=True)
     hu = cv2.HuMoments(moments).ravel()
-    distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    # Outside the image is no object: without any edge, distances would be infinite.
+    distance = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
     return [
         area, float(len(areas)), float(areas[0]) / max(area, 1), float(areas[1]) / max(area, 1) if len(areas) > 1 else 0,
         float(len(holes)), sum(cv2.contourArea(c) for c in holes) / max(area, 1),

@@ -62,7 +62,7 @@ def test_the_page_shows_scores_matrices_and_leakage():
     assert "&lt;hole&gt; in fold 1." in page
     assert "<hole>" not in page
     assert "Only " not in page
-    assert "http" not in page
+    assert "http:" not in page
 
 
 def test_the_page_says_which_folds_are_missing():
