@@ -44,7 +44,9 @@ class Processes:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as output:
             print(f"\n$ python {' '.join(arguments[1:])}", file=output, flush=True)
-            process = subprocess.Popen(arguments, stdout=output, stderr=output, env=dict(self.environment))
+            # Unbuffered: an error on standard error stands after the lines before it.
+            environment = {**self.environment, "PYTHONUNBUFFERED": "1"}
+            process = subprocess.Popen(arguments, stdout=output, stderr=output, env=environment)
         self.running.add(process)
         try:
             failed = process.wait()
