@@ -29,6 +29,8 @@ GPU_ARGS ?=
 WHEELS   ?=
 # With WHEELS=DIR pip takes everything from that folder, and nothing from the network.
 PIP_ARGS := --quiet --disable-pip-version-check $(if $(WHEELS),--no-index --find-links '$(WHEELS)')
+CELLS    ?= ../shared/data/mitocheck
+CELLS_ARGS ?=
 ARGS     ?=
 JOBS     ?= 2
 CASES    ?= 1060000
@@ -50,7 +52,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train evaluate report ladder ladder-full gpu gpu-wheels test torture fuzz test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: help install shards train evaluate report ladder ladder-full cells gpu gpu-wheels test torture fuzz test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +64,7 @@ help: ## show this list
 	@echo "       RUNNER=DataflowRunner PROJECT= REGION= TEMP=gs://...   on Dataflow (docs/dataflow.md)"
 	@echo "       ARGS='--on-error quarantine'   any other option of 'python -m pipeline shards'"
 	@echo "  make train PRESET=best TRAIN_ARGS=   the whole of a preset: see 'python -m model.train --help'"
+	@echo "  make cells CELLS_ARGS='--only grouped --fold 0'   only one fold: see 'python -m model.cells --help'"
 	@echo "  make report RUN=runs/best-1          the run to show; by default the newest"
 
 install: $(STAMP) ## make the environment in .venv (other targets do this when needed)
@@ -106,6 +109,10 @@ gpu: ## measure training on this machine's device, then train the full ladder; W
 gpu-wheels: ## download what `make gpu` installs to WHEELS=DIR, for a machine without a network
 	$(PYTHON) -m pip download --disable-pip-version-check --dest '$(or $(WHEELS),$(error WHEELS=DIR says where to))' \
 	  '.[cuda]' pip setuptools wheel
+
+cells: $(STAMP) ## five folds of real nuclei by plate, and five at random, on CELLS=DIR: an hour on two cores
+	$(BIN)/python -m model.cells --source '$(CELLS)' --schema examples/mitocheck.toml --out runs/cells \
+	  --results docs/cells.json --table docs/cells.md $(CELLS_ARGS)
 
 fuzz: $(STAMP) ## read CASES=1060000 damaged inputs of every format, and write docs/hostile_inputs.md (20 minutes)
 	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) --jobs $(JOBS) --out build/fuzz.json $(ARGS)

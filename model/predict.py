@@ -1,6 +1,6 @@
 """The command `python -m model.predict`: predictions for new images, and export of the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.progress import Bar
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("folders", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Folder or zip of raw images, named as in the dataset's source."
 )
@@ -51,8 +51,11 @@ from pipeline.progress import Bar
 )
 @click.option("--other-dataset", is_flag=True, help="With --split: allow a dataset with other contents than the run's.")
 @click.option("--input-size", type=click.IntRange(1), help="With --export: pixels a side of the model's input.")
-def main(run: Path, **options: Any) -> None:
+def main(folders: tuple[Path, ...], **options: Any) -> None:
     """Predict with the run in the folder RUN: raw images, or a split of the published dataset.
+
+    With several runs of the same classes and channels, probabilities are averaged. Runs on other splits of the data,
+    as those of folds, may have learned from a split of the first run's dataset: that needs --other-dataset.
 
     Raw images are prepared by the code that made the dataset. Bad ones are left out and listed, with the reason, in
     a table beside the probabilities. Images are streamed, so that any number of them fits in memory.
@@ -67,15 +70,15 @@ def main(run: Path, **options: Any) -> None:
     \b
     python -m model.predict RUN --images test.zip --submission submission.csv
     python -m model.predict RUN --split dev --out dev.parquet
+    python -m model.predict RUN RUN RUN --images test.zip      the mean over three runs
     python -m model.predict RUN --export exported     a model that needs only Keras, TensorFlow or ONNX
     """
     with one_line_errors():
-        predict(run, echo=errors.echo, **options)
+        predict(*folders, echo=errors.echo, **options)
 
 
 def predict(
-    folder: Path,
-    *,
+    *folders: Path,
     images: Path | None = None,
     split: str | None = None,
     export_dir: Path | None = None,
@@ -92,50 +95,66 @@ def predict(
     """Writes probabilities and, if asked for, a submission; or exports the model.
 
     Raises:
-        InputError: no run, checkpoint, images or dataset, no usable image, or options that do not go together.
+        InputError: no run, checkpoint, images or dataset, no usable image, options that do not go together, or runs
+            that cannot be averaged.
     """
-    from model import backend, runs
+    from model import backend
+    from model.serving import members as members_module
     from model.serving import tables
 
     if [images, split, export_dir].count(None) != 2:
         raise InputError("choose one of --images DIR or ZIP, --split NAME, --export DIR")
-    run = runs.open_run(folder)
+    run, *others = members = members_module.open_runs(folders)
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
     tables.check_name(out)
     tables.check_submission(run, submission)
+    if export_dir and others:
+        raise InputError(f"--export is of one run, and {len(members)} were given: name one")
     backend.start(run.settings.deterministic)
-    from model.scores.thresholds import MATCHED_SET
-    from model.serving import decisions, export, scoring
+    from model.scores import thresholds
+    from model.serving import decisions, scoring
 
-    views = scoring.choose_views(run, views)
     if export_dir:
-        files, worst = export.export(run, export_dir, views, input_size)
-        echo(f"{', '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
-        echo(f"model card: {export_dir / export.CARD_FILE}")
-        if missing := export.missing_for_onnx():
-            echo(f"no {export.ONNX_FILE}, without {', '.join(missing)}: pip install 'hpa-stacked[onnx]'")
+        _export(run, export_dir, scoring.choose_views(run, views), input_size, echo)
         return
-    decide = decisions.by_rule(run, rule, views, at_least_one=at_least_one) if submission else None
-    source = _open(run, images, str(split), data_dir, other=other_dataset)
-    with tables.writing(out, run.dataset["class_names"], submission, decide, at_once=rule == MATCHED_SET) as write:
-        num, num_bad = _predict(run, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
+    decide, what = decisions.by_rule(members, rule, views, at_least_one=at_least_one) if submission else (None, "")
+    source = _open(members, images, str(split), data_dir, other=other_dataset)
+    at_once = rule == thresholds.MATCHED_SET
+    with tables.writing(out, run.dataset["class_names"], submission, decide, at_once=at_once) as write:
+        num, num_bad = _predict(members, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
     if submission:
-        whole = f", chosen for these {num:,} images as a whole" if rule == MATCHED_SET else ""
-        echo(f"submission: {submission} ({rule} thresholds{whole})")
+        whole = f", chosen for these {num:,} images as a whole" if at_once else ""
+        echo(f"submission: {submission} ({what}{whole})")
 
 
-def _open(run: Any, images: Path | None, split: str, data_dir: Path | None, *, other: bool) -> Any:
-    """Returns the raw images in `images`, or the split of the dataset."""
-    from model.serving import raw
+def _export(run: Any, folder: Path, views: str, input_size: int | None, echo: Callable[[str], None]) -> None:
+    """Exports the run's model to `folder`, and says what is there."""
+    from model.serving import export
+
+    files, worst = export.export(run, folder, views, input_size)
+    echo(f"{', '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
+    echo(f"model card: {folder / export.CARD_FILE}")
+    if missing := export.missing_for_onnx():
+        echo(f"no {export.ONNX_FILE}, without {', '.join(missing)}: pip install 'hpa-stacked[onnx]'")
+
+
+def _open(members: Sequence[Any], images: Path | None, split: str, data_dir: Path | None, *, other: bool) -> Any:
+    """Returns the raw images in `images`, or the split of the first run's dataset, which fits the others."""
+    from model.serving import raw, scoring
     from model.serving.published import open_published
 
-    return raw.open_raw(images, run.schema) if images else open_published(run, split, data_dir, other=other)
+    if images:
+        return raw.open_raw(images, members[0].schema)
+    source = open_published(members[0], split, data_dir, other=other)
+    for run in members[1:]:
+        scoring.check_dataset(run, source.dataset, other=other)
+    return source
 
 
 def _predict(
-    run: Any,
-    views: str,
+    members: Sequence[Any],
+    views: str | None,
     source: Any,
     write: Callable[[list[str], Any], None],
     bad_table: Path,
@@ -146,11 +165,11 @@ def _predict(
     Raises:
         InputError: not one usable image.
     """
-    from model.serving import raw, scoring
+    from model.serving import averaged, raw, scoring
 
-    model, num = scoring.load_model(run, views), 0
+    model, num = averaged.load_model(members, views), 0
     with Bar("predicting", leave=False) as update:
-        for ids, images in source.batches(run.settings, scoring.BATCH_SIZE, update):
+        for ids, images in source.batches(members[0].settings, scoring.BATCH_SIZE, update):
             write(ids, scoring.predict_batch(model, images))
             num += len(ids)
     num_bad = raw.report_bad(source.bad, bad_table, echo)

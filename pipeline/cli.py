@@ -204,52 +204,88 @@ def groups(
 @main.command()
 @click.option("--labels", required=True, type=PLACE, help="Label table, a CSV; by default with the columns Id,Target.")
 @SCHEMA_OPTION
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV to write, with the columns Id,Split.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="CSV to write, with the columns Id,Split. With --folds: folder for fold-0.csv, fold-1.csv, ...",
+)
 @click.option(
     "--sizes", callback=_sizes, help="Examples in train,dev,test.  [default: in the proportion 24000,3000,4072]"
 )
 @click.option(
-    "--page", type=click.Path(path_type=Path), help="Page (HTML) to write.  [default: --out with the ending .html]"
+    "--folds",
+    type=click.IntRange(2),
+    help="Write so many splits instead of one: each example is in test in exactly one of them.",
+)
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    help="Page (HTML) to write.  [default: --out with the ending .html; with --folds: folds.html in it]",
 )
 @split_options
-def split(labels: "Place", schema: "Schema", out: Path, page: Path | None, **settings: Any) -> None:
+def split(labels: "Place", schema: "Schema", out: Path, page: Path | None, folds: int | None, **settings: Any) -> None:
     """Compute only the stratified train/dev/test split.
 
-    Writes a CSV and a page, and prints the counts of each class and what is proven about them.
+    Writes a CSV and a page, and prints the counts of each class and what is proven about them. 'shards --keep CSV'
+    builds the dataset of this very split.
     """
     from pipeline.plan import compare, kept, split_page, table
 
+    if folds and (settings["sizes"] or settings["keep"]):
+        raise click.UsageError("--folds does not go with --sizes or --keep: all parts are new, and equally large")
     with one_line_errors(STOPPED):
         labelled = table.read_table(labels, schema)
-        assigned, groups, num_extra = _assign(labelled, schema, **settings)
-        kept.write(out, assigned.of)
+        groups_path = settings.pop("groups")
+        groups, num_extra = _groups(labelled, schema, groups_path, settings.pop("groups_extra"))
+        if folds:
+            assigned, report = _split_folds(labelled, schema, folds, settings["seed"], groups, out)
+        else:
+            assigned = _assign(labelled, schema, groups, **settings)
+            report = assigned.report()
+            kept.write(out, assigned.of)
         others = compare.others(labelled.examples, groups, assigned.wanted, schema.num_classes, settings["seed"])
-        split_page.write(page or out.with_suffix(".html"), assigned, others, title=str(labels))
-    echo(assigned.report())
+        default_page = out / "folds.html" if folds else out.with_suffix(".html")
+        split_page.write(page or default_page, assigned, others, title=str(labels))
+    echo(report)
     if num_extra:
-        echo(f"{num_extra} ids of {settings['groups']} are not in the label table and were ignored")
+        echo(f"{num_extra} ids of {groups_path} are not in the label table and were ignored")
+
+
+def _split_folds(
+    labelled: "LabelTable", schema: "Schema", num: int, seed: int, groups: dict[str, str], out: Path
+) -> "tuple[Splits, str]":
+    """Writes the splits of `num` folds to the folder `out`; returns their parts and a report."""
+    from pipeline.plan import folds
+
+    found = folds.assign(labelled.examples, num, seed=seed, groups=groups, class_names=schema.classes)
+    paths = found.write(out)
+    return found.parts, f"{found.report()}\n{paths[0]} to {paths[-1].name}: one split for each fold"
+
+
+def _groups(labelled: "LabelTable", schema: "Schema", path: "Place | None", extra: str) -> tuple[dict[str, str], int]:
+    """Returns (the group of each id, ids of the group table that are not in the label table)."""
+    from pipeline.plan import grouping, manifest, table
+
+    named = table.read_groups(path, labelled.examples, extra=extra) if path else table.GroupTable({}, 0)
+    return grouping.join(manifest.column_groups(schema, labelled.columns), named.of), named.num_extra
 
 
 def _assign(
     labelled: "LabelTable",
     schema: "Schema",
+    groups: dict[str, str],
     *,
     sizes: tuple[int, ...] | None,
-    groups: "Place | None",
-    groups_extra: str,
     keep: "Place | None",
     seed: int,
-) -> "tuple[Splits, dict[str, str], int]":
-    """Returns (the split, the group of each id, ids of the group table that are not in the label table)."""
-    from pipeline.plan import grouping, kept, manifest, splits, table
+) -> "Splits":
+    from pipeline.plan import kept, splits
 
-    named = table.read_groups(groups, labelled.examples, extra=groups_extra) if groups else table.GroupTable({}, 0)
-    grouped = grouping.join(manifest.column_groups(schema, labelled.columns), named.of)
     earlier = kept.read(keep) if keep else None
-    assigned = splits.assign(
-        labelled.examples, sizes, seed=seed, groups=grouped, class_names=schema.classes, earlier=earlier
+    return splits.assign(
+        labelled.examples, sizes, seed=seed, groups=groups, class_names=schema.classes, earlier=earlier
     )
-    return assigned, grouped, named.num_extra
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})

@@ -16,7 +16,7 @@ def html(loaded: Sequence[EvaluatedRun], title: str | None = None) -> str:
 
     Several runs are compared from the first to the last, and the last one is shown in detail.
     """
-    return _environment().get_template("report.html.j2").render(content(loaded, title))
+    return environment().get_template("report.html.j2").render(content(loaded, title))
 
 
 def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def default_title(loaded: Sequence[EvaluatedRun]) -> str:
     return f"Run {names[0]}" if len(names) == 1 else f"{len(names)} runs: {names[0]} to {names[-1]}"
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Returns the environment of the pages' templates, with the filters of `formats`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -8,7 +8,7 @@ from pipeline.errors import InputError
 ATLAS = ("green-128", "green-256", "rgb-256", "stacked-256", "best")
 """Presets for the channels of the Human Protein Atlas."""
 
-NAMES = (*ATLAS, "any")
+NAMES = (*ATLAS, "any", "cells")
 
 
 def load(name: str) -> Settings:

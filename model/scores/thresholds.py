@@ -10,7 +10,7 @@
   dev, and the decision about an example depends on the other examples of the set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -129,6 +129,11 @@ def best_of_class(positive: np.ndarray, probability: np.ndarray, otherwise: floa
     best = last[f1.argmax()]
     below = sorted_[best + 1] if best + 1 < len(sorted_) else 0.0
     return float((sorted_[best] + below) / 2)
+
+
+def mean(chosen: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the mean of several runs' thresholds on the logit scale: float64 `[classes]`."""
+    return 1 / (1 + np.exp(-np.mean([_logit(values) for values in chosen], axis=0)))
 
 
 def decide(probabilities: np.ndarray, *, single_label: bool, threshold: float = FIXED) -> np.ndarray:

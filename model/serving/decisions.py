@@ -1,11 +1,12 @@
 """Decisions: from probabilities to predicted classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from model import runs
 from model.scores import evaluation, thresholds
+from model.serving import averaged
 from pipeline.errors import InputError
 
 Decide = Callable[[np.ndarray], np.ndarray]
@@ -17,33 +18,42 @@ FEWEST = 100
 of the atlas, which 3.1% of the examples carry."""
 
 
-def by_rule(run: runs.Run, rule: str, views: str, *, at_least_one: bool = False) -> Decide:
-    """Returns the decision by `rule`: by the thresholds that the run's evaluation chose, or that match the set.
+def by_rule(
+    members: Sequence[runs.Run], rule: str, views: str | None, *, at_least_one: bool = False
+) -> tuple[Decide, str]:
+    """Returns the decision by `rule`, and what it is by.
 
-    With `at_least_one`, an example above no threshold gets the class nearest to its own. Decisions by `matched-set` are
-    for all examples of a set at once, and raise `InputError` for fewer than `FEWEST`.
+    It is by the thresholds that the runs' evaluations chose (see `averaged.thresholds_of`), or by those that match the
+    set. With `at_least_one`, an example above no threshold gets the class nearest to its own. Decisions by
+    `matched-set` are for all examples of a set at once, and raise `InputError` for fewer than `FEWEST`.
 
     Raises:
-        MissingError: the run was not evaluated.
+        MissingError: a run was not evaluated.
         InputError: the thresholds are for another checkpoint or other views, or there are none for `rule`.
     """
-    choose = _matching_set(run) if rule == thresholds.MATCHED_SET else _as_evaluated(run, rule, views)
+    if rule == thresholds.MATCHED_SET:
+        choose, origin = _matching_set(members), ""
+    else:
+        choose, origin = _as_evaluated(members, rule, views)
 
     def decide(probabilities: np.ndarray) -> np.ndarray:
         chosen = choose(probabilities)
         predicted = thresholds.predict(probabilities, chosen)
         return thresholds.at_least_one(predicted, probabilities, chosen) if at_least_one else predicted
 
-    return decide
+    return decide, f"{rule} thresholds" + (f", {origin}" if origin and len(members) > 1 else "")
 
 
-def _as_evaluated(run: runs.Run, rule: str, views: str) -> Callable[[np.ndarray], np.ndarray]:
-    chosen = evaluation.thresholds_of(run, rule, views)
-    return lambda probabilities: chosen
+def _as_evaluated(
+    members: Sequence[runs.Run], rule: str, views: str | None
+) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
+    chosen, origin = averaged.thresholds_of(members, rule, views)
+    return lambda probabilities: chosen, origin
 
 
-def _matching_set(run: runs.Run) -> Callable[[np.ndarray], np.ndarray]:
-    frequencies = evaluation.frequencies_of(run)
+def _matching_set(members: Sequence[runs.Run]) -> Callable[[np.ndarray], np.ndarray]:
+    # Runs of several folds were trained on different examples.
+    frequencies = np.mean([evaluation.frequencies_of(run) for run in members], axis=0)
 
     def choose(probabilities: np.ndarray) -> np.ndarray:
         if len(probabilities) < FEWEST:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -50,11 +51,11 @@ def load_model(run: runs.Run, views: str = "one") -> keras.Model:
     return classifier.with_probabilities(runs.load_classifier(run), run.settings, run.schema, views)
 
 
-def predict_batch(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def predict_batch(model: Any, images: np.ndarray) -> np.ndarray:
     """Returns probabilities, float32 `[B, classes]`, for at most `BATCH_SIZE` images.
 
     Smaller batches are padded: one shape is compiled once, and an example's probabilities do not depend on the size
-    of its batch.
+    of its batch. The model is a Keras model, or several as one (`averaged.AveragedModel`).
     """
     missing = BATCH_SIZE - len(images)
     padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing else images
@@ -101,7 +102,7 @@ def open_dataset(run: runs.Run, splits: Sequence[str], data_dir: Path | None = N
     if not (path / "dataset_info.json").exists():
         raise MissingError(f"the dataset of run {run.path} is no longer at {path}: --data-dir says where it is")
     dataset = open_version(path, run.settings.size)
-    _check(run, dataset, other=other)
+    check_dataset(run, dataset, other=other)
     check_present(dataset, splits)
     return dataset
 
@@ -113,7 +114,12 @@ def _find(run: runs.Run, data_dir: Path, *, other: bool) -> Path:
     return find(data_dir, size, None if other and len(schemas) == 1 else schema)
 
 
-def _check(run: runs.Run, dataset: Dataset, *, other: bool) -> None:
+def check_dataset(run: runs.Run, dataset: Dataset, *, other: bool) -> None:
+    """Checks that a dataset is the run's, or with `other` one of the same channels, classes and pixel values.
+
+    Raises:
+        InputError: it is not.
+    """
     if other:
         check_compatible(dataset, run.dataset, run.path)
         return

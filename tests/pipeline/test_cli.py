@@ -124,6 +124,42 @@ def test_split_writes_a_page_beside_its_table(source, tmp_path):
     assert (tmp_path / "other.html").read_text() == (tmp_path / "split.html").read_text()
 
 
+def test_split_writes_one_table_for_each_fold(source, tmp_path):
+    result = run("split", "--labels", source.table, "--folds", 4, "--out", tmp_path / "folds")
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path}/folds/fold-0.csv to fold-3.csv: one split for each fold" in result.output
+    assert "Split of" in (tmp_path / "folds/folds.html").read_text()
+    tables = [
+        list(csv.DictReader((tmp_path / f"folds/fold-{k}.csv").read_text().splitlines())) for k in range(4)
+    ]  # fmt: skip
+    assert all({row["Id"] for row in table} == source.labels.keys() for table in tables)
+    assert sorted(row["Id"] for table in tables for row in table if row["Split"] == "test") == sorted(source.labels)
+
+
+def test_shards_builds_the_very_split_of_a_fold(source, tmp_path):
+    run("split", "--labels", source.table, "--folds", 2, "--out", tmp_path / "folds")
+    fold, data = tmp_path / "folds/fold-1.csv", tmp_path / "data"
+    built = run("shards", "--source", source.root, "--data-dir", data, "--size", 16, "--keep", fold)
+    assert built.exit_code == 0, built.output
+    assert next(data.glob("hpa_stacked/16/*/split.csv")).read_bytes() == fold.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--folds", 1), "Invalid value for '--folds': 1 is not in the range x>=2"),
+        (("--folds", 3, "--sizes", "10,5,5"), "--folds does not go with --sizes or --keep: all parts are new"),
+        (("--folds", 3, "--keep", "old.csv"), "--folds does not go with --sizes or --keep: all parts are new"),
+        (("--folds", 21), "21 folds of 20 examples: a fold needs at least one for test"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(source, tmp_path, options, message):
+    result = run("split", "--labels", source.table, "--out", tmp_path / "folds", *options)
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.output.split())
+    assert not (tmp_path / "folds").exists()
+
+
 def test_split_keeps_an_earlier_split(source, tmp_path):
     rows = dict(source.labels)
     source.write_table(list(rows.items())[:15])

@@ -1,0 +1,174 @@
+"""The work of a cross-validation, as commands of this project in processes of their own."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from model import presets, runs
+from model import settings as settings_module
+from model.folds.plan import Fold, Plan
+from model.scores import evaluation
+from model.settings import Settings
+from pipeline.errors import InputError, MissingError
+from pipeline.schema import write
+from pipeline.store import files
+from pipeline.threads import num_cores
+
+VIEWS = "d4"
+"""A nucleus has no up and no left: predictions are averaged over its mirror images and their transposes."""
+
+Log = Callable[[str], None]
+
+
+@dataclasses.dataclass
+class Processes:
+    """Runs commands, and ends those that are running when the block ends early."""
+
+    environment: Mapping[str, str]
+    running: set[subprocess.Popen] = dataclasses.field(default_factory=set)
+
+    def run(self, what: str, command: Sequence[object], log: Path) -> None:
+        """Runs `python` with these arguments; its output goes to the end of the file `log`.
+
+        Raises:
+            InputError: it failed.
+        """
+        arguments = [sys.executable, *map(str, command)]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a") as output:
+            print(f"\n$ python {' '.join(arguments[1:])}", file=output, flush=True)
+            # Unbuffered: an error on standard error stands after the lines before it.
+            environment = {**self.environment, "PYTHONUNBUFFERED": "1"}
+            process = subprocess.Popen(arguments, stdout=output, stderr=output, env=environment)
+        self.running.add(process)
+        try:
+            failed = process.wait()
+        finally:
+            self.running.discard(process)
+        if failed:
+            last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+            raise InputError(f"{what} failed: {last}; {log} has all of it, and the same command continues")
+
+    def terminate(self) -> None:
+        """Asks what is running to stop: training saves its position."""
+        for process in list(self.running):
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+
+
+def environment(jobs: int) -> dict[str, str]:
+    """Returns the environment of the processes: each of `jobs` gets an equal part of the processor cores."""
+    threads = str(max(1, num_cores() // jobs))
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    return {"TF_ENABLE_ONEDNN_OPTS": "1", **dict.fromkeys(names, threads), **os.environ}
+
+
+def run(plan: Plan, folds: Sequence[Fold], jobs: int, log: Log) -> None:
+    """Builds, trains and evaluates what is not finished yet of the folds, `jobs` of them at the same time.
+
+    Raises:
+        MissingError: no label table.
+        InputError: a step failed, or a fold was trained with other settings.
+    """
+    table = plan.source / plan.schema.table.file
+    if not table.exists():
+        raise MissingError(f"{table} does not exist: --source is the folder of the label table and the images")
+    processes = Processes(environment(jobs))
+    for fold in folds:
+        if not is_finished(fold):
+            prepare(plan, fold, processes)
+        check_settings(plan, fold)
+    with _pool(processes, jobs) as pool:
+        futures = [pool.submit(train, fold, processes) for fold in folds]
+        for number, future in enumerate(as_completed(futures), 1):
+            log(f"[{number}/{len(folds)}] {future.result()}")
+
+
+@contextlib.contextmanager
+def _pool(processes: Processes, jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """Yields a pool of threads; if the block fails or is stopped, nothing more is started and all processes end."""
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        processes.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def is_finished(fold: Fold) -> bool:
+    """Returns whether the fold's run is trained, and its best checkpoint evaluated."""
+    return (fold.run / "metrics.json").exists() and evaluation.is_current(runs.open_run(fold.run))
+
+
+def prepare(plan: Plan, fold: Fold, processes: Processes) -> None:
+    """Writes the split, the dataset and the settings of a fold, as far as they are missing."""
+    schema, source = plan.out / f"schema-{fold.scheme}.toml", plan.source
+    with files.replacing(schema) as file:
+        file.write(write.to_toml(plan.schema_of(fold.scheme)).encode())
+    if not fold.split_csv.exists():
+        labels = source / plan.schema.table.file
+        split = ["split", "--labels", labels, "--schema", schema, "--folds", fold.num, "--seed", plan.seed]
+        processes.run(
+            f"splitting {plan.words(fold.scheme)}", ["-m", "pipeline", *split, "--out", fold.splits], fold.log
+        )
+    build = ["shards", "--source", source, "--schema", schema, "--size", plan.size, "--keep", fold.split_csv]
+    processes.run(f"{fold.name}: building", ["-m", "pipeline", *build, "--data-dir", fold.data_dir], fold.log)
+    with files.replacing(fold.config) as file:
+        file.write(json.dumps(fitted(plan, fold).to_json(), indent=1).encode())
+
+
+def fitted(plan: Plan, fold: Fold) -> Settings:
+    """Returns the settings of a fold: the number of epochs is the one nearest to the budget."""
+    from model.data.batches import read_labels
+    from model.data.dataset import open_dataset
+    from model.data.order import repeat_factors
+
+    settings = settings_module.override(presets.load(plan.preset), {**plan.values, "seed": plan.seed}, "--config")
+    dataset = open_dataset(fold.data_dir, plan.size)
+    labels = read_labels(dataset, "train")
+    per_epoch = repeat_factors(labels, settings.oversample).sum() if settings.oversample else len(labels)
+    epochs = max(1, round(plan.budget / per_epoch))
+    settings_module.check_fit(settings, dataset.schema, f"dataset {dataset.path}")
+    settings = dataclasses.replace(settings, epochs=epochs, warmup_epochs=min(settings.warmup_epochs, epochs / 4))
+    return settings_module.resolve(settings, dataset.size, dataset.channels)
+
+
+def check_settings(plan: Plan, fold: Fold) -> None:
+    """Checks that the fold's run, if there is one, has the settings that are asked for.
+
+    Raises:
+        InputError: it has others.
+    """
+    if not (fold.run / "config.json").exists():
+        return
+    changed = settings_module.differences(runs.open_run(fold.run).settings, fitted(plan, fold))
+    if changed:
+        raise InputError(
+            f"{fold.run} was trained with other settings: {'; '.join(changed)}; --out with a new folder trains again"
+        )
+
+
+def train(fold: Fold, processes: Processes) -> str:
+    """Trains and evaluates a fold, if that is not done yet; returns a line about it."""
+    start = time.monotonic()
+    if not (fold.run / "metrics.json").exists():
+        command = ["-m", "model.train", "--data-dir", fold.data_dir, "--out", fold.run]
+        new = ["--config", fold.config]
+        command += ["--resume"] if (fold.run / "config.json").exists() else new
+        processes.run(f"{fold.name}: training", command, fold.log)
+    if not is_finished(fold):
+        command = ["-m", "model.evaluate", fold.run, "--views", VIEWS, "--splits", "dev,test", "--no-ablation"]
+        processes.run(f"{fold.name}: evaluating", command, fold.log)
+    test = evaluation.load(fold.run)["splits"]["test"]
+    (rule,) = test["rules"].values()
+    return f"{fold.name}: macro F1 {rule['macro_f1']:.3f} on test, {time.monotonic() - start:.0f} s"

@@ -1,0 +1,21 @@
+"""Single cells of one class each, with few examples of some classes: `make cells` trains it on ten splits.
+
+    python -m model.train --preset cells --data-dir DIR
+
+The network of `any`, with twice its learning rate, and every class shown as often as the square root of its share
+says. An epoch of 2,330 nuclei of 16 classes then shows about 8,500 images.
+"""
+
+import dataclasses
+
+from model.presets import any as any_dataset
+
+SETTINGS = dataclasses.replace(
+    any_dataset.SETTINGS,
+    preset="cells",
+    oversample=1.0,
+    brightness=0.2,
+    epochs=7,
+    learning_rate=2e-3,
+    warmup_epochs=0.5,
+)
