@@ -102,14 +102,11 @@ def predict(
     from model.serving import members as members_module
     from model.serving import tables
 
-    if [images, split, export_dir].count(None) != 2:
-        raise InputError("choose one of --images DIR or ZIP, --split NAME, --export DIR")
-    run, *others = members = members_module.open_runs(folders)
+    _check_choice(folders, images, split, export_dir)
+    run, *_ = members = members_module.open_runs(folders)
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
     tables.check_name(out)
     tables.check_submission(run, submission)
-    if export_dir and others:
-        raise InputError(f"--export is of one run, and {len(members)} were given: name one")
     backend.start(run.settings.deterministic)
     from model.scores import thresholds
     from model.serving import decisions, scoring
@@ -122,10 +119,17 @@ def predict(
     at_once = rule == thresholds.MATCHED_SET
     with tables.writing(out, run.dataset["class_names"], submission, decide, at_once=at_once) as write:
         num, num_bad = _predict(members, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
+    whole = f", chosen for these {num:,} images as a whole" if at_once else ""
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
     if submission:
-        whole = f", chosen for these {num:,} images as a whole" if at_once else ""
         echo(f"submission: {submission} ({what}{whole})")
+
+
+def _check_choice(folders: Sequence[Path], images: Path | None, split: str | None, export_dir: Path | None) -> None:
+    if [images, split, export_dir].count(None) != 2:
+        raise InputError("choose one of --images DIR or ZIP, --split NAME, --export DIR")
+    if export_dir and len(folders) > 1:
+        raise InputError(f"--export is of one run, and {len(folders)} were given: name one")
 
 
 def _export(run: Any, folder: Path, views: str, input_size: int | None, echo: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model.data import card, records
+from model.data import labels, records
 from model.data.dataset import Dataset, num_limited
 from model.data.order import Order, count_steps
 from pipeline.threads import num_cores
@@ -108,7 +108,7 @@ def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.nd
     Raises:
         InputError: the table does not fit the dataset.
     """
-    published = card.read_label_vectors(dataset, split)
+    published = labels.read_published(dataset, split)
     return _read_labels(dataset, split, limit) if published is None else published[:limit]
 
 

@@ -10,10 +10,7 @@ import numpy as np
 from model.data.batches import read_labels
 from model.data.channels import protein
 from model.data.dataset import Dataset
-from pipeline.errors import InputError
 from pipeline.plan import grouping
-
-_LABELS = "labels.csv"
 
 
 def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
@@ -56,43 +53,9 @@ def class_frequencies(dataset: Dataset) -> np.ndarray | None:
 
 
 def absent_classes(dataset: Dataset) -> list[str]:
-    """Returns the names of the classes that no example of train has; empty if the metadata has no counts."""
-    shares = class_frequencies(dataset)
-    return (
-        [] if shares is None else [name for name, share in zip(dataset.class_names, shares, strict=True) if not share]
-    )
-
-
-def read_label_vectors(dataset: Dataset, split: str) -> np.ndarray | None:
-    """Returns the label vectors of the split from the table of labels, in storage order: uint8 `[N, classes]`.
-
-    `None` if the dataset has no such table, because an earlier version of the pipeline built it.
-
-    Raises:
-        InputError: the table has another number of examples of the split than the metadata, or a row without labels.
-    """
-    if not (dataset.path / _LABELS).exists():
-        return None
-    where, num_classes = f"dataset {dataset.path}: {_LABELS}", len(dataset.class_names)
-    advice = f"'python -m pipeline verify {dataset.path}' lists all damage"
-    try:
-        rows = [row.get("Labels") for row in _read_table(dataset.path / _LABELS) if row.get("Split") == split]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{where} cannot be read ({type(error).__name__}); {advice}") from None
-    if len(rows) != dataset.num_examples[split]:
-        raise InputError(
-            f"{where} has {len(rows)} examples of {split}, expected {dataset.num_examples[split]}; {advice}"
-        )
-    ids = {str(label): label for label in range(num_classes)}
-    vectors = np.zeros((len(rows), num_classes), np.uint8)
-    for number, text in enumerate(rows):
-        found = [ids.get(label) for label in (text or "").split(" ")]
-        if None in found:
-            raise InputError(
-                f"{where}: example {number} of {split} has labels {text!r}, expected class ids 0..{num_classes - 1}; {advice}"
-            )
-        vectors[number, found] = 1
-    return vectors
+    """Returns the names of the classes that no example of train has; empty if the metadata has no counts of labels."""
+    counts = _metadata(dataset).get("label_counts", {}).get("train", [])
+    return [name for name, count in zip(dataset.class_names, counts, strict=False) if not count]
 
 
 def read_groups(dataset: Dataset) -> dict[str, str]:

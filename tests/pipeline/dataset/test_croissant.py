@@ -37,6 +37,8 @@ def test_tables_of_the_description_can_be_read(painted):
     dataset = mlcroissant.Dataset(jsonld=painted / "croissant.json")
     rows = [{key.split("/")[1]: value for key, value in row.items()} for row in dataset.records("columns")]
     assert rows[3] == {"Id": b"w-003", "plate": b"P3", "dose": b"3 uM"}
+    labels = [row["labels/Labels"].decode() for row in dataset.records("labels")]
+    assert labels == [row.split(",")[2] for row in (painted / "labels.csv").read_text().splitlines()[1:]]
     classes = [row["classes/name"] for row in dataset.records("classes")]
     assert classes == ["control", "toxic, slowly", "binucleate"]
 
