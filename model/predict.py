@@ -117,7 +117,7 @@ def predict(
     decide, what = decisions.by_rule(members, rule, views, at_least_one=at_least_one) if submission else (None, "")
     source = _open(members, images, str(split), data_dir, other=other_dataset)
     at_once = rule == thresholds.MATCHED_SET
-    with tables.writing(out, run.dataset["class_names"], submission, decide, at_once=at_once) as write:
+    with tables.writing(out, run.schema.classes, submission, decide, at_once=at_once) as write:
         num, num_bad = _predict(members, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
     whole = f", chosen for these {num:,} images as a whole" if at_once else ""
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")

@@ -38,3 +38,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
             ):
                 moving.assign(old * self.momentum + new * (1.0 - self.momentum))
         return outputs
+
+
+def with_keras_layers(model: keras.Model) -> keras.Model:
+    """Returns a copy of the model that has Keras's layers in place of these, so that it loads without this package."""
+
+    def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind = keras.layers.BatchNormalization if isinstance(layer, BatchNormalization) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy

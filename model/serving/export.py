@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from model import runs
+from model.network import normalization
 from model.serving import card, scoring
 from pipeline.errors import InputError
 
@@ -53,7 +54,8 @@ def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> k
     chosen = [channels.index(channel) for channel in run.settings.channels]
     if chosen != list(range(len(channels))):
         x = ops.take(x, np.array(chosen), axis=-1)
-    return keras.Model(images, scoring.load_model(run, views)(x), name="hpa_stacked")
+    model = normalization.with_keras_layers(scoring.load_model(run, views))
+    return keras.Model(images, model(x), name="hpa_stacked")
 
 
 def export(run: runs.Run, folder: Path, views: str = "one", side: int | None = None) -> tuple[list[Path], float]:
