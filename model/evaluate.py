@@ -156,11 +156,10 @@ def _describe(
     blanked: dict[tuple[str, ...], Any],
 ) -> dict[str, Any]:
     """Returns thresholds, and scores of each split and of the ablation, as plain values; `codes` are the groups."""
-    from model.data import card
     from model.scores import describe, thresholds
 
     single_label, num_classes = dataset.schema.single_label, len(dataset.class_names)
-    frequencies = card.class_frequencies(dataset)
+    frequencies = train_frequencies(dataset)
     chosen = {} if single_label else thresholds.choose_on(predictions.get("dev"), num_classes, frequencies)
     described = {
         name: describe.describe_split(
@@ -191,6 +190,19 @@ def _describe(
         )
         result["ablation"] = {"split": shown, "rows": rows}
     return result
+
+
+def train_frequencies(dataset: Any) -> Any:
+    """Returns the share of train that carries each class, float64 `[classes]`; `None` if train has no examples.
+
+    Reads the labels of train if the metadata has no counts, as of a dataset that something else wrote.
+    """
+    from model.data import batches, card
+
+    counted = card.class_frequencies(dataset)
+    if counted is None and dataset.num_examples.get("train"):
+        return batches.read_labels(dataset, "train").mean(axis=0)
+    return counted
 
 
 def _write(
