@@ -38,11 +38,11 @@ def paired_difference(
         seed: of the random weights.
         min_positives: what a class needs to count as frequent.
     """
-    predicted = [thresholds.predict(*model) for model in (first, second)]
+    before, after = (thresholds.predict(*model) for model in (first, second))
     frequent = label_vectors.sum(axis=0) >= min_positives
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for suffix, classes in (("", None), ("_frequent", frequent)):
-        of_f1 = intervals.difference(label_vectors, *predicted, codes, seed, classes)
+        of_f1 = intervals.difference(label_vectors, before, after, codes, seed, classes)
         of_map = map_difference(label_vectors, first[0], second[0], codes, seed=seed, classes=classes)
         found |= {f"macro_f1{suffix}": of_f1.to_json(), f"mean_average_precision{suffix}": of_map.to_json()}
     return found
