@@ -89,8 +89,7 @@ def evaluate(
 
     run = runs.open_run(folder)
     backend.start(run.settings.deterministic)
-    from model.data import card
-    from model.scores import evaluation, intervals
+    from model.scores import evaluation
     from model.serving import scoring
 
     checkpoint = evaluation.checkpoint_digest(run)
@@ -99,15 +98,13 @@ def evaluate(
     model = scoring.load_model(run, views)
     gallery, blanked = _observers(run, dataset, model, ablation=ablation)
     predictions = _predict(model, run, dataset, splits, limit, [gallery.add, blanked.add])
-    groups = card.read_groups(dataset)
-    codes = {name: intervals.group_codes(split.ids, groups) if groups else None for name, split in predictions.items()}
+    codes = _group_codes(dataset, predictions)
     result = {
         "format": evaluation.FORMAT,
         "checkpoint_sha256": checkpoint,
         "views": views,
         "limit_examples": limit,
         "min_positives": min_positives,
-        "dataset": card.describe(dataset, num_grouped=len(groups)),
         **_describe(run, dataset, predictions, codes, min_positives, blanked.probabilities()),
         "gallery": gallery.entries(),
     }
@@ -155,7 +152,8 @@ def _describe(
     min_positives: int,
     blanked: dict[tuple[str, ...], Any],
 ) -> dict[str, Any]:
-    """Returns thresholds, and scores of each split and of the ablation, as plain values; `codes` are the groups."""
+    """Returns the dataset's card, thresholds, and scores of each split and of the ablation, as plain values."""
+    from model.data import card
     from model.scores import describe, thresholds
 
     single_label, num_classes = dataset.schema.single_label, len(dataset.class_names)
@@ -175,6 +173,7 @@ def _describe(
     }
     shown = list(predictions)[-1]
     result = {
+        "dataset": card.describe(dataset, num_grouped=len(card.read_groups(dataset))),
         "same_dataset": dataset.fingerprint == run.dataset["fingerprint"],
         "frequencies": None if frequencies is None else frequencies.tolist(),
         "thresholds": {rule: values.tolist() for rule, values in chosen.items()},
@@ -190,6 +189,15 @@ def _describe(
         )
         result["ablation"] = {"split": shown, "rows": rows}
     return result
+
+
+def _group_codes(dataset: Any, predictions: dict[str, Any]) -> dict[str, Any]:
+    """Returns the group of each example of each split, int64 `[N]`; `None` if the dataset has no groups."""
+    from model.data import card
+    from model.scores import intervals
+
+    groups = card.read_groups(dataset)
+    return {name: intervals.group_codes(split.ids, groups) if groups else None for name, split in predictions.items()}
 
 
 def train_frequencies(dataset: Any) -> Any:

@@ -105,16 +105,11 @@ def predict(
     tables.check_submission(run, submission)
     backend.start(run.settings.deterministic)
     from model.scores.thresholds import MATCHED_SET
-    from model.serving import decisions, export, scoring
+    from model.serving import decisions, scoring
 
     views = scoring.choose_views(run, views)
     if export_dir:
-        files, worst = export.export(run, export_dir, views, input_size)
-        echo(f"{', '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
-        echo(f"model card: {export_dir / export.CARD_FILE}")
-        if missing := export.missing_for_onnx():
-            echo(f"no {export.ONNX_FILE}, without {', '.join(missing)}: pip install 'hpa-stacked[onnx]'")
-        return
+        return _export(run, export_dir, views, input_size, echo)
     decide = decisions.by_rule(run, rule, views, at_least_one=at_least_one) if submission else None
     source = _open(run, images, str(split), data_dir, other=other_dataset)
     with tables.writing(out, run.dataset["class_names"], submission, decide, at_once=rule == MATCHED_SET) as write:
@@ -123,6 +118,17 @@ def predict(
     if submission:
         whole = f", chosen for these {num:,} images as a whole" if rule == MATCHED_SET else ""
         echo(f"submission: {submission} ({rule} thresholds{whole})")
+
+
+def _export(run: Any, folder: Path, views: str, input_size: int | None, echo: Callable[[str], None]) -> None:
+    """Writes the model to `folder`, and says where it is."""
+    from model.serving import export
+
+    files, worst = export.export(run, folder, views, input_size)
+    echo(f"{', '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
+    echo(f"model card: {folder / export.CARD_FILE}")
+    if missing := export.missing_for_onnx():
+        echo(f"no {export.ONNX_FILE}, without {', '.join(missing)}: pip install 'hpa-stacked[onnx]'")
 
 
 def _open(run: Any, images: Path | None, split: str, data_dir: Path | None, *, other: bool) -> Any:
