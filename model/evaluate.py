@@ -98,16 +98,17 @@ def evaluate(
     model = scoring.load_model(run, views)
     gallery, blanked = _observers(run, dataset, model, ablation=ablation)
     predictions = _predict(model, run, dataset, splits, limit, [gallery.add, blanked.add])
+    codes = _group_codes(dataset, predictions)
     result = {
         "format": evaluation.FORMAT,
         "checkpoint_sha256": checkpoint,
         "views": views,
         "limit_examples": limit,
         "min_positives": min_positives,
-        **_describe(run, dataset, predictions, min_positives, blanked.probabilities()),
+        **_describe(run, dataset, predictions, codes, min_positives, blanked.probabilities()),
         "gallery": gallery.entries(),
     }
-    _write(run.path / "evaluation", result, predictions, gallery.pictures())
+    _write(run.path / "evaluation", result, predictions, codes, gallery.pictures())
     return result
 
 
@@ -144,16 +145,19 @@ def _predict(
 
 
 def _describe(
-    run: Any, dataset: Any, predictions: dict[str, Any], min_positives: int, blanked: dict[tuple[str, ...], Any]
+    run: Any,
+    dataset: Any,
+    predictions: dict[str, Any],
+    codes: dict[str, Any],
+    min_positives: int,
+    blanked: dict[tuple[str, ...], Any],
 ) -> dict[str, Any]:
     """Returns the dataset's card, thresholds, and scores of each split and of the ablation, as plain values."""
     from model.data import card
-    from model.scores import describe, intervals, thresholds
+    from model.scores import describe, thresholds
 
-    groups = card.read_groups(dataset)
-    codes = {name: intervals.group_codes(split.ids, groups) if groups else None for name, split in predictions.items()}
     single_label, num_classes = dataset.schema.single_label, len(dataset.class_names)
-    frequencies = card.class_frequencies(dataset)
+    frequencies = train_frequencies(dataset)
     chosen = {} if single_label else thresholds.choose_on(predictions.get("dev"), num_classes, frequencies)
     described = {
         name: describe.describe_split(
@@ -169,7 +173,7 @@ def _describe(
     }
     shown = list(predictions)[-1]
     result = {
-        "dataset": card.describe(dataset, num_grouped=len(groups)),
+        "dataset": card.describe(dataset, num_grouped=len(card.read_groups(dataset))),
         "same_dataset": dataset.fingerprint == run.dataset["fingerprint"],
         "frequencies": None if frequencies is None else frequencies.tolist(),
         "thresholds": {rule: values.tolist() for rule, values in chosen.items()},
@@ -187,7 +191,31 @@ def _describe(
     return result
 
 
-def _write(folder: Path, result: dict[str, Any], predictions: dict[str, Any], pictures: Any) -> None:
+def _group_codes(dataset: Any, predictions: dict[str, Any]) -> dict[str, Any]:
+    """Returns the group of each example of each split, int64 `[N]`; `None` if the dataset has no groups."""
+    from model.data import card
+    from model.scores import intervals
+
+    groups = card.read_groups(dataset)
+    return {name: intervals.group_codes(split.ids, groups) if groups else None for name, split in predictions.items()}
+
+
+def train_frequencies(dataset: Any) -> Any:
+    """Returns the share of train that carries each class, float64 `[classes]`; `None` if train has no examples.
+
+    Reads the labels of train if the metadata has no counts, as of a dataset that something else wrote.
+    """
+    from model.data import batches, card
+
+    counted = card.class_frequencies(dataset)
+    if counted is None and dataset.num_examples.get("train"):
+        return batches.read_labels(dataset, "train").mean(axis=0)
+    return counted
+
+
+def _write(
+    folder: Path, result: dict[str, Any], predictions: dict[str, Any], codes: dict[str, Any], pictures: Any
+) -> None:
     """Writes the files of the evaluation; `evaluation.json` comes last, because it makes the evaluation current."""
     import numpy as np
 
@@ -198,7 +226,7 @@ def _write(folder: Path, result: dict[str, Any], predictions: dict[str, Any], pi
     with files.replacing(folder / "gallery.npz") as file:
         np.savez_compressed(file, images=pictures)
     for split, split_predictions in predictions.items():
-        split_predictions.save(folder / f"predictions-{split}.npz")
+        split_predictions.save(folder / f"predictions-{split}.npz", codes[split])
     evaluation.write_classes(folder / "classes.csv", result)
     runs.write_json(folder / "evaluation.json", evaluation.sealed(result))
 

@@ -112,8 +112,7 @@ def predict(
     from model.serving import decisions, scoring
 
     if export_dir:
-        _export(run, export_dir, scoring.choose_views(run, views), input_size, echo)
-        return
+        return _export(run, export_dir, scoring.choose_views(run, views), input_size, echo)
     decide, what = decisions.by_rule(members, rule, views, at_least_one=at_least_one) if submission else (None, "")
     source = _open(members, images, str(split), data_dir, other=other_dataset)
     at_once = rule == thresholds.MATCHED_SET

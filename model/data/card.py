@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from model.data.batches import read_labels
 from model.data.channels import protein
 from model.data.dataset import Dataset
 from pipeline.plan import grouping
@@ -42,14 +41,12 @@ def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
 
 
 def class_frequencies(dataset: Dataset) -> np.ndarray | None:
-    """Returns the share of train that carries each class, float64 `[classes]`; `None` if train has no examples.
+    """Returns the share of train that carries each class, float64 `[classes]`.
 
-    Reads the records of train if the metadata has no counts of labels, as of a dataset that something else wrote.
+    `None` if train has no examples, or the metadata no counts.
     """
-    if not dataset.num_examples.get("train"):
-        return None
-    counts = _metadata(dataset).get("label_counts", {}).get("train")
-    return np.array(counts) / dataset.num_examples["train"] if counts else read_labels(dataset, "train").mean(axis=0)
+    counts, num = _metadata(dataset).get("label_counts", {}).get("train"), dataset.num_examples.get("train")
+    return np.array(counts) / num if counts and num else None
 
 
 def absent_classes(dataset: Dataset) -> list[str]:

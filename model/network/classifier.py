@@ -38,7 +38,7 @@ def build(settings: Settings, mean: Sequence[float], std: Sequence[float], schem
         blocks=settings.blocks,
         width=settings.width,
         extra_conv=settings.extra_conv,
-        prior=settings.prior,
+        prior=losses.initial_probability(settings.loss, settings.prior),
         norm_momentum=settings.norm_momentum,
         pooling=settings.pooling,
         dropout=settings.dropout,

@@ -60,12 +60,11 @@ class EvaluatedRun:
         return self.evaluation["dataset"]["class_names"]
 
     @functools.cached_property
-    def predictions(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Label vector and probabilities, each `[classes]`, of every example of the shown split, by id."""
+    def predictions(self) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
+        """Label vector and probabilities, each `[classes]`, and group of every example of the shown split, by id."""
         path = self.run.path / "evaluation" / f"predictions-{self.shown_split}.npz"
-        ids, labels, probabilities = evaluation.read_arrays(path, "ids", "labels", "probabilities")
-        columns = ids.tolist(), labels, probabilities
-        return {key: (labels, probabilities) for key, labels, probabilities in zip(*columns, strict=True)}
+        ids, *columns = evaluation.read_arrays(path, "ids", "labels", "probabilities", "groups")
+        return dict(zip(ids.tolist(), zip(*columns, strict=True), strict=True))
 
 
 def load(opened: Sequence[runs.Run]) -> list[EvaluatedRun]:
@@ -125,4 +124,5 @@ def difference(before: EvaluatedRun, after: EvaluatedRun) -> intervals.Interval:
         thresholds.decide(np.stack([run.predictions[key][1] for key in ids]), single_label=run.single_label)
         for run in (before, after)
     )
-    return intervals.difference(labels, first, second)
+    codes = np.array([before.predictions[key][2] for key in ids], np.int64)
+    return intervals.difference(labels, first, second, codes)

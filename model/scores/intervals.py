@@ -91,7 +91,7 @@ class ResampledF1:
             return Interval(0.0, 0.0, 0.0)
         low = (self.low + _curvature(self.low))[:, classes].mean(axis=1)
         high = (self.high + _curvature(self.high))[:, classes].mean(axis=1)
-        return _interval(float(self.f1[classes].mean()), low, high)
+        return of_replicates(float(self.f1[classes].mean()), low, high)
 
 
 def resample_f1(
@@ -155,7 +155,7 @@ def difference(
         )
     )
     before, after = _paired_f1(observed)
-    return _interval(float((after - before)[classes].mean()), low, high)
+    return of_replicates(float((after - before)[classes].mean()), low, high)
 
 
 def balanced_accuracy(
@@ -196,7 +196,7 @@ def _mean_share(right: np.ndarray, wrong: np.ndarray, codes: np.ndarray | None, 
     towards, against = _pseudo_counts(counts, seed)
     low = _share(drawn_right + towards * (num_right > 0), drawn_wrong + against)
     high = _share(drawn_right + against, drawn_wrong + towards * (num_wrong > 0))
-    return _interval(float(_share(num_right, num_wrong).mean()), low.mean(axis=1), high.mean(axis=1))
+    return of_replicates(float(_share(num_right, num_wrong).mean()), low.mean(axis=1), high.mean(axis=1))
 
 
 def _share(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -298,8 +298,9 @@ def _curvature(replicates: np.ndarray) -> np.ndarray:
     return 2 * share / (1 + share) - replicates.mean(axis=0)
 
 
-def _interval(estimate: float, low: np.ndarray, high: np.ndarray) -> Interval:
-    ends = float(_lower_end(low)), float(_upper_end(high))
+def of_replicates(estimate: float, low: np.ndarray, high: np.ndarray | None = None) -> Interval:
+    """Returns a score with the interval that its replicates give; those of the two ends may differ."""
+    ends = float(_lower_end(low)), float(_upper_end(low if high is None else high))
     return Interval(estimate, min(ends[0], estimate), max(ends[1], estimate))
 
 

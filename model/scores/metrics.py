@@ -97,6 +97,11 @@ def count(label_vectors: np.ndarray, predicted: np.ndarray) -> Counts:
     return Counts((labels & predicted).sum(0), (~labels & predicted).sum(0), (labels & ~predicted).sum(0))
 
 
+def correct(label_vectors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Returns which classes of each example are predicted, bool `[N, classes]`: their sum is the true positives."""
+    return label_vectors.astype(bool) & predicted.astype(bool)
+
+
 def at_threshold(label_vectors: np.ndarray, probabilities: np.ndarray, threshold: float = 0.5) -> Counts:
     """Returns the counts when a class is predicted where its probability is at least `threshold`."""
     return count(label_vectors, probabilities >= threshold)

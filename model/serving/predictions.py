@@ -26,8 +26,16 @@ class Predictions:
             np.concatenate([part.probabilities for part in parts]),
         )
 
-    def save(self, path: Path) -> None:
-        """Writes the arrays `ids`, `labels` and `probabilities` to a compressed NumPy file."""
-        ids = np.array(self.ids, np.str_)
+    def save(self, path: Path, codes: np.ndarray | None = None) -> None:
+        """Writes the arrays `ids`, `labels`, `probabilities` and `groups` to a compressed NumPy file.
+
+        `codes` are the groups, int `[N]`; by default every example is a group of its own.
+        """
+        arrays = {
+            "ids": np.array(self.ids, np.str_),
+            "labels": self.label_vectors,
+            "probabilities": self.probabilities,
+            "groups": np.arange(len(self.ids)) if codes is None else codes,
+        }
         with files.replacing(path) as file:
-            np.savez_compressed(file, ids=ids, labels=self.label_vectors, probabilities=self.probabilities)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

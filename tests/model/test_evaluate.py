@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from model import runs
-from model.evaluate import main
+from model.evaluate import main, train_frequencies
 from model.page import gallery
 from model.scores import evaluation
 from pipeline.errors import InputError
@@ -148,14 +148,13 @@ def test_matched_thresholds_are_matched_to_train(evaluated, tiny_dataset):
 
 
 def test_frequencies_are_counted_where_the_metadata_has_none(tmp_path):
-    from model.data import card
     from model.data.batches import read_labels
     from model.data.dataset import open_dataset
 
     write_dataset(tmp_path, metadata={"label_counts": {}})
     dataset = open_dataset(tmp_path, 32)
-    np.testing.assert_allclose(card.class_frequencies(dataset), read_labels(dataset, "train").mean(axis=0))
-    assert card.class_frequencies(dataclasses.replace(dataset, num_examples={"test": 48})) is None
+    np.testing.assert_allclose(train_frequencies(dataset), read_labels(dataset, "train").mean(axis=0))
+    assert train_frequencies(dataclasses.replace(dataset, num_examples={"test": 48})) is None
 
 
 # Bad input

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from model import presets, runs, settings
 from model.train import chosen_settings, main
 from pipeline.errors import InputError, MissingError
-from tests.support.datasets import LEARNABLE, Shape, tiny_settings, train_tiny, write_dataset
+from tests.support.datasets import LEARNABLE, LEARNING, Shape, tiny_settings, train_tiny, write_dataset
 from tests.support.hpa import CLASS_NAMES
 
 
@@ -238,9 +238,6 @@ def test_run_of_another_format_is_rejected(tmp_path):
         runs.open_run(tmp_path)
 
 
-LEARNING = {"epochs": 8, "learning_rate": 6e-3, "width": 8, "blocks": (1,)}
-
-
 @pytest.fixture(scope="module")
 def learned(tiny_data_dir, tmp_path_factory):
     """A run of the command, and its output."""
@@ -287,7 +284,7 @@ def test_best_checkpoint_has_the_lowest_dev_loss(learned):
     rows = runs.read_rows(run.metrics_csv)
     best = min(rows, key=lambda row: float(row["dev_loss"]))
     kept = json.loads(run.metrics_json.read_text())["checkpoint"]
-    assert kept == {"epoch": int(best["epoch"]), "dev_loss": float(best["dev_loss"])}
+    assert (kept["epoch"], kept["dev_loss"]) == (int(best["epoch"]), float(best["dev_loss"]))
 
 
 def test_final_metrics_follow_from_the_best_weights(learned, tiny_dataset):

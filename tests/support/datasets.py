@@ -201,6 +201,10 @@ TINY = {
 }
 
 
+LEARNING = {"epochs": 8, "learning_rate": 6e-3, "width": 8, "blocks": (1,)}
+"""Settings with which a network of one block learns the classes of `write_dataset`, in seconds."""
+
+
 def tiny_settings(preset: str = "stacked-256", **values: object):
     """Returns settings of a network of three blocks on images of 32 x 32."""
     from model import presets, settings

@@ -26,14 +26,22 @@ def correct_predictions(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
     tables = [run.shown["rules"][run.rule]["classes"] for run in compared]
     names = [f"{name} ({row['support']:,})" for name, row in zip(last.class_names, tables[-1], strict=True)]
     counts = [[row["true_positives"] for row in table] for table in tables]
-    maximum = max((value for values in counts for value in values), default=0) or 1
-    half = -(-len(names) // 2)
-    parts = [slice(0, half), slice(half, None)]
     return {
         "names": [run.name for run in compared],
         "split": last.shown_split,
-        "figures": [_bars(names[part], [values[part] for values in counts], maximum) for part in parts],
+        "figures": correct_figures(names, counts),
     }
+
+
+def correct_figures(names: Sequence[str], counts: Sequence[Sequence[int]]) -> list[str]:
+    """Returns grouped bars of the correct predictions of each class, for the first half of the classes and the second.
+
+    `counts` are the true positives `[series][classes]`, of two models for example; all bars have the same scale.
+    """
+    maximum = max((value for values in counts for value in values), default=0) or 1
+    half = -(-len(names) // 2)
+    parts = [slice(0, half), slice(half, None)]
+    return [_bars(names[part], [values[part] for values in counts], maximum) for part in parts]
 
 
 def _bars(names: Sequence[str], series: Sequence[Sequence[int]], maximum: int) -> str:

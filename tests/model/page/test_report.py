@@ -117,6 +117,28 @@ def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluate
     assert "cannot be compared" not in out.read_text()
 
 
+def test_differences_between_runs_resample_groups_together(tmp_path, evaluated_copy):
+    from model import runs
+    from model.page import evaluated as evaluated_runs
+
+    other = Path(shutil.copytree(evaluated_copy, tmp_path / "second"))
+    predictions = other / "evaluation" / "predictions-test.npz"
+    with np.load(predictions) as file:
+        arrays = dict(file)
+    arrays["probabilities"] = arrays["labels"] * (arrays["ids"] < "synthetic-test-0030")[:, None]
+    np.savez(predictions, **arrays)
+    before, after = evaluated_runs.load([runs.open_run(evaluated_copy), runs.open_run(other)])
+    alone = evaluated_runs.difference(before, after)
+    for run in (before, after):
+        run.__dict__["predictions"] = {
+            key: (labels, probabilities, index // 8)
+            for index, (key, (labels, probabilities, _)) in enumerate(sorted(run.predictions.items()))
+        }
+    grouped = evaluated_runs.difference(before, after)
+    assert grouped.estimate == alone.estimate
+    assert grouped.high - grouped.low > 1.03 * (alone.high - alone.low)
+
+
 def test_runs_on_other_examples_are_not_compared(tmp_path, evaluated_copy):
     other = Path(shutil.copytree(evaluated_copy, tmp_path / "second"))
     predictions = other / "evaluation" / "predictions-test.npz"

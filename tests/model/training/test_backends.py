@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.support.datasets import tiny_settings
+from tests.support.datasets import tiny_settings, write_dataset
 from tests.support.steps import step_losses
 
 STEPS = """
@@ -17,6 +17,16 @@ from tests.support.steps import step_losses
 losses = step_losses()
 import keras
 print(json.dumps([keras.backend.backend(), losses]))
+"""
+
+LEARNING = """
+import json
+from pathlib import Path
+from tests.support.datasets import LEARNING, train_tiny
+for name in ("drawn", "shuffled"):
+    run = train_tiny(Path({data!r}) / name, Path({out!r}) / name, **LEARNING)
+    splits = json.loads(run.metrics_json.read_text())["splits"]
+    print(json.dumps({{split: scores["macro_f1_present"] for split, scores in splits.items()}}))
 """
 
 DEVICES = """
@@ -69,6 +79,19 @@ def test_accumulated_gradients_update_every_second_step(expected):
     assert first == pytest.approx(second, rel=1e-5)
     assert third < second
     assert averaged != pytest.approx(third)
+
+
+# On TensorFlow, test_train.py does the same.
+@pytest.mark.parametrize("name", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+def test_a_tiny_network_learns_and_learns_nothing_from_shuffled_labels(name, tmp_path):
+    write_dataset(tmp_path / "data" / "drawn")
+    write_dataset(tmp_path / "data" / "shuffled", shuffle_labels=True)
+    done = run_code(name, LEARNING.format(data=str(tmp_path / "data"), out=str(tmp_path)))
+    assert done.returncode == 0, done.stderr[-2000:]
+    drawn, shuffled = map(json.loads, done.stdout.splitlines()[-2:])
+    assert drawn["test"] > 0.8
+    # Every class predicted for every image scores 0.55.
+    assert shuffled["test"] < 0.65
 
 
 @pytest.fixture(scope="module")
