@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from model.data.batches import read_labels
 from model.data.channels import protein
 from model.data.dataset import Dataset
 from pipeline.errors import InputError
@@ -51,8 +50,11 @@ def class_frequencies(dataset: Dataset) -> np.ndarray | None:
     """
     if not dataset.num_examples.get("train"):
         return None
-    counts = _metadata(dataset).get("label_counts", {}).get("train")
-    return np.array(counts) / dataset.num_examples["train"] if counts else read_labels(dataset, "train").mean(axis=0)
+    if counts := _metadata(dataset).get("label_counts", {}).get("train"):
+        return np.array(counts) / dataset.num_examples["train"]
+    from model.data.batches import read_labels  # which imports this module
+
+    return np.asarray(read_labels(dataset, "train").mean(axis=0))
 
 
 def absent_classes(dataset: Dataset) -> list[str]:
