@@ -89,8 +89,14 @@ class Run:
         return [by_channel[channel] for channel in self.settings.channels]
 
 
-def create(path: Path, settings: Settings, dataset: Dataset, versions: Mapping[str, str]) -> Run:
-    """Creates the run folder with its config, and returns the run.
+def create(
+    path: Path,
+    settings: Settings,
+    dataset: Dataset,
+    versions: Mapping[str, str],
+    init_from: Mapping[str, Any] | None = None,
+) -> Run:
+    """Creates the run folder with its config, and returns the run; `init_from` is the run that it starts from.
 
     Raises:
         InputError: it exists already.
@@ -105,6 +111,7 @@ def create(path: Path, settings: Settings, dataset: Dataset, versions: Mapping[s
         "versions": dict(versions),
         "git_commit": git_commit(),
         "command": sys.argv,
+        "init_from": init_from and dict(init_from),
     }
     write_json(path / "config.json", config)
     return open_run(path)

@@ -21,6 +21,7 @@ CHOICES = {
     "schedule": ("constant", "cosine"),
     "loss": ("cross-entropy", "focal", "asymmetric"),
     "augment": ("none", "d4"),
+    "backbone": ("resnet", "densenet-121", "efficientnet-v2-b0", "convnext-tiny"),
     "pooling": ("avg", "avg-max"),
     "test_time": ("one", "flips", "d4", "crops"),
     "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
@@ -75,7 +76,9 @@ class Settings:
     """Parameter of the beta distribution of the mixing weights; 0 is off."""
 
     # Network
+    backbone: str = "resnet"
     blocks: tuple[int, ...] = (3, 4, 6, 3)
+    """Number of blocks in each stack of the ResNet; the default, with a width of 64, is ResNet-50."""
     width: int = 64
     extra_conv: bool = False
     """Whether identity blocks have one more 3 x 3 convolution."""
@@ -84,9 +87,10 @@ class Settings:
     dropout: float = 0.0
     """Share of the pooled features that are set to 0 in training."""
     norm_momentum: float = 0.9
-    """Momentum of the moving statistics of batch normalisation."""
+    """Momentum of the moving statistics of batch normalisation, as in the published ResNet. Keras's default, 0.99,
+    adapts too slowly in the short epochs of small datasets."""
     weights: str | None = None
-    """`imagenet`, or a file with the weights of `keras.applications.ResNet50`."""
+    """`imagenet`, or a file with the weights of the backbone in `keras.applications`."""
     prior: float | None = None
     """Initial probability of every output; `None` is 0.5."""
 
@@ -149,6 +153,8 @@ class Settings:
         _check(self.limit_examples is None or self.limit_examples >= 1, self, "limit_examples", "1 or more")
         _check(self.prior is None or 0 < self.prior < 1, self, "prior", "between 0 and 1")
         _check(self.size % self.downsample == 0, self, "downsample", f"a divisor of the size {self.size}")
+        shaped = [name for name in ("blocks", "width", "extra_conv") if getattr(self, name) != FIELDS[name].default]
+        _check(self.backbone == "resnet" or not shaped, self, "backbone", f"resnet with {', '.join(shaped)}")
         _check(len(self.blocks) >= 1 and min(self.blocks) >= 1, self, "blocks", "1 or more in each stack")
 
     def to_json(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The command `python -m model.train`."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from model import presets
 from model import settings as settings_module
 from model.settings import Settings
 from pipeline.errors import InputError, echo, one_line_errors
+from pipeline.schema import Schema
 
 # The rest is imported where it is needed, so that `--help` is fast.
 
@@ -44,7 +46,10 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--learning-rate", type=float)
 @click.option("--seed", type=int)
 @click.option("--channels", callback=_channels, help="For example green, or green,blue,red, or all.")
-@click.option("--weights", help="imagenet, or a file with the weights of keras.applications.ResNet50.")
+@click.option("--weights", help="imagenet, or a file with the backbone's weights in keras.applications.")
+@click.option(
+    "--init-from", type=click.Path(path_type=Path), help="Start from the best weights of the run in this folder."
+)
 @click.option(
     "--deterministic",
     is_flag=True,
@@ -73,6 +78,7 @@ def main(
     config_path: Path | None,
     assignments: tuple[str, ...],
     track: str | None,
+    init_from: Path | None,
     **options: Any,
 ) -> None:
     """Train a classifier on a published dataset.
@@ -89,13 +95,17 @@ def main(
     python -m model.train --resume --out RUN --epochs 60    train a finished run for longer
     """
     with one_line_errors("stopped; --resume continues from the last checkpoint"):
+        if resume and init_from:
+            raise InputError("--init-from starts another run: leave it out to resume one")
         given = {name: value for name, value in options.items() if value is not None}
         given |= settings_module.parse(assignments, "--set")
         if resume:
             out, settings = _resumed(out, preset, smoke, config_path, given)
         else:
             settings = chosen_settings(preset, smoke, config_path, given)
-        _train(settings, data_dir, schema, out, smoke=smoke, resume=resume, track=track)
+        if init_from:
+            settings = dataclasses.replace(settings, weights=None)
+        _train(settings, data_dir, schema, out, init_from, smoke=smoke, resume=resume, track=track)
 
 
 def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]) -> Settings:
@@ -136,6 +146,7 @@ def _train(
     data_dir: Path | None,
     schema: str | None,
     out: Path | None,
+    init_from: Path | None,
     *,
     smoke: bool,
     resume: bool,
@@ -167,10 +178,22 @@ def _train(
         runs.report_backend(run, backend.versions()["backend"], echo)
     else:
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
-        run = runs.create(path, settings, dataset, backend.versions())
+        origin = _origin(init_from, settings, dataset.schema) if init_from else None
+        run = runs.create(path, settings, dataset, backend.versions(), origin)
     echo(f"run {run.path} ({settings.preset})")
     with runs.removed_unless_started(run), tracking.tracked(track, run, echo) as reported:
         reported.scores(loop.train(run, dataset, resume=resume, log=echo, observe=reported.epoch))
+
+
+def _origin(path: Path, settings: Settings, schema: Schema) -> dict[str, Any]:
+    from model.network import initial
+
+    origin, with_output = initial.origin_of(path, settings, schema)
+    echo(
+        f"starting from {path}"
+        + ("" if with_output else ", without its output layer, which has other classes or pooling")
+    )
+    return origin
 
 
 if __name__ == "__main__":

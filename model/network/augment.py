@@ -8,7 +8,6 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from model.settings import Settings
@@ -51,7 +50,7 @@ class Warp(keras.layers.Layer):
         top, left = (ops.floor(draws[i] * (images.shape[1 + i] - self.side + 1)) for i in (0, 1))
         # Coordinates from the centre, so that the matrix leaves it where it is.
         middle = (self.side - 1) / 2
-        steps = np.arange(self.side, dtype="float32") - np.float32(middle)
+        steps = ops.arange(self.side, dtype="float32") - middle
         down, right = steps[None, :, None], steps[None, None, :]
         if self.rotation or self.scale or self.shear:
             down, right = self._turned(draws[2:], down, right)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from model.data.batches import set_labels_aside
-from model.network import augment, losses, resnet
+from model.network import augment, backbones, losses
 from model.network.averages import Averages
 from model.settings import Settings
 from model.training.clock import Clock, timed
@@ -32,24 +32,13 @@ def build(settings: Settings, mean: Sequence[float], std: Sequence[float], schem
     if settings.downsample > 1:
         x = keras.layers.AveragePooling2D(settings.downsample, name="downsample")(x)
     small = side and side // settings.downsample
-    body = resnet.network(
-        (small, small, shape[-1]),
-        schema.num_classes,
-        blocks=settings.blocks,
-        width=settings.width,
-        extra_conv=settings.extra_conv,
-        prior=losses.initial_probability(settings.loss, settings.prior),
-        norm_momentum=settings.norm_momentum,
-        pooling=settings.pooling,
-        dropout=settings.dropout,
-        seed=settings.seed,
-    )
+    body = backbones.network((small, small, shape[-1]), schema.num_classes, settings)
     return keras.Model(images, body(x), name="classifier")
 
 
 def body(classifier: keras.Model) -> keras.Model:
-    """Returns the residual network inside the classifier."""
-    return classifier.get_layer("resnet")
+    """Returns the network inside the classifier, from normalised images to logits."""
+    return classifier.get_layer("backbone")
 
 
 def with_probabilities(classifier: keras.Model, settings: Settings, schema: Schema, views: str = "one") -> keras.Model:

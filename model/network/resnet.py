@@ -16,10 +16,6 @@ from model.network.normalization import BatchNormalization
 EPSILON = 1.001e-5
 """Epsilon of batch normalisation, as in `keras.applications`."""
 
-MOMENTUM = 0.9
-"""Momentum of the moving statistics, as in the published ResNet. Keras's default, 0.99, adapts too slowly in the short
-epochs of small datasets."""
-
 
 def block(x: Any, filters: int, *, name: str, stride: int = 1, identity: bool = True, extra_conv: bool = False) -> Any:
     """Returns the output of a bottleneck block, with `4 * filters` channels.
@@ -47,24 +43,8 @@ def stack(x: Any, filters: int, blocks: int, *, name: str, stride: int = 2, extr
     return x
 
 
-def network(
-    input_shape: tuple[int, int, int],
-    num_outputs: int,
-    *,
-    blocks: Sequence[int] = (3, 4, 6, 3),
-    width: int = 64,
-    extra_conv: bool = False,
-    prior: float | None = None,
-    norm_momentum: float = MOMENTUM,
-    pooling: str = "avg",
-    dropout: float = 0.0,
-    seed: int = 0,
-) -> keras.Model:
-    """Returns a network from images, float `[B, H, W, C]`, to logits, float32 `[B, num_outputs]`.
-
-    The defaults give ResNet-50. `prior` is the initial probability of every output (Lin et al. 2017).
-    """
-    inputs = keras.Input(input_shape, name="normalised")
+def features(inputs: Any, *, blocks: Sequence[int] = (3, 4, 6, 3), width: int = 64, extra_conv: bool = False) -> Any:
+    """Returns the feature maps `[B, h, w, F]` of images, float `[B, H, W, C]`. The defaults give ResNet-50."""
     x = layers.ZeroPadding2D(3, name="conv1_pad")(inputs)
     x = layers.Conv2D(width, 7, strides=2, kernel_initializer="he_normal", name="conv1_conv")(x)
     x = _relu(_norm(x, "conv1"), "conv1")
@@ -73,18 +53,13 @@ def network(
     for index, num in enumerate(blocks):
         stride = 1 if index == 0 else 2
         x = stack(x, width << index, num, name=f"conv{index + 2}", stride=stride, extra_conv=extra_conv)
-    logits = head(x, num_outputs, prior=prior, pooling=pooling, dropout=dropout, seed=seed)
-    model = keras.Model(inputs, logits, name="resnet")
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = norm_momentum
-    return model
+    return x
 
 
 def head(x: Any, num_outputs: int, *, prior: float | None, pooling: str, dropout: float, seed: int) -> Any:
     """Returns logits, float32 `[B, num_outputs]`, of feature maps `[B, h, w, F]`.
 
-    With `avg-max`, the maximum of each feature map stands beside its mean: a structure that fills few pixels of an
+    `prior` is the initial probability of every output (Lin et al. 2017). With `avg-max`, the maximum of each feature map stands beside its mean: a structure that fills few pixels of an
     image, such as a rod or a centrosome, hardly changes the mean.
     """
     pooled = layers.GlobalAveragePooling2D(name="avg_pool")(x)
@@ -107,7 +82,7 @@ def _conv(x: Any, filters: int, kernel_size: int, *, name: str, stride: int = 1)
 
 
 def _norm(x: Any, name: str) -> Any:
-    return BatchNormalization(epsilon=EPSILON, momentum=MOMENTUM, name=f"{name}_bn")(x)
+    return BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
 
 
 def _relu(x: Any, name: str) -> Any:

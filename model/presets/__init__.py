@@ -6,9 +6,9 @@ from model.settings import Settings
 from pipeline.errors import InputError
 
 ATLAS = ("green-128", "green-256", "rgb-256", "stacked-256", "best")
-"""Presets for the channels of the Human Protein Atlas."""
+"""Presets for the channels of the Human Protein Atlas, at 256 pixels or less."""
 
-NAMES = (*ATLAS, "any", "cells")
+NAMES = (*ATLAS, "best-512", "any", "cells")
 
 
 def load(name: str) -> Settings:

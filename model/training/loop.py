@@ -11,7 +11,7 @@ from model.data import batches as data_batches
 from model.data import damage
 from model.data.dataset import Dataset
 from model.data.order import Order, count_steps, repeat_factors
-from model.network import classifier, optimizers, pretrained
+from model.network import classifier, initial, optimizers
 from model.scores import metrics, thresholds
 from model.training import checkpoints, norm_statistics
 from model.training.clock import Clock
@@ -107,9 +107,8 @@ def make_trainee(run: runs.Run, num_steps: list[int], clock: Clock, num_replicas
     """Returns the compiled model with all its variables, and pretrained weights if the settings ask for them."""
     settings = run.settings
     model = classifier.build(settings, run.mean, run.std, run.schema)
-    if settings.weights and not run.last.exists():  # otherwise the checkpoint has the weights
-        source = pretrained.source_model(settings.weights)
-        pretrained.copy_weights(source, classifier.body(model), settings.channels)
+    if not run.last.exists():  # otherwise the checkpoint has the weights
+        initial.load(run, model)
     trainee = classifier.Trainee(model, settings, run.schema, clock)
     trainee.build((None, *model.input_shape[1:]))
     trainee.compile(

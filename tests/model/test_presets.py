@@ -25,7 +25,7 @@ def head(preset: str) -> str:
     return str(importlib.import_module(f"model.presets.{preset.replace('-', '_')}").__doc__)
 
 
-@pytest.mark.parametrize("preset", presets.ATLAS)
+@pytest.mark.parametrize("preset", [*presets.ATLAS, "best-512"])
 def test_the_head_of_a_preset_has_its_epochs_and_steps(preset, label_vectors):
     settings = presets.load(preset)
     factors = repeat_factors(label_vectors, settings.oversample)

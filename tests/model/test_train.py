@@ -78,6 +78,11 @@ def test_command_line_overrides_the_file_and_the_file_the_preset(tmp_path):
         ('{"rotation": -1}', "rotation is -1.0, expected 0 or more"),
         ('{"dropout": 1}', "dropout is 1.0, expected less than 1"),
         ('{"pooling": "max"}', "pooling is 'max', expected one of avg, avg-max"),
+        (
+            '{"backbone": "vgg"}',
+            "backbone is 'vgg', expected one of resnet, densenet-121, efficientnet-v2-b0, convnext-tiny",
+        ),
+        ('{"backbone": "densenet-121", "width": 8}', "backbone is 'densenet-121', expected resnet with width"),
         ("[1]", "{path}: JSON list, expected an object of settings"),
         ('{"a"', "{path}: not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)"),
     ],

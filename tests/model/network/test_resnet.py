@@ -12,9 +12,14 @@ import h5py  # noqa: E402
 import keras  # noqa: E402
 from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
 
-from model.network import pretrained, resnet  # noqa: E402
+from model.network import backbones, pretrained  # noqa: E402
+from model.settings import Settings  # noqa: E402
 
 CHANNELS = ("red", "green", "blue", "yellow")
+
+
+def network(shape, num_outputs, **settings) -> keras.Model:
+    return backbones.network(shape, num_outputs, Settings(preset="test", **settings))
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +36,11 @@ def source() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def four_channels() -> keras.Model:
-    return resnet.network((64, 64, 4), 28)
+    return network((64, 64, 4), 28)
 
 
 def test_resnet50_has_the_published_number_of_parameters(four_channels):
-    body = resnet.network((64, 64, 3), 1000)
+    body = network((64, 64, 3), 1000)
     assert body.count_params() == 25_636_712
     without_top = body.count_params() - body.get_layer("logits").count_params()
     assert without_top == 23_587_712
@@ -44,7 +49,7 @@ def test_resnet50_has_the_published_number_of_parameters(four_channels):
 
 
 def test_the_papers_variant_has_one_more_convolution_in_each_identity_block(four_channels):
-    plain, variant = four_channels, resnet.network((64, 64, 4), 28, extra_conv=True)
+    plain, variant = four_channels, network((64, 64, 4), 28, extra_conv=True)
     kernels = [sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers) for model in (plain, variant)]
     assert kernels == [53, 53 + 12]
     more = sum(num * (9 * f * f + f + 4 * f) for num, f in ((2, 64), (3, 128), (5, 256), (2, 512)))
@@ -52,23 +57,23 @@ def test_the_papers_variant_has_one_more_convolution_in_each_identity_block(four
 
 
 def test_features_equal_those_of_keras_applications_with_the_same_weights(source):
-    body = resnet.network((64, 64, 3), 28)
+    body = network((64, 64, 3), 28)
     assert pretrained.copy_weights(source, body, ("blue", "green", "red")) == 106
     features = keras.Model(body.input, body.get_layer("avg_pool").output)
     images = np.random.default_rng(1).normal(size=(2, 64, 64, 3)).astype(np.float32)
     # What comes in normalised to 1 stands for what Caffe's weights saw on the scale of pixels.
-    expected = np.asarray(source(images * pretrained.SOURCE_SCALE)).mean((1, 2))
+    expected = np.asarray(source(images * backbones.BACKBONES["resnet"].input_std)).mean((1, 2))
     np.testing.assert_allclose(np.asarray(features(images)), expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 
 def test_the_fourth_channel_starts_from_the_mean_and_activations_keep_their_size(source):
     kernel = source.get_layer("conv1_conv").get_weights()[0]
     adapted = pretrained.adapted_kernel(kernel, CHANNELS)
-    scale = pretrained.SOURCE_SCALE * 3 / 4
+    scale = 57.6 * 3 / 4
     np.testing.assert_allclose(adapted[:, :, 0], kernel[:, :, 2] * scale, rtol=1e-6)  # theirs are blue, green, red
     np.testing.assert_allclose(adapted[:, :, 2], kernel[:, :, 0] * scale, rtol=1e-6)
     np.testing.assert_allclose(adapted[:, :, 3], kernel.mean(2) * scale, rtol=1e-6)
-    np.testing.assert_allclose(adapted.sum(2), kernel.sum(2) * pretrained.SOURCE_SCALE, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(adapted.sum(2), kernel.sum(2) * 57.6, rtol=1e-3, atol=1e-3)
 
 
 def test_everything_but_the_first_kernel_is_copied_as_it_is(source, four_channels):
@@ -87,7 +92,7 @@ def test_everything_but_the_first_kernel_is_copied_as_it_is(source, four_channel
     ],
 )
 def test_any_other_mismatch_is_refused(source, options, message):
-    body = resnet.network((64, 64, 4), 28, **options)
+    body = network((64, 64, 4), 28, **options)
     with pytest.raises(InputError, match=rf"^pretrained weights do not fit: {message}"):
         pretrained.copy_weights(source, body, CHANNELS)
 
@@ -110,9 +115,19 @@ def test_a_missing_or_foreign_weights_file_is_refused(tmp_path):
         pretrained.source_model(f"{tmp_path}/none.h5")
     path = tmp_path / "foreign.weights.h5"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(path)
-    with pytest.raises(
-        InputError, match=rf"^weights file {path}: expected the weights of keras.applications.ResNet50$"
-    ):
+    expected = rf"^weights file {path}: expected the weights of keras.applications.ResNet50, found"
+    with pytest.raises(InputError, match=rf"{expected} 8 others$"):
+        pretrained.source_model(str(path))
+    path.write_text("text")
+    with pytest.raises(InputError, match=rf"{expected} 0 others$"):
+        pretrained.source_model(str(path))
+    with h5py.File(path, "w") as file:  # as many weights as a DenseNet-121, or as this network, in no layer of theirs
+        file["vars"] = np.zeros(7_037_504, np.float32)
+    with pytest.raises(InputError, match=rf"{expected} those of DenseNet121$"):
+        pretrained.source_model(str(path))
+    with h5py.File(path, "w") as file:
+        file["vars"] = np.zeros(23_587_712, np.float32)
+    with pytest.raises(InputError, match=rf"{expected} (?!those|[0-9])"):
         pretrained.source_model(str(path))
 
 
@@ -126,14 +141,29 @@ def test_imagenet_weights_that_cannot_be_fetched_are_named_with_the_way_out(monk
         pretrained.source_model("imagenet")
 
 
+@pytest.mark.parametrize("name", ["densenet-121", "efficientnet-v2-b0", "convnext-tiny"])
+def test_features_of_other_backbones_equal_those_of_keras_applications(name):
+    known = backbones.BACKBONES[name]
+    theirs = known.make(include_top=False, input_shape=(32, 32, 3))
+    body = network((32, 32, 3), 28, backbone=name, prior=0.05)
+    assert sum(np.prod(weight.shape) for weight in theirs.weights) == known.num_weights[0]
+    assert pretrained.copy_weights(theirs, body, known.channels, name) > 50
+    images = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    features = keras.Model(body.input, body.get_layer("avg_pool").output)
+    expected = np.asarray(theirs(images * known.input_std)).mean((1, 2))
+    np.testing.assert_allclose(np.asarray(features(images)), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    momenta = {layer.momentum for layer in body.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta <= {0.9}
+
+
 def test_outputs_start_from_the_prior():
-    body = resnet.network((32, 32, 4), 28, blocks=(1,), width=4, prior=0.05)
+    body = network((32, 32, 4), 28, blocks=(1,), width=4, prior=0.05)
     bias = body.get_layer("logits").get_weights()[1]
     np.testing.assert_allclose(1 / (1 + np.exp(-bias)), 0.05, rtol=1e-5)
 
 
 def test_pooling_has_the_mean_and_the_maximum_of_each_feature_map_and_dropout_is_for_training_alone():
-    body = resnet.network((32, 32, 4), 28, blocks=(1,), width=4, pooling="avg-max", dropout=0.5)
+    body = network((32, 32, 4), 28, blocks=(1,), width=4, pooling="avg-max", dropout=0.5)
     inner = keras.Model(body.input, [body.get_layer(name).output for name in ("conv2_block1_out", "pool", "dropout")])
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 4)).astype(np.float32)
     maps, pooled, kept = (np.asarray(value) for value in inner(images, training=False))
