@@ -8,6 +8,7 @@ upper bound. `torchvision` is that library's ResNet-50 with as many channels and
 """
 
 import dataclasses
+import functools
 import json
 import tempfile
 import time
@@ -32,6 +33,7 @@ class Work:
     steps: int = 100
     warmup: int = 10
     precision: str = "mixed_bfloat16"
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
 
     @property
     def num_steps(self) -> int:
@@ -85,7 +87,8 @@ def device_fed(work: Work) -> dict[str, float]:
         images, vectors = _random_batch(work)
         clock = OnDevice((_on_device(images), _on_device(vectors)))
         _, _, trainee = _trainee(work, Path(folder), clock)
-        placeholders = tf.data.Dataset.from_tensors((0.0, 0.0)).repeat(work.num_steps)
+        # One image long: Keras takes shapes from the first, and what is replaced should cost nothing.
+        placeholders = tf.data.Dataset.from_tensors((images[:1], vectors[:1])).repeat(work.num_steps)
         return _timed_fit(work, trainee, placeholders, clock)
 
 
@@ -159,7 +162,8 @@ def _trainee(work: Work, folder: Path, clock: Clock) -> tuple[Any, Any, Any]:
     from model.training import loop
 
     dataset = open_dataset(Path(work.data_dir), work.size)
-    values = {"size": work.size, "width": work.width, "batch_size": work.batch_size, "precision": work.precision}
+    names = ("size", "width", "batch_size", "precision", "blocks")
+    values = {name: getattr(work, name) for name in names}
     chosen = settings.override(presets.load("stacked-256"), {**values, "extra_conv": False}, "bench")
     run = runs.create(folder / "run", settings.resolve(chosen, work.size, dataset.channels), dataset, {})
     keras.config.set_dtype_policy(backend.policy(work.precision))
@@ -171,16 +175,14 @@ def _batches(work: Work, dataset: Any, order: Any, channels: Any) -> Any:
     from model.data.batches import train_batches
     from model.data.order import count_steps
 
-    batches, epoch = None, 0
-    num_steps = 0
-    while num_steps < work.num_steps:
-        further = train_batches(dataset, order, epoch, channels=channels, batch_size=work.batch_size)
-        batches = further if batches is None else batches.concatenate(further)
-        steps = count_steps(dataset, order, epoch, work.batch_size)
-        if not steps:
-            raise RuntimeError(f"fit: a train split of less than one batch of {work.batch_size}; raise --num")
-        num_steps, epoch = num_steps + steps, epoch + 1
-    return batches.take(work.num_steps)
+    per_epoch = count_steps(dataset, order, 0, work.batch_size)
+    if not per_epoch:
+        raise RuntimeError(f"fit: a train split of less than one batch of {work.batch_size}; raise --num")
+    epochs = [
+        train_batches(dataset, order, epoch, channels=channels, batch_size=work.batch_size)
+        for epoch in range(-(-work.num_steps // max(per_epoch - 1, 1)))  # repeats vary an epoch's length
+    ]
+    return functools.reduce(lambda batches, further: batches.concatenate(further), epochs).take(work.num_steps)
 
 
 def _timed_fit(work: Work, trainee: Any, batches: Any, clock: Clock) -> dict[str, float]:

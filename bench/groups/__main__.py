@@ -1,6 +1,6 @@
 """Splits of tables with groups, and of tables that grow, beside other splitters; prints tables in Markdown.
 
-python -m bench.groups                                   # three drawn tables
+python -m bench.groups                                   # four drawn tables
 python -m bench.groups --cells mitocheck/cells.csv       # nuclei, grouped by plate
 python -m bench.groups --growth hpa_train_labels.csv     # a real label table that grows
 """
@@ -22,6 +22,7 @@ from pipeline.plan.table import Example, read_labels
 TABLES: dict[str, Callable[[], Table]] = {
     "12,815 antibodies": lambda: tables.by_group(12_815, 74_606),
     "1,392 plates": lambda: tables.by_plate(1_392, 74_606),
+    "1,392 mixed plates": lambda: tables.by_mixed_plate(1_392, 74_606),
     "1,000,000 rows in groups of 1 to 20": lambda: tables.uniform(1_000_000),
 }
 

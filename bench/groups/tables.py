@@ -47,6 +47,15 @@ def by_plate(num_plates: int, num_rows: int, seed: int = 0) -> Table:
     return Table(table.examples, {name: f"plate{plate[group]}" for name, group in table.groups.items()})
 
 
+def by_mixed_plate(num_plates: int, num_rows: int, seed: int = 0) -> Table:
+    """Returns the rows of `by_group`, with its groups dealt at random to plates of equally many groups."""
+    table = by_group(round(num_rows / ROWS_PER_GROUP), num_rows, seed)
+    names = list(dict.fromkeys(table.groups.values()))
+    dealt = np.random.default_rng(seed + 1).permutation(np.arange(len(names)) % num_plates)
+    plate = dict(zip(names, dealt.tolist(), strict=True))
+    return Table(table.examples, {name: f"plate{plate[group]}" for name, group in table.groups.items()})
+
+
 def uniform(num_rows: int, largest: int = 20, seed: int = 0) -> Table:
     """Returns `num_rows` rows in groups of 1 to `largest` rows, every size equally frequent."""
     rng = np.random.default_rng(seed)

@@ -149,8 +149,8 @@ def _classes(run: runs.Run, scored: Mapping[str, Any] | None) -> list[str]:
     """Returns a table of the classes; of an evaluated run with thresholds, chosen on dev, positives and F1."""
     if scored is None:
         return [f"{index}. {name}" for index, name in enumerate(run.schema.classes)]
-    split, rules = scored["shown_split"], list(scored["thresholds"])
-    rows = scored["splits"][split]["rules"][evaluation.main_rule(scored)]["classes"]
+    split, rules, main = scored["shown_split"], list(scored["thresholds"]), evaluation.main_rule(scored)
+    rows = scored["splits"][split]["rules"][main]["classes"]
     lines = [
         "| id | class | " + "".join(f"{rule} | " for rule in rules) + f"positives in {split} | F1 [95% interval] |",
         "|---:|---|" + "---:|" * len(rules) + "---:|---|",
@@ -159,7 +159,8 @@ def _classes(run: runs.Run, scored: Mapping[str, Any] | None) -> list[str]:
         chosen = "".join(f"{scored['thresholds'][rule][index]:.3g} | " for rule in rules)
         f1 = f"{row['f1']:.3f} [{row['f1_low']:.3f}, {row['f1_high']:.3f}]"
         lines.append(f"| {index} | {name} | {chosen}{row['support']:,} | {f1} |")
-    return [*lines, *(["\nThresholds were chosen on dev alone; F1 is that at 0.5."] if rules else [])]
+    by_rule = f"\nThresholds are by rule, as `model.evaluate` chose them; F1 is that of the rule {main}."
+    return [*lines, *([by_rule] if rules else [])]
 
 
 def _limits(run: runs.Run, scored: Mapping[str, Any] | None) -> list[str]:

@@ -17,8 +17,6 @@ from model import runs
 from pipeline.errors import InputError, StoppedError
 from pipeline.schema import NAME
 
-TRACKERS = ("mlflow", "wandb")
-
 IDS_FILE = "tracking.json"
 """Tracker -> its id of the run, so that a resumed run continues there."""
 
@@ -89,7 +87,7 @@ def _start(name: str, run: runs.Run, log: Callable[[str], None]) -> Tracker:
     except ImportError:
         raise InputError(f"--track {name}: it is not installed: pip install 'hpa-stacked[{name}]'") from None
     try:
-        tracker = {"mlflow": MLflow, "wandb": Wandb}[name](module, run, ids.get(name), log)
+        tracker = TRACKERS[name](module, run, ids.get(name), log)
     except Exception as error:
         raise InputError(
             f"--track {name}: it does not start ({runs.shortest(error)}); check its environment variables, or leave "
@@ -149,6 +147,12 @@ class Wandb:
     def close(self, status: str) -> None:
         """Ends the run; one that is not finished gets exit code 1."""
         self._run.finish(exit_code=0 if status == "finished" else 1)
+
+
+TRACKERS: dict[str, Callable[[Any, runs.Run, str | None, Callable[[str], None]], Tracker]] = {
+    "mlflow": MLflow,
+    "wandb": Wandb,
+}
 
 
 def _parameters(run: runs.Run) -> dict[str, Any]:

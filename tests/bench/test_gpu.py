@@ -15,7 +15,8 @@ from tests.support.datasets import Shape, write_dataset
 def work(tmp_path_factory) -> contenders.Work:
     data_dir = tmp_path_factory.mktemp("gpu")
     write_dataset(data_dir, Shape(train=16, dev=4, test=4))
-    return contenders.Work(str(data_dir), size=32, width=4, batch_size=4, steps=4, warmup=2, precision="float32")
+    values = {"size": 32, "width": 4, "blocks": (1,), "batch_size": 4, "steps": 4, "warmup": 2, "precision": "float32"}
+    return contenders.Work(str(data_dir), **values)
 
 
 def test_our_pipeline_and_a_batch_on_the_device_are_timed(work, monkeypatch):

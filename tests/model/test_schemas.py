@@ -246,7 +246,7 @@ def test_the_card_of_single_labels_has_accuracies_and_no_thresholds(nuclei_run):
     assert "| test | the most probable class | " in text
     assert "\ntest: accuracy 0." in text
     assert "| id | class | positives in test |" in text
-    assert "Thresholds were chosen" not in text
+    assert "Thresholds are by rule" not in text
     assert "Images: not stated by its schema." in text
     assert "The dataset names no citation." in text
     assert 'tf.saved_model.load("saved_model")' in text
