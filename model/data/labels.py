@@ -34,8 +34,8 @@ def read_published(dataset: Dataset, split: str) -> np.ndarray | None:
     ids = {str(label): label for label in range(num_classes)}
     vectors = np.zeros((len(rows), num_classes), np.uint8)
     for number, text in enumerate(rows):
-        found = [ids.get(label) for label in (text or "").split(" ")]
-        if None in found:
+        found = [ids.get(label, -1) for label in (text or "").split(" ")]
+        if -1 in found:
             raise InputError(
                 f"{where}: example {number} of {split} has labels {text!r}, expected class ids 0..{num_classes - 1}; {advice}"
             )

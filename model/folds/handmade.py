@@ -66,7 +66,7 @@ def shape(mask: np.ndarray) -> list[float]:
     perimeter = sum(cv2.arcLength(c, True) for c in outer)
     hull = cv2.contourArea(cv2.convexHull(np.concatenate(outer))) if outer else 0.0
     largest = max(outer, key=cv2.contourArea, default=None)
-    solidity = cv2.contourArea(largest) / max(cv2.contourArea(cv2.convexHull(largest)), 1) if outer else 0.0
+    solidity = 0.0 if largest is None else cv2.contourArea(largest) / max(cv2.contourArea(cv2.convexHull(largest)), 1)
     moments = cv2.moments(mask, binaryImage=True)
     hu = cv2.HuMoments(moments).ravel()
     # Outside the image is no object: without any edge, distances would be infinite.
