@@ -50,11 +50,16 @@ def test_errors_are_one_line_and_exit_code_1(source, tmp_path):
 
 
 def test_options_that_neither_we_nor_beam_know_are_refused(source, tmp_path):
-    result = run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--sise", "16")
-    assert (result.exit_code, result.output) == (
-        1,
-        "Error: --sise: neither an option of this command nor of Beam; see --help\n",
-    )
+    for typed, advice in [
+        (("--sourc", source.root), "did you mean --source?"),
+        (("--data_dir=x", "--source", source.root), "did you mean --data-dir?"),
+        (("--zzzz", "--source", source.root), "see --help"),
+    ]:
+        result = run("shards", *typed)
+        name = typed[0].partition("=")[0]
+        assert result.exit_code == 2
+        assert f"Error: {name}: neither an option of this command nor of Beam; {advice}\n" in result.output
+    assert "neither an option" in run("shards", "--source", source.root, "a-word-too-many").output
 
 
 def test_options_of_beam_reach_beam(source, tmp_path):
