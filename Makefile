@@ -6,25 +6,35 @@ EXTRAS   ?= dev
 comma    := ,
 STAMP     = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
+# What the targets for users need: building needs neither TensorFlow nor Keras.
+BUILD     = $(VENV)/.installed-$(or $(CLOUD),base)
+TRAIN     = $(VENV)/.installed-train
+CLOUD     =
+
+# The commands name the next one as a target.
+HPA      := HPA_STACKED_MAKE=1 $(BIN)/hpa-stacked
+
+# A word for the shell, with whatever is in it.
+quote     = '$(subst ','\'',$(1))'
+
 # Without SOURCE a synthetic sample is drawn and built in a data directory of its own, where it can never
-# pass for the real images.
+# pass for the real images. DATA_DIR is where the dataset is; without it, shards writes and train reads what
+# `pipeline/data_dirs.py` says.
 SOURCE   ?=
 NUM      ?= 400
 SEED     ?= 0
 SIZE     ?= 256
 SAMPLE   := build/sample
-ifeq ($(strip $(SOURCE)),)
-DATA_DIR ?= build/synthetic
-else
-DATA_DIR ?= $(if $(TFDS_DATA_DIR),$(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
-endif
+DATA_DIR ?=
+DATA     := $(if $(DATA_DIR),--data-dir $(call quote,$(DATA_DIR)))
 PRESET   ?= stacked-256
 TRAIN_ARGS ?= --smoke
-RUN      ?= $(patsubst %/config.json,%,$(firstword $(shell ls -t runs/*/config.json 2>/dev/null)))
+# Paths of runs, quoted for the shell if they have spaces; by default the newest run.
+RUN      ?= $(shell ls -t runs/*/config.json 2>/dev/null | head -n 1 | sed "s/'/'\\\\''/g; s/^/'/; s|/config.json$$|'|")
 LADDER_NUM ?= 6000
 LADDER_SIZE ?= 128
 LADDER_ARGS ?= --jobs $(JOBS)
-GPU_EXTRAS ?= dev,gpu
+GPU_EXTRAS ?= gpu
 GPU_ARGS ?=
 WHEELS   ?=
 # With WHEELS=DIR pip takes everything from that folder, and nothing from the network.
@@ -45,20 +55,20 @@ TEMP     ?=
 IMAGE    ?=
 RUNNER_ARGS := $(if $(RUNNER),--runner=$(RUNNER))
 ifeq ($(RUNNER),DataflowRunner)
-EXTRAS      := dev,gcp
+CLOUD       := gcp
 RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
   --machine_type=n1-standard-4 --max_num_workers=8 --number_of_worker_harness_threads=1 \
-  $(if $(IMAGE),--sdk_container_image=$(IMAGE) --sdk_location=container,--setup_file=$(CURDIR)/setup.py)
+  $(if $(IMAGE),--sdk_container_image=$(IMAGE) --sdk_location=container,--setup_file=$(call quote,$(CURDIR)/setup.py))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train evaluate report ladder ladder-full cells gpu gpu-wheels test torture fuzz test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: help install shards train evaluate report ladder ladder-full cells gpu gpu-wheels test torture fuzz test-package test-torch test-full test-cluster bench bench-full lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make shards SOURCE=DIR    train.csv next to train/ or the unopened train.zip; without it: a synthetic sample"
-	@echo "       DATA_DIR=DIR         where the dataset goes          [$(DATA_DIR)]"
+	@echo "       DATA_DIR=DIR         where the dataset goes, and where train finds it   [what was built last]"
 	@echo "       SIZE=256             pixels a side                   [$(SIZE)]"
 	@echo "       NUM=400 SEED=0       examples of the synthetic sample, and its seed"
 	@echo "       RUNNER=DataflowRunner PROJECT= REGION= TEMP=gs://...   on Dataflow (docs/dataflow.md)"
@@ -69,29 +79,29 @@ help: ## show this list
 
 install: $(STAMP) ## make the environment in .venv (other targets do this when needed)
 
-$(STAMP): setup.cfg pyproject.toml
+$(VENV)/.installed-%: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install $(PIP_ARGS) --upgrade pip
-	$(BIN)/pip install $(PIP_ARGS) --editable '.[$(EXTRAS)]'
-	@touch $@
+	$(BIN)/pip install $(PIP_ARGS) --editable '.$(if $(filter-out base,$*),[$(subst -,$(comma),$*)])'
+	@touch $@ $(VENV)/.installed-base $(if $(findstring dev,$*),$(TRAIN))
 
-shards: $(STAMP) ## build the dataset from SOURCE=DIR, or from a synthetic sample
+shards: $(BUILD) ## build the dataset from SOURCE=DIR, or from a synthetic sample
 ifeq ($(strip $(SOURCE)),)
-	$(BIN)/python -m pipeline sample $(SAMPLE)-$(NUM)-$(SEED) --num $(NUM) --seed $(SEED)
+	$(HPA) sample $(SAMPLE)-$(NUM)-$(SEED) --num $(NUM) --seed $(SEED)
 endif
-	$(BIN)/python -m pipeline shards --source '$(or $(strip $(SOURCE)),$(SAMPLE)-$(NUM)-$(SEED))' \
-	  --data-dir '$(DATA_DIR)' --size $(SIZE) $(RUNNER_ARGS) $(ARGS)
+	$(HPA) shards --source $(call quote,$(or $(SOURCE),$(SAMPLE)-$(NUM)-$(SEED))) \
+	  $(DATA) --size $(SIZE) $(RUNNER_ARGS) $(ARGS)
 
-train: $(STAMP) ## train on the dataset of `make shards`; by default a short run
-	$(BIN)/python -m model.train --preset $(PRESET) $(TRAIN_ARGS) --data-dir '$(DATA_DIR)'
+train: $(TRAIN) ## train on what was built last, or in DATA_DIR; by default a short run
+	$(HPA) train --preset $(PRESET) $(if $(filter file,$(origin SIZE)),,--size $(SIZE)) $(TRAIN_ARGS) $(DATA)
 
-evaluate: $(STAMP) ## score RUN (by default the newest in runs/): intervals, thresholds, reliance on each channel
-	$(BIN)/python -m model.evaluate '$(or $(RUN),$(error no run in runs/: 'make train' makes one))' $(ARGS)
+evaluate: $(TRAIN) ## score RUN (by default the newest in runs/): intervals, thresholds, reliance on each channel
+	$(HPA) evaluate $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
 
-report: $(STAMP) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
-	$(BIN)/python -m model.report $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
+report: $(TRAIN) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
+	$(HPA) report $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
 
-ladder: $(STAMP) ## train the paper's models and those between them on a synthetic atlas (2 hours on two cores)
+ladder: $(if $(filter dev,$(EXTRAS)),$(TRAIN),$(STAMP)) ## train the paper's models and those between them on a synthetic atlas (2 hours on two cores)
 	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) --balanced
 	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM) --size $(LADDER_SIZE)
 	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --size $(LADDER_SIZE) --out runs/ladder-$(LADDER_NUM) \
@@ -125,6 +135,9 @@ torture: $(STAMP) ## inject FAULTS=1100 faults into small builds: kills, full di
 test: $(STAMP) ## run the tests in JOBS=2 processes (JOBS=0: in one)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
+test-package: $(STAMP) ## install the wheel and the sdist in empty environments, and use them (5 minutes, downloads 2 GB)
+	$(BIN)/python -m pytest -m package -s tests/test_package.py
+
 # Torch's compiler and TensorFlow each bring an LLVM, and some pairs of versions abort when both are loaded;
 # the trainer does not use that compiler.
 test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss; a DataLoader reads a dataset (downloads 3 GB)
@@ -135,7 +148,7 @@ test-torch: ## one step on TensorFlow, JAX and Torch gives the same loss; a Data
 bench: ## measure building, reading, planning and resuming, compared with peers (20 minutes; downloads 3 GB)
 	$(MAKE) install VENV=$(VENV)-bench EXTRAS=dev,bench
 	$(VENV)-bench/bin/pip uninstall --quiet --yes triton
-	$(VENV)-bench/bin/python -m bench run --out build/bench.json $(ARGS)
+	HPA_STACKED_LAST= $(VENV)-bench/bin/python -m bench run --out build/bench.json $(ARGS)
 
 bench-full: ## the same, with builds of up to 31,072 examples and plans of up to 10 million rows (an hour)
 	$(MAKE) bench ARGS='--full $(ARGS)'

@@ -50,7 +50,10 @@ def start(deterministic: bool = False) -> str:
             importlib.import_module(name)
             import keras
         except ImportError as error:
-            raise InputError(f"KERAS_BACKEND is {name!r}, which is not installed ({error})") from error
+            extra = "train" if name == "tensorflow" else name
+            raise InputError(
+                f"KERAS_BACKEND is {name!r}, which is not installed ({error}): pip install 'hpa-stacked[{extra}]'"
+            ) from error
         for gpu in tf.config.list_physical_devices("GPU"):  # without a driver, logs many lines
             if name == "tensorflow":
                 tf.config.experimental.set_memory_growth(gpu, True)

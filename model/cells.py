@@ -14,7 +14,9 @@ import click
 from model import presets
 from model import settings as settings_module
 from model.folds.plan import SCHEMES, Plan
+from pipeline.console.commands import Command
 from pipeline.errors import InputError, echo, one_line_errors
+from pipeline.options import PATH
 from pipeline.schema import Schema, load
 from pipeline.threads import num_cores
 
@@ -26,12 +28,10 @@ def _schema(name: str) -> Schema:
         return load(name)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--source", type=click.Path(path_type=Path), required=True, help="Folder of the label table and the images."
-)
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--source", type=PATH, required=True, help="Folder of the label table and the images.")
 @click.option("--schema", required=True, callback=lambda context, option, value: _schema(value), help="Its TOML file.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for everything that is made.")
+@click.option("--out", type=PATH, required=True, help="Folder for everything that is made.")
 @click.option("--size", type=click.IntRange(1), default=64, show_default=True, help="Pixels a side of the dataset.")
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Folds of each scheme.")
 @click.option("--only", multiple=True, type=click.Choice(SCHEMES), help="Only folds by group, or at random.")
@@ -40,9 +40,7 @@ def _schema(name: str) -> Schema:
     "--budget", type=click.IntRange(1), default=60_000, show_default=True, help="Images each run is trained on."
 )
 @click.option("--preset", type=click.Choice(presets.NAMES), default="cells", show_default=True)
-@click.option(
-    "--config", type=click.Path(path_type=Path), help="JSON file of settings that replace those of the preset."
-)
+@click.option("--config", type=PATH, help="JSON file of settings that replace those of the preset.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split and of the runs.")
 @click.option(
     "--jobs",
@@ -50,12 +48,8 @@ def _schema(name: str) -> Schema:
     help="Runs to train at the same time; each gets an equal part of the cores.  [default: one for each core, at most 4]",
 )
 @click.option("--baseline/--no-baseline", default=True, show_default=True, help="Also score hand-made features.")
-@click.option(
-    "--results", type=click.Path(path_type=Path), help="JSON file to write.  [default: results.json in --out]"
-)
-@click.option(
-    "--table", "table_path", type=click.Path(path_type=Path), help="Markdown file in which to replace the table."
-)
+@click.option("--results", type=PATH, help="JSON file to write.  [default: results.json in --out]")
+@click.option("--table", "table_path", type=PATH, help="Markdown file in which to replace the table.")
 def main(
     only: tuple[str, ...],
     numbers: tuple[int, ...],

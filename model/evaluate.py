@@ -7,18 +7,19 @@ from typing import Any
 import click
 
 from model.settings import CHOICES
+from pipeline.console.called import echo_next
+from pipeline.console.commands import Command
 from pipeline.errors import InputError, echo, one_line_errors
+from pipeline.options import PATH
 from pipeline.progress import Bar
 from pipeline.schema import SPLITS
 
 # Everything else is imported where it is used, so that `--help` answers at once.
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="TFDS data directory.  [default: where the run read it]"
-)
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=PATH)
+@click.option("--data-dir", type=PATH, help="TFDS data directory.  [default: where the run read it]")
 @click.option(
     "--views",
     type=click.Choice(CHOICES["test_time"]),
@@ -46,11 +47,14 @@ def main(run: Path, splits: str, **options: Any) -> None:
     python -m model.evaluate runs/stacked-256-1 --splits dev,test --views d4
     """
     with one_line_errors():
+        from model import runs
         from model.serving import summary
 
         result = evaluate(run, splits=chosen_splits(splits), **options)
         echo(summary.summary(result))
-    echo(f"written to {run / 'evaluation'}; 'python -m model.report {run}' makes a page of it")
+        words = runs.make_words("report", run)
+    echo(f"written to {run / 'evaluation'}")
+    echo_next("model.report", run, make=words)
 
 
 def chosen_splits(text: str) -> list[str]:

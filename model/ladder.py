@@ -23,7 +23,9 @@ from model import backend, ladder_table, report
 from model import settings as settings_module
 from model.rungs import RUNGS, Rung
 from model.settings import Settings
+from pipeline.console.commands import Command
 from pipeline.errors import InputError, echo, one_line_errors
+from pipeline.options import PATH
 from pipeline.threads import num_cores
 
 if TYPE_CHECKING:
@@ -33,10 +35,10 @@ FULL_SIZE = 256
 """Pixels a side at which the presets see whole images; `green-128` averages them down by two."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--data-dir", type=click.Path(path_type=Path), required=True, help="TFDS data directory of the dataset.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the run folders.")
-@click.option("--results", type=click.Path(path_type=Path), help="JSON file for the results.")
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--data-dir", type=PATH, required=True, help="TFDS data directory of the dataset.")
+@click.option("--out", type=PATH, required=True, help="Folder for the run folders.")
+@click.option("--results", type=PATH, help="JSON file for the results.")
 @click.option("--size", type=click.IntRange(2), default=128, show_default=True, help="Pixels a side of its images.")
 @click.option(
     "--width",
@@ -108,7 +110,7 @@ def train_rung(
     out.mkdir(parents=True, exist_ok=True)
     config.write_text(json.dumps(settings.to_json()))
     if not (path / "metrics.json").exists():
-        command = [sys.executable, "-m", "model.train", "--data-dir", str(data_dir), "--out", str(path)]
+        command = [sys.executable, "-m", "hpa_cli", "train", "--data-dir", str(data_dir), "--out", str(path)]
         command += (
             ["--resume"] if (path / "config.json").exists() else ["--preset", rung.preset, "--config", str(config)]
         )

@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
+from pipeline.console.commands import Command
 from pipeline.errors import InputError, echo, one_line_errors
+from pipeline.options import PATH, HomePath
 from pipeline.store import files
 
 BEGIN, END = "<!-- ladder -->", "<!-- end of ladder -->"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("results", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option(
-    "--write", type=click.Path(path_type=Path), help=f"Markdown file whose lines between {BEGIN} and {END} it replaces."
-)
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("results", type=HomePath(path_type=Path, exists=True, dir_okay=False))
+@click.option("--write", type=PATH, help=f"Markdown file whose lines between {BEGIN} and {END} it replaces.")
 def main(results: Path, write: Path | None) -> None:
     """Show the table of the results that `python -m model.ladder` wrote."""
     with one_line_errors():

@@ -8,29 +8,26 @@ import click
 
 from model.settings import CHOICES
 from pipeline import errors
+from pipeline.console.called import echo_next
+from pipeline.console.commands import Command
 from pipeline.errors import InputError, one_line_errors
+from pipeline.options import PATH
 from pipeline.progress import Bar
 
 # Everything else is imported where it is used, so that `--help` answers at once.
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("folders", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option(
-    "--images", type=click.Path(path_type=Path), help="Folder or zip of raw images, named as in the dataset's source."
-)
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("folders", metavar="RUN...", type=PATH, nargs=-1, required=True)
+@click.option("--images", type=PATH, help="Folder or zip of raw images, named as in the dataset's source.")
 @click.option("--split", type=click.Choice(["train", "dev", "test"]), help="A split of the published dataset instead.")
-@click.option(
-    "--export", "export_dir", type=click.Path(path_type=Path), help="Write the model itself to this folder instead."
-)
+@click.option("--export", "export_dir", type=PATH, help="Write the model itself to this folder instead.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Probabilities, .csv or .parquet.  [default: RUN/predictions/NAME.csv]",
 )
-@click.option(
-    "--submission", type=click.Path(path_type=Path), help="Also write a CSV in the form of Kaggle's 2018 competition."
-)
+@click.option("--submission", type=PATH, help="Also write a CSV in the form of Kaggle's 2018 competition.")
 @click.option(
     "--rule",
     type=click.Choice(["fixed", "flat", "matched", "shrunk", "matched-set"]),
@@ -46,7 +43,7 @@ from pipeline.progress import Bar
 )
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="With --split: TFDS data directory.  [default: where the run read it]",
 )
 @click.option("--other-dataset", is_flag=True, help="With --split: allow a dataset with other contents than the run's.")
@@ -75,6 +72,8 @@ def main(folders: tuple[Path, ...], **options: Any) -> None:
     """
     with one_line_errors():
         predict(*folders, echo=errors.echo, **options)
+    if not options["export_dir"]:
+        echo_next("model.predict", *folders, "--export", folders[-1] / "exported")
 
 
 def predict(

@@ -5,16 +5,17 @@ from typing import Any
 
 import click
 
+from pipeline.console.called import echo_next
+from pipeline.console.commands import Command
 from pipeline.errors import echo, one_line_errors
+from pipeline.options import PATH
 
 # Everything else is imported when it is needed: `--help` answers at once.
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("folders", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="HTML file to write.  [default: report.html in the last RUN]"
-)
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("folders", metavar="RUN...", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, help="HTML file to write.  [default: report.html in the last RUN]")
 @click.option("--title", help="Heading of the page.")
 def main(folders: tuple[Path, ...], out: Path | None, title: str | None) -> None:
     """Make one HTML page of the runs in the folders RUN...; it opens in any browser and needs no network.
@@ -29,6 +30,7 @@ def main(folders: tuple[Path, ...], out: Path | None, title: str | None) -> None
     with one_line_errors():
         out = write_page(folders, out, title)
     echo(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    echo_next("model.predict", folders[-1], "--split", "test")
 
 
 def write_page(folders: tuple[Path, ...], out: Path | None = None, title: str | None = None) -> Path:

@@ -14,6 +14,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import shlex
 import shutil
 import struct
 import subprocess
@@ -249,6 +250,11 @@ def default_path(settings: Settings, *, smoke: bool, resume: bool, root: Path = 
     if resume and not taken:
         raise MissingError(f"no run of {stem} in {root} to resume: --out says where it is")
     return root / f"{stem}-{max(taken, default=0) + (0 if resume else 1)}"
+
+
+def make_words(target: str, path: Path) -> list[str]:
+    """Returns the words after `make` that call a target with a run, which is by default the newest in `runs`."""
+    return [target] if path.parent == Path("runs") else [target, f"RUN={shlex.quote(str(path))}"]
 
 
 def git_commit() -> str | None:

@@ -9,7 +9,10 @@ import click
 from model import presets
 from model import settings as settings_module
 from model.settings import Settings
+from pipeline.console.called import echo_next
+from pipeline.console.commands import Command
 from pipeline.errors import InputError, echo, one_line_errors
+from pipeline.options import PATH
 from pipeline.schema import Schema
 
 # The rest is imported where it is needed, so that `--help` is fast.
@@ -21,24 +24,24 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
     return tuple(value.replace(" ", "").split(",")) if value else None
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--preset", type=click.Choice(presets.NAMES), help=f"Settings to start from.  [default: {DEFAULT_PRESET}]"
 )
 @click.option("--smoke", is_flag=True, help="A short version of the preset: about a minute on two cores.")
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
-    help="TFDS data directory.  [default: build/synthetic if it exists, else TFDS's own]",
+    type=PATH,
+    help="TFDS data directory.  [default: what was built last in this folder, else TFDS's own]",
 )
 @click.option("--schema", help="Name of the dataset's schema.  [default: that of the only dataset of the size]")
 @click.option("--size", type=click.IntRange(1), help="Pixels a side of its images.  [default: the preset's]")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/PRESET-NUMBER]")
+@click.option("--out", type=PATH, help="Run folder.  [default: runs/PRESET-NUMBER]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, or the newest run of the preset.")
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="JSON file of settings; options on the command line win.",
 )
 @click.option("--epochs", type=int)
@@ -47,9 +50,7 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--seed", type=int)
 @click.option("--channels", callback=_channels, help="For example green, or green,blue,red, or all.")
 @click.option("--weights", help="imagenet, or a file with the backbone's weights in keras.applications.")
-@click.option(
-    "--init-from", type=click.Path(path_type=Path), help="Start from the best weights of the run in this folder."
-)
+@click.option("--init-from", type=PATH, help="Start from the best weights of the run in this folder.")
 @click.option(
     "--deterministic",
     is_flag=True,
@@ -83,7 +84,7 @@ def main(
 ) -> None:
     """Train a classifier on a published dataset.
 
-    Without options, it trains the paper's fourth model on the dataset that `make shards` built. The preset `any`
+    Without options, it trains the paper's fourth model on the dataset that was built last. The preset `any`
     suits datasets of all channels, classes and sizes; the others need the channels of the Human Protein Atlas.
     The environment variable KERAS_BACKEND selects tensorflow, jax or torch.
 
@@ -94,7 +95,7 @@ def main(
     python -m model.train --resume --out RUN       continue an interrupted run
     python -m model.train --resume --out RUN --epochs 60    train a finished run for longer
     """
-    with one_line_errors("stopped; --resume continues from the last checkpoint"):
+    with one_line_errors("stopped; --resume continues from the last checkpoint, if there is one"):
         if resume and init_from:
             raise InputError("--init-from starts another run: leave it out to resume one")
         given = {name: value for name, value in options.items() if value is not None}
@@ -163,7 +164,7 @@ def _train(
     if resume:
         assert out is not None
         schema = schema or runs.open_run(out).schema.name
-    dataset = open_dataset(data_dir or default_data_dir(settings.size, schema), settings.size, schema)
+    dataset = open_dataset(data_dir or default_data_dir(), settings.size, schema)
     echo(f"dataset {dataset.describe()}")
     settings_module.check_fit(settings, dataset.schema, f"dataset {dataset.path}")
     settings = settings_module.resolve(settings, dataset.size, dataset.channels)
@@ -183,6 +184,7 @@ def _train(
     echo(f"run {run.path} ({settings.preset})")
     with runs.removed_unless_started(run), tracking.tracked(track, run, echo) as reported:
         reported.scores(loop.train(run, dataset, resume=resume, log=echo, observe=reported.epoch))
+    echo_next("model.evaluate", run.path, make=runs.make_words("evaluate", run.path))
 
 
 def _origin(path: Path, settings: Settings, schema: Schema) -> dict[str, Any]:

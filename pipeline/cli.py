@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import schema_commands
+from pipeline.console import next_commands
+from pipeline.console.called import echo_next
+from pipeline.console.commands import Group
 from pipeline.errors import echo, one_line_errors, shown
-from pipeline.options import PLACE, SCHEMA_OPTION, find_source, load_schema, source_options
+from pipeline.options import BEAM_ARGUMENTS, PATH, PLACE, SCHEMA_OPTION, find_source, load_schema, source_options
 from pipeline.schema import DEFAULT_SIZE
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ STOPPED = "stopped; the same command continues where it was"
 # Everything else is imported by the command that needs it: `--help` answers at once.
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Turn microscope images and a label table into a sharded, split, verified TFDS dataset.
 
@@ -84,7 +87,7 @@ def split_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @main.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--num", default=1000, show_default=True, type=click.IntRange(1), help="Examples to draw.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the drawings.")
 @click.option("--balanced", is_flag=True, help="Draw every class equally often, not with its real frequency.")
@@ -100,6 +103,7 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
     with one_line_errors(STOPPED):
         write_sample(out, num=num, seed=seed, balanced=balanced, workers=workers)
     echo(f"{num} synthetic examples in {out}")
+    next_commands.after_sample(out)
 
 
 @main.command()
@@ -137,13 +141,14 @@ def audit(
         echo(found.report())
     if found.problems:
         sys.exit(1)
+    echo_next("pipeline shards", *next_commands.source_arguments(), make=next_commands.make_shards(source))
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
 @source_options
 @click.option("--out", required=True, type=PLACE, help="CSV to write: one row for each example.")
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads per worker.  [default: one per processor]")
-@click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
+@BEAM_ARGUMENTS
 def fingerprint(
     source: "Place | None",
     images: "Place | None",
@@ -168,6 +173,8 @@ def fingerprint(
                 labels_path, images_path, out, schema, threads=threads, beam_args=beam_args, on_progress=update
             )
     echo(result.report())
+    source_named = next_commands.source_arguments()
+    echo_next("pipeline groups", "--fingerprints", out, "--out", out.with_name("groups.csv"), *source_named)
 
 
 @main.command()
@@ -175,7 +182,7 @@ def fingerprint(
 @click.option("--out", required=True, type=PLACE, help="CSV to write, with the columns Id,Group.")
 @source_options
 @click.option("--rotations", is_flag=True, help="Also compare images rotated by quarter turns and flipped.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="PNG to draw the largest groups to; needs --source.")
+@click.option("--sheet", type=PATH, help="PNG to draw the largest groups to; needs --source.")
 def groups(
     fingerprints: "Place",
     out: "Place",
@@ -199,6 +206,8 @@ def groups(
         raise click.UsageError("--sheet shows images and labels: name them with --source, or --images and --labels")
     with one_line_errors():
         echo(find_groups.run(fingerprints, out, labels, images, schema, rotations=rotations, sheet=sheet))
+    if labels is not None and images is not None:
+        echo_next("pipeline shards", *next_commands.source_arguments(), "--groups", out)
 
 
 @main.command()
@@ -207,7 +216,7 @@ def groups(
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="CSV to write, with the columns Id,Split. With --folds: folder for fold-0.csv, fold-1.csv, ...",
 )
 @click.option(
@@ -220,7 +229,7 @@ def groups(
 )
 @click.option(
     "--page",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Page (HTML) to write.  [default: --out with the ending .html; with --folds: folds.html in it]",
 )
 @split_options
@@ -250,6 +259,7 @@ def split(labels: "Place", schema: "Schema", out: Path, page: Path | None, folds
     echo(report)
     if num_extra:
         echo(f"{num_extra} ids of {groups_path} are not in the label table and were ignored")
+    next_commands.after_split(labels, out / "fold-0.csv" if folds else out)
 
 
 def _split_folds(
@@ -293,7 +303,7 @@ def _assign(
 @click.option(
     "--data-dir",
     type=PLACE,
-    help="Folder of TFDS datasets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets]",
+    help="Folder of TFDS datasets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets; of a drawn source build/synthetic]",
 )
 @click.option("--size", default=DEFAULT_SIZE, show_default=True, help="Pixels a side of the stacked image.")
 @click.option(
@@ -347,7 +357,7 @@ def _assign(
     is_flag=True,
     help="Read every image again to find those that changed.  [default: those whose size or times changed]",
 )
-@click.argument("beam_args", nargs=-1, type=click.UNPROCESSED)
+@BEAM_ARGUMENTS
 def shards(
     source: "Place | None",
     images: "Place | None",
@@ -361,19 +371,19 @@ def shards(
     If it is killed, the same command continues with the missing shards; once finished, it has nothing to do.
     Options that are not listed here go to Apache Beam, such as --runner=FlinkRunner.
     """
-    from pipeline import job, progress
-    from pipeline.config import BuildConfig, default_data_dir
+    from pipeline import data_dirs, job, progress
+    from pipeline.config import BuildConfig
 
     with one_line_errors(STOPPED):
         labels_path, images_path = find_source(source, images, labels, schema)
         if str(settings["groups"]) == "auto":
             settings |= {"groups": None, "find_groups": True}
-        config = BuildConfig(
-            labels=labels_path, images=images_path, schema=schema, data_dir=data_dir or default_data_dir(), **settings
-        )
+        data_dir = data_dir or data_dirs.to_build(labels_path)
+        config = BuildConfig(labels=labels_path, images=images_path, schema=schema, data_dir=data_dir, **settings)
         with progress.Bar("building") as update:
             result = job.build(config, update)
     echo(job.summary(config, result))
+    next_commands.after_build(config, result)
     gc.freeze()  # skips Python's last garbage collection over all of Beam, a third of a second
 
 
@@ -418,6 +428,7 @@ def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, sch
         raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problems"))
     echo(f"{dataset_dir}: intact" + (f", {num_rebuilt} examples built again: identical" if num_rebuilt else ""))
     echo(f"root: {root_digest(dataset_dir)}")
+    next_commands.after_verify(dataset_dir)
 
 
 def _rebuild(

@@ -1,7 +1,6 @@
 """What a build is asked to do, and what it did."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -111,8 +110,3 @@ class BuildResult:
     metrics: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     up_to_date: bool = False
-
-
-def default_data_dir() -> Place:
-    """Returns the data directory that TFDS uses when none is named."""
-    return files.at(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).absolute()

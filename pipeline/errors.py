@@ -5,16 +5,16 @@ Exit codes: 0 done, 1 input or data, 2 usage, 3 a store or a cluster failed (try
 
 import contextlib
 import re
-import signal
-import threading
+import sys
 from collections.abc import Iterator
-from types import FrameType
-from typing import NoReturn
 
 EXIT_INPUT = 1
 EXIT_FAILED = 3
 EXIT_STOPPED = 130
 """What a shell reports of a program that Ctrl-C ended."""
+
+FOR_TRAINING = ("keras", "matplotlib", "tensorflow")
+"""Packages that only the extra `train` brings."""
 
 MAX_SHOWN = 4096
 """Longest line that is shown, in characters: as long as the longest path."""
@@ -61,53 +61,59 @@ def shown(text: str) -> str:
     return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
 
 
-def echo(text: str) -> None:
-    """Prints text to standard output as `shown`."""
+def echo(text: str, *, err: bool = False) -> None:
+    """Prints text as `shown` to standard output, or to standard error; the commands in it are named as called."""
     import click
 
-    click.echo(shown(text))
+    from pipeline.console import called, colour
+
+    click.echo(colour.highlight(called.as_called(shown(text)), sys.stderr if err else sys.stdout), err=err)
 
 
 @contextlib.contextmanager
 def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
     """Turns expected errors into one line and an exit code; other errors keep their traceback.
 
-    `when_stopped` is the message after Ctrl-C or SIGTERM.
+    `when_stopped` is the message after Ctrl-C or SIGTERM, whatever error a library made of it.
     """
     import click
 
+    from pipeline.console.stopping import stopping
+
+    signals: list[int] = []
     try:
-        with _terminable():
+        with stopping() as signals:
             yield
     except (InputError, JobError, OSError) as error:
         bare = error.strerror if isinstance(error, OSError) and error.filename is None else None
         failure = click.ClickException(shown(bare or str(error)))
         failure.exit_code = _exit_code(error)  # type: ignore[misc]
+        if signals and not isinstance(error, JobError):
+            raise _stopped(when_stopped) from None
         raise failure from error
     except KeyboardInterrupt:
-        failure = click.ClickException(when_stopped)
-        failure.exit_code = EXIT_STOPPED  # type: ignore[misc]
-        raise failure from None
+        raise _stopped(when_stopped) from None
+    except ModuleNotFoundError as error:
+        if error.name not in FOR_TRAINING:
+            raise
+        raise click.ClickException(
+            f"{error.name} is not installed, which this command needs: pip install 'hpa-stacked[train]'"
+        ) from error
+    except Exception:
+        if signals:
+            raise _stopped(when_stopped) from None
+        raise
+
+
+def _stopped(message: str) -> Exception:
+    import click
+
+    failure = click.ClickException(message)
+    failure.exit_code = EXIT_STOPPED  # type: ignore[misc]
+    return failure
 
 
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, StoppedError):
         return EXIT_STOPPED
     return EXIT_FAILED if isinstance(error, JobError) and not isinstance(error, DivergedError) else EXIT_INPUT
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Treats SIGTERM like Ctrl-C inside the block, so that temporary files are removed and locks released."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

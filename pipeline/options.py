@@ -1,6 +1,9 @@
 """Options that several commands share."""
 
+import difflib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,15 +31,50 @@ class PlaceType(click.ParamType):  # type: ignore[type-arg]
 PLACE = PlaceType()
 
 
+class HomePath(click.Path):
+    """A path on a disk; `~` means the home directory, also where a shell leaves it, as in `--out=~/run`."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), parameter, context)
+
+
+PATH = HomePath(path_type=Path)
+
+
 def load_schema(context: click.Context, parameter: click.Parameter, value: str) -> Any:
     """Returns the schema of that name, or of that file."""
     from pipeline import schema
+    from pipeline.console import next_commands
     from pipeline.errors import InputError
 
+    context.meta[next_commands.SCHEMA] = value
     try:
         return schema.load(value)
     except InputError as error:
         raise click.ClickException(str(error)) from None
+
+
+def beam_arguments(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the options for Beam.
+
+    An option that Beam does not know is a mistake, and most often a misspelt one of ours. Otherwise a build would run
+    for long before anybody noticed, or stop at something else that is missing because of it.
+    """
+    if not value:
+        return value
+    from pipeline.write import runners
+
+    for word in runners.unknown_flags(value):
+        name = word.partition("=")[0]
+        ours = [option for parameter in context.command.params for option in parameter.opts if option.startswith("--")]
+        nearest = difflib.get_close_matches(name.replace("_", "-"), ours, n=1)
+        advice = f"did you mean {nearest[0]}?" if nearest else "see --help"
+        raise click.UsageError(f"{name}: neither an option of this command nor of Beam; {advice}", context)
+    return value
+
+
+BEAM_ARGUMENTS = click.argument("beam_args", nargs=-1, type=click.UNPROCESSED, callback=beam_arguments)
+"""What a command does not know and hands to Beam."""
 
 
 SCHEMA_OPTION = click.option(

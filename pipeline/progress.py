@@ -21,8 +21,17 @@ class Bar:
         if self._tqdm is None:
             from tqdm import tqdm  # not needed for `--help`
 
+            from pipeline.console import colour
+
             interval = 0.1 if sys.stderr.isatty() else 10
-            self._tqdm = tqdm(total=total, initial=done, file=sys.stderr, mininterval=interval, **self._settings)
+            self._tqdm = tqdm(
+                total=total,
+                initial=done,
+                file=sys.stderr,
+                mininterval=interval,
+                colour=colour.PROGRESS if colour.shows(sys.stderr) else None,
+                **self._settings,
+            )
         if note:
             self._tqdm.set_postfix_str(note, refresh=False)
         self._tqdm.update(done - self._tqdm.n)

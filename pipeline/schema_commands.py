@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.console import next_commands
+from pipeline.console.called import echo_next
+from pipeline.console.commands import Group
 from pipeline.errors import echo, one_line_errors
-from pipeline.options import PLACE, SCHEMA_OPTION, find_source, source_options
+from pipeline.options import PATH, PLACE, SCHEMA_OPTION, find_source, source_options
 
 if TYPE_CHECKING:
     from pipeline.schema import Schema
     from pipeline.store.files import Place
 
 
-@click.group()
+@click.group(cls=Group)
 def schema() -> None:
     """Declare what your images are: channels, files, label table and classes.
 
@@ -28,7 +31,7 @@ def schema() -> None:
 @schema.command()
 @click.argument("folder", type=PLACE)
 @click.option("--table", help="Name of the label table in DIR.  [default: its only CSV]")
-@click.option("--out", type=click.Path(path_type=Path), help="TOML file to write.  [default: show it]")
+@click.option("--out", type=PATH, help="TOML file to write.  [default: show it]")
 def init(folder: "Place", table: str | None, out: Path | None) -> None:
     """Look at the images and the table in FOLDER and draft a schema for you to correct."""
     from pipeline.errors import InputError
@@ -42,7 +45,7 @@ def init(folder: "Place", table: str | None, out: Path | None) -> None:
         comment = "A draft: check every line, above all what each channel shows, the classes and the groups."
         _show(to_toml(drafted, comment), out)
     if out:
-        click.echo(f"next: python -m pipeline schema check --schema {out} --source {folder}")
+        echo_next("pipeline schema check", "--schema", out, "--source", folder)
 
 
 @schema.command()
@@ -63,13 +66,14 @@ def check(source: "Place | None", images: "Place | None", labels: "Place | None"
         click.echo(f"{len(problems)} problems")
         sys.exit(1)
     click.echo("matches")
+    echo_next("pipeline audit", *next_commands.source_arguments())
 
 
 @schema.command("range")
 @source_options
 @click.option("--percentiles", nargs=2, type=click.FloatRange(0, 100), help="[default: those of the schema]")
 @click.option("--num", type=click.IntRange(1), help="Measure only so many examples.  [default: all]")
-@click.option("--out", type=click.Path(path_type=Path), help="TOML file to write.  [default: show it]")
+@click.option("--out", type=PATH, help="TOML file to write.  [default: show it]")
 def measure_range(
     source: "Place | None",
     images: "Place | None",
@@ -92,6 +96,9 @@ def measure_range(
         with progress.Bar("measuring") as update:
             measured = ranges.measure(manifest, percentiles or schema.percentiles, num=num, on_progress=update)
         _show(to_toml(measured), out)
+    if out:
+        named = next_commands.source_arguments(schema=out)
+        echo_next("pipeline shards", *named)
 
 
 @schema.command()

@@ -11,6 +11,9 @@ from tests.support.sources import REAL_SAMPLE, SHARED, Source, draw_source, why_
 # start.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+# `make train` takes what was built last in this folder, which no test's dataset is.
+os.environ["HPA_STACKED_LAST"] = ""
+
 
 @pytest.fixture
 def source(tmp_path) -> Source:

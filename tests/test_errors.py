@@ -37,6 +37,13 @@ def test_exit_codes_tell_input_from_failures(error, expected):
     assert outcome(error) == expected
 
 
+def test_a_package_of_an_extra_that_is_not_installed_is_named():
+    expected = "matplotlib is not installed, which this command needs: pip install 'hpa-stacked[train]'"
+    assert outcome(ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")) == (1, expected)
+    with pytest.raises(ModuleNotFoundError), errors.one_line_errors():
+        raise ModuleNotFoundError(name="pipeline.missing")
+
+
 def test_defects_keep_their_traceback():
     with pytest.raises(ZeroDivisionError), errors.one_line_errors():
         raise ZeroDivisionError

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import syntax
 
-PACKAGES = ("pipeline", "hpa_tfds", "model", "bench")
+PACKAGES = ("pipeline", "hpa_cli", "hpa_tfds", "model", "bench")
 
 HEAVY = [
     "apache_beam",
@@ -28,7 +28,10 @@ BEAM = {
 }
 """The modules of `pipeline` that may import Beam, and where."""
 
-FOR_MODEL = ("errors", "progress", "threads", "schema", "store.files", "images", "plan.grouping")
+FOR_MODEL = (
+    *("errors", "progress", "threads", "console", "options", "data_dirs"),
+    *("schema", "store.files", "images", "plan.grouping"),
+)
 """What `model` may import from `pipeline`."""
 
 

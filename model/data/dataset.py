@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import data_dirs
 from pipeline.errors import InputError, MissingError
 from pipeline.schema import HPA_KAGGLE_2018, NAME, SPLITS, Schema
 
@@ -61,12 +62,9 @@ class Config:
     folder: str
 
 
-def default_data_dir(size: int, schema: str | None = None) -> Path:
-    """Returns `build/synthetic` if `make shards` built this size there, else TFDS's own default."""
-    from tensorflow_datasets.core import constants
-
-    built = Path("build/synthetic")
-    return built if _matching(configs(built), size, schema) else Path(constants.DATA_DIR).expanduser()
+def default_data_dir() -> Path:
+    """Returns the data directory that was built last in this folder, else TFDS's own."""
+    return Path(str(data_dirs.to_read()))
 
 
 def configs(data_dir: Path) -> list[Config]:
@@ -123,13 +121,19 @@ def _missing(data_dir: Path, size: int, schema: str | None, existing: Sequence[C
     is_default = schema in (None, HPA_KAGGLE_2018.name)
     wanted = "-".join(filter(None, ["" if is_default else str(schema), str(size) if size else ""]))
     name = f"{NAME}/{wanted}" if wanted else NAME
-    build = "make shards" if is_default else f"python -m pipeline shards --schema {schema}"
-    if size not in (0, 256):
-        build += f" SIZE={size}" if is_default else f" --size {size}"
-    there = f" (only {_listed(existing)}; --schema and --size choose)" if existing else ""
+    options = [] if is_default else [f"--schema {schema}"]
+    options += [f"--size {size}"] if size not in (0, 256) else []
+    build = " ".join(["python -m pipeline shards --source DIR", *options])
+    there = f" (it holds {_listed(existing)}: '{_options(existing[0])}' takes {existing[0].folder})" if existing else ""
     return MissingError(
         f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir says where another is"
     )
+
+
+def _options(config: Config) -> str:
+    """Returns the options that choose a dataset."""
+    schema = [] if config.schema == HPA_KAGGLE_2018.name else [f"--schema {config.schema}"]
+    return " ".join([*schema, f"--size {config.size}"])
 
 
 def _listed(existing: Sequence[Config]) -> str:
@@ -159,7 +163,9 @@ def open_version(path: Path, size: int = 0) -> Dataset:
     info, metadata = _read_info(path)
     missing = [key for key in ("channels", "class_names", "mean", "std", "fingerprint") if key not in metadata]
     if missing:
-        raise InputError(f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'make shards'")
+        raise InputError(
+            f"dataset {path}: no {', '.join(missing)} in its metadata; build it with 'python -m pipeline shards'"
+        )
     if info.file_format.value != "tfrecord":
         raise InputError(
             f"dataset {path}: its shards are {info.file_format.value}, but the trainer reads tfrecord: build it with "

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import itertools
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,8 +84,19 @@ def open_raw(path: Path, schema: Schema) -> RawImages:
     ids = [example_id for example_id in found if _is_safe(example_id, bad)]
     if not found:
         expected = ", ".join(source.pattern for source in schema.default_sources[:8])
-        raise InputError(f"{path}: no images named as schema '{schema.name}' says: {expected}")
+        raise InputError(
+            f"{path}: no images named as schema '{schema.name}' says: {expected}{_elsewhere(path, schema)}"
+        )
     return RawImages(path, images, schema, ids, bad)
+
+
+def _elsewhere(path: Path, schema: Schema) -> str:
+    """Returns advice if the images are in the folder or zip beside the label table, as in a source."""
+    for name in (schema.folder, f"{schema.folder}.zip"):
+        inner = path / name
+        if schema.folder and inner.exists() and find_ids(sources.open_images(inner, schema), schema):
+            return f"; they are in {inner}: --images {shlex.quote(str(inner))}"
+    return ""
 
 
 def _found_by_id(schema: Schema) -> Schema:

@@ -11,6 +11,7 @@ import imageio.v3 as iio
 import numpy as np
 
 from pipeline.atlas.drawing import draw_example
+from pipeline.options import HomePath
 from pipeline.plan.table import read_labels
 from pipeline.schema import HPA_KAGGLE_2018
 
@@ -18,14 +19,14 @@ CLASS_NAMES, FILTERS = HPA_KAGGLE_2018.classes, HPA_KAGGLE_2018.channel_names
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=HomePath(path_type=Path, dir_okay=False))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, other cells.")
 @click.option("--side", default=300, show_default=True, type=click.IntRange(64, 512), help="Pixels a tile.")
 @click.option("--columns", default=7, show_default=True, type=click.IntRange(1, 28), help="Tiles in a row.")
 @click.option("--green-only", is_flag=True, help="The protein alone, in grey.")
 @click.option(
     "--beside",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=HomePath(path_type=Path, exists=True, file_okay=False),
     help="Instead of classes: examples of this source (train.csv, train/), each above a drawn one with its labels.",
 )
 def main(out: Path, seed: int, side: int, columns: int, green_only: bool, beside: Path | None) -> None:

@@ -1,6 +1,7 @@
 """A pool of drawing processes."""
 
 import concurrent.futures.process
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -21,17 +22,34 @@ def map_unordered(
     """
     # Spawned, not forked: a fork of a process with threads, such as a notebook, can deadlock.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start, (os.getpid(),))
     try:
-        for task in concurrent.futures.as_completed([pool.submit(function, chunk) for chunk in chunks]):
+        with _without_interrupts():  # which a process inherits that is started in the block
+            submitted = [pool.submit(function, chunk) for chunk in chunks]
+        for task in concurrent.futures.as_completed(submitted):
             yield task.result()
     except concurrent.futures.process.BrokenProcessPool:
         raise JobError(
             "a drawing process was killed, perhaps for lack of memory; run the same command with fewer than "
             f"{workers} workers: finished images are kept"
         ) from None
+    except KeyboardInterrupt:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()  # what it has not finished is drawn again
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Holds Ctrl-C back until the block ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(parent: int) -> None:

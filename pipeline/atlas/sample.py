@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline import progress
 from pipeline.atlas import processes
 from pipeline.errors import InputError
-from pipeline.schema import HPA_KAGGLE_2018, SYNTHETIC_PREFIX
+from pipeline.schema import HPA_KAGGLE_2018, SYNTHETIC_NOTICE, SYNTHETIC_PREFIX
 from pipeline.store import files
 from pipeline.threads import num_cores
 
@@ -22,8 +22,6 @@ FILTERS = HPA_KAGGLE_2018.channel_names
 
 if TYPE_CHECKING:
     import numpy as np
-
-NOTICE = "SYNTHETIC.txt"
 
 PNG_STRATEGY, PNG_FILTER = 3, 64
 """How PNGs are written: `cv2.IMWRITE_PNG_STRATEGY_RLE`, with which the compression level has no effect, and
@@ -115,7 +113,7 @@ def _claim(out_dir: Path, sample: Sample) -> None:
     """Creates the folder and its notice; raises `InputError` if it holds anything else than this sample."""
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(f"{out_dir}: found a file, expected a folder to draw into; name another one")
-    notice = out_dir / NOTICE
+    notice = out_dir / SYNTHETIC_NOTICE
     if notice.exists():
         text = notice.read_text(encoding="utf-8")
         if text != sample.notice:
@@ -125,7 +123,7 @@ def _claim(out_dir: Path, sample: Sample) -> None:
             )
     elif others := _names_in(out_dir):
         raise InputError(
-            f"{out_dir}: found {', '.join(others[:3])}{' ...' if len(others) > 3 else ''} and no {NOTICE}, expected "
+            f"{out_dir}: found {', '.join(others[:3])}{' ...' if len(others) > 3 else ''} and no {SYNTHETIC_NOTICE}, expected "
             "an empty folder or one with this sample; synthetic examples are kept apart: name another folder"
         )
     images = out_dir / "train"

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import BuildConfig, BuildResult, default_data_dir
+from pipeline import data_dirs
+from pipeline.config import BuildConfig, BuildResult
 from pipeline.dataset import croissant, labels, provenance, quarantine
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.errors import InputError
@@ -135,7 +136,7 @@ def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> No
                 f"{other}: holds {kind[not source.synthetic]} images, and this source is "
                 f"{kind[source.synthetic]}; build it in a data directory of its own"
             )
-    if source.synthetic and config.data_dir.absolute() == default_data_dir():
+    if source.synthetic and config.data_dir.absolute() == data_dirs.tfds_default():
         raise InputError(
             f"{config.data_dir}: is where TFDS looks by default, and this source is synthetic; "
             "build it in a data directory of its own, so that it is never taken for real images"

@@ -16,6 +16,7 @@ __all__ = [
     "RELEASE_NOTES",
     "SIZES",
     "SPLITS",
+    "SYNTHETIC_NOTICE",
     "SYNTHETIC_PREFIX",
     "VERSION",
     "Channel",
@@ -45,6 +46,9 @@ DEFAULT_SIZE = 256
 
 SYNTHETIC_PREFIX = "synthetic-"
 """Every id of a drawn example starts with this, so that it cannot be mistaken for a photographed one."""
+
+SYNTHETIC_NOTICE = "SYNTHETIC.txt"
+"""File beside the label table of drawn examples."""
 
 HPA_KAGGLE_2018 = builtin("hpa_kaggle_2018")
 """The Human Protein Atlas as Kaggle published it in 2018: the default."""

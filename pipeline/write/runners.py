@@ -26,15 +26,16 @@ def parse_options(args: Sequence[str] | Any) -> Any:
 
     if isinstance(args, PipelineOptions):
         return args
-    unknown = _unknown_flags(args)
-    if unknown:
+    if unknown := unknown_flags(args):
         raise InputError(f"{unknown[0]}: neither an option of this command nor of Beam; see --help")
     return PipelineOptions(list(args))
 
 
-def _unknown_flags(args: Sequence[str]) -> list[str]:
+def unknown_flags(args: Sequence[str]) -> list[str]:
+    """Returns the words of a command line that are no options of Beam."""
     # Beam's public parser never rejects a flag; its private one can be asked which flags it does not know.
-    from apache_beam.options import pipeline_options
+    with quiet(logging.ERROR):
+        from apache_beam.options import pipeline_options
 
     parser = pipeline_options._BeamArgumentParser(allow_abbrev=False, add_help=False)
     kind: Any

@@ -172,7 +172,8 @@ def test_a_run_of_the_time_when_views_were_flips_or_none_is_read(given, expected
 
 def test_missing_dataset_is_rejected_with_the_command_that_builds_it(tmp_path):
     done = run_command("--data-dir", tmp_path)
-    expected = f"no dataset hpa_stacked/256 in {tmp_path}: 'make shards' builds one, --data-dir says where another is"
+    builds = "'python -m pipeline shards --source DIR' builds one, --data-dir says where another is"
+    expected = f"no dataset hpa_stacked/256 in {tmp_path}: {builds}"
     assert (done.exit_code, done.output) == (1, f"Error: {expected}\n")
 
 

@@ -1,3 +1,4 @@
+import ast
 import csv
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from tests.support import syntax
 
 
 def run(*args):
@@ -50,11 +52,16 @@ def test_errors_are_one_line_and_exit_code_1(source, tmp_path):
 
 
 def test_options_that_neither_we_nor_beam_know_are_refused(source, tmp_path):
-    result = run("shards", "--source", source.root, "--data-dir", tmp_path / "data", "--sise", "16")
-    assert (result.exit_code, result.output) == (
-        1,
-        "Error: --sise: neither an option of this command nor of Beam; see --help\n",
-    )
+    for typed, advice in [
+        (("--sourc", source.root), "did you mean --source?"),
+        (("--data_dir=x", "--source", source.root), "did you mean --data-dir?"),
+        (("--zzzz", "--source", source.root), "see --help"),
+    ]:
+        result = run("shards", *typed)
+        name = typed[0].partition("=")[0]
+        assert result.exit_code == 2
+        assert f"Error: {name}: neither an option of this command nor of Beam; {advice}\n" in result.output
+    assert "neither an option" in run("shards", "--source", source.root, "a-word-too-many").output
 
 
 def test_options_of_beam_reach_beam(source, tmp_path):
@@ -245,3 +252,27 @@ def test_a_failing_source_exits_with_3(source, tmp_path, monkeypatch):
         result = run(*command, "--source", source.root)
         assert result.exit_code == 3
         assert "cannot be read after 4 tries (Input/output error)" in result.output
+
+
+def test_a_tilde_means_home_in_every_path(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    table = f"~/{source.table.relative_to(tmp_path)}"
+    assert run("split", "--labels", table, "--out", "~/split.csv").exit_code == 0
+    assert (tmp_path / "split.csv").exists()
+    missing = run("split", "--labels", "~/none.csv", "--out", "~/split.csv")
+    assert missing.output.startswith(f"Error: {tmp_path}/none.csv: no such file")
+
+
+@pytest.mark.parametrize("package", ["pipeline", "model"])
+def test_no_option_takes_a_path_that_knows_no_tilde(package):
+    found = [path for path, tree in syntax.trees(package).items() if "click.Path(" in ast.unparse(tree)]
+    assert found == []
+
+
+def test_a_drawn_source_is_built_apart_from_real_images(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    source.table.with_name("SYNTHETIC.txt").write_text("drawn")
+    done = run("shards", "--source", source.root, "--size", 16)
+    assert done.stdout.startswith("published build/synthetic/hpa_stacked/16/1.1.0\n")
+    assert "python -m model.train --size 16 --data-dir build/synthetic\n" in done.stderr

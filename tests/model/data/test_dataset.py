@@ -35,11 +35,12 @@ def test_a_batch_larger_than_train_is_refused(tiny_dataset):
 
 
 def test_a_missing_dataset_is_refused_with_how_to_build_one(tmp_path, tiny_data_dir):
-    message = f"no dataset hpa_stacked/256 in {tmp_path}: 'make shards' builds one, --data-dir says where another is"
+    builds = "'python -m pipeline shards --source DIR' builds one, --data-dir says where another is"
+    message = f"no dataset hpa_stacked/256 in {tmp_path}: {builds}"
     with pytest.raises(MissingError) as caught:
         open_dataset(tmp_path, 256)
     assert str(caught.value) == message
-    message = r"hpa_stacked/128 in .* \(only 32; --schema and --size choose\): 'make shards SIZE=128' builds"
+    message = r"hpa_stacked/128 in .* \(it holds 32: '--size 32' takes 32\): 'python -m pipeline shards --source DIR --size 128' builds"
     with pytest.raises(MissingError, match=message):
         open_dataset(tiny_data_dir, 128)
 
@@ -126,8 +127,8 @@ def test_a_missing_schema_is_refused_with_those_that_exist(tmp_path):
     with pytest.raises(MissingError) as caught:
         find(tmp_path, 16, "painting")
     assert str(caught.value) == (
-        f"no dataset hpa_stacked/painting-16 in {tmp_path} (only nuclei-8; --schema and --size choose): "
-        "'python -m pipeline shards --schema painting --size 16' builds one, --data-dir says where another is"
+        f"no dataset hpa_stacked/painting-16 in {tmp_path} (it holds nuclei-8: '--schema nuclei --size 8' takes nuclei-8): "
+        "'python -m pipeline shards --source DIR --schema painting --size 16' builds one, --data-dir says where another is"
     )
 
 
@@ -181,7 +182,9 @@ def test_a_dataset_without_moments_is_refused(tmp_path):
     metadata = json.loads((path / "metadata.json").read_text())
     del metadata["mean"]
     (path / "metadata.json").write_text(json.dumps(metadata))
-    with pytest.raises(InputError, match=rf"^dataset {path}: no mean in its metadata; build it with 'make shards'$"):
+    with pytest.raises(
+        InputError, match=rf"^dataset {path}: no mean in its metadata; build it with 'python -m pipeline shards'$"
+    ):
         open_version(path)
 
 

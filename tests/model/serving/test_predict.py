@@ -20,7 +20,7 @@ from model.scores.evaluation import sealed
 from model.serving import tables
 from pipeline.errors import InputError
 from pipeline.schema import HPA_KAGGLE_2018
-from tests.support.sources import stacked
+from tests.support.sources import draw_source, stacked
 
 
 def run_command(*arguments: object):
@@ -279,6 +279,14 @@ def test_images_that_are_not_there_are_refused(tmp_path, run_copy):
         f"Error: {tmp_path / 'empty'}: no images named as schema 'hpa_kaggle_2018' says: {{id}}_red.png, "
         "{id}_green.png, {id}_blue.png, {id}_yellow.png\n"
     )
+
+
+def test_images_in_the_folder_of_a_source_are_proposed(tmp_path, run_copy):
+    source = draw_source(tmp_path / "my source", 2, side=64)
+    result = run_command(run_copy, "--images", source.root)
+    inner = source.root / "train"
+    assert result.exit_code == 1
+    assert result.output.endswith(f"{{id}}_yellow.png; they are in {inner}: --images '{inner}'\n")
 
 
 def test_images_that_are_all_bad_are_refused_and_leave_no_table(tmp_path, run_copy):

@@ -73,7 +73,7 @@ def test_a_draft_is_written_once_and_fits_its_source(tmp_path):
     assert schema.load(out) == draft(atlas.root)
     assert f"{out}: exists already; remove it or name another file" in run("init", atlas.root, "--out", out).output
     checked = run("check", "--schema", out, "--source", atlas.root)
-    assert checked.output.endswith("matches\n"), checked.output
+    assert checked.stdout.endswith("matches\n"), checked.output
     assert "DNA                           24 of 24 files found" in checked.output
     assert "groups by plate: 6 of 24 examples" in checked.output
 

@@ -1,0 +1,1 @@
+"""What all commands share: how they were called, how they end, and colour."""

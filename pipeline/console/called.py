@@ -1,0 +1,65 @@
+"""How this process was called, so that the commands that it names can be pasted.
+
+Messages and help texts name commands as `python -m pipeline shards` and `python -m model.train`, which always exist.
+Where the installed command or another interpreter was called, they are shown in that form.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+INSTALLED = "hpa-stacked"
+"""Name of the installed command."""
+
+MAKE = "HPA_STACKED_MAKE"
+"""Environment variable that the Makefile sets for its targets, whose next commands are targets too."""
+
+_COMMAND = re.compile(r"(?<![\w./])python -m (?:(pipeline)(?= [a-z])|model\.(?=[a-z]))")
+
+
+def as_called(text: str) -> str:
+    """Returns text with the commands in it named as this process was called."""
+    program = _program()
+    if program is None:
+        return text
+    if program[1:]:
+        return _COMMAND.sub(lambda match: match[0].replace("python", program[0], 1), text)
+    return _COMMAND.sub(lambda match: program[0] + ("" if match[1] else " "), text)
+
+
+def _program() -> tuple[str, ...] | None:
+    """Returns the installed command, or an interpreter and "-m"; `None` if Python code called, not a person."""
+    name = getattr(sys.modules["__main__"].__spec__, "name", "")
+    if name.startswith(("pipeline.", "model.")):
+        return shlex.quote(sys.orig_argv[0]), "-m"
+    script = Path(sys.argv[0])
+    if name == "hpa_cli.__main__":
+        return (INSTALLED,)
+    if script.name != INSTALLED:
+        return None
+    on_path = shutil.which(INSTALLED)
+    return (INSTALLED if on_path and Path(on_path).samefile(script) else shlex.quote(str(script)),)
+
+
+def echo_next(command: str, *arguments: object, make: Sequence[object] | None = None) -> None:
+    """Prints the command that comes next to standard error, ready to be pasted.
+
+    Args:
+      command: `pipeline shards` or `model.train`.
+      arguments: what follows it.
+      make: the words after `make` of a target that does the same, which is named if the Makefile called this
+        process; none if a target calls both commands.
+    """
+    from pipeline.errors import echo
+
+    if make is not None and os.environ.get(MAKE):
+        if not make:
+            return
+        line = shlex.join(["make", *map(str, make)])
+    else:
+        line = f"python -m {command} {shlex.join(map(str, arguments))}".rstrip()
+    echo(f"next: {line}", err=True)

@@ -1,0 +1,97 @@
+"""The command that comes after another, with the arguments that the first one was given."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.console.called import echo_next
+
+if TYPE_CHECKING:
+    from pipeline.config import BuildConfig, BuildResult
+    from pipeline.schema import Schema
+    from pipeline.store.files import Place
+
+SCHEMA = "pipeline.schema"
+"""Where a context keeps the value of `--schema` as it was typed."""
+
+
+def source_arguments(schema: object = None) -> list[Any]:
+    """Returns the options of the running command that name its input, with another schema if one is given."""
+    context = click.get_current_context()
+    found: list[Any] = []
+    for name in ("source", "images", "labels"):
+        if (place := context.params.get(name)) is not None:
+            found += [f"--{name}", place]
+    return found + (["--schema", schema] if schema else schema_arguments())
+
+
+def schema_arguments() -> list[Any]:
+    """Returns `--schema` as it was given to the running command; nothing for the default."""
+    typed = click.get_current_context().meta.get(SCHEMA, "hpa_kaggle_2018")
+    return [] if typed == "hpa_kaggle_2018" else ["--schema", typed]
+
+
+def make_shards(source: "Place | None") -> list[Any] | None:
+    """Returns the words after `make` that build from a source of the default schema; `None` of any other input."""
+    return None if source is None or schema_arguments() else ["shards", f"SOURCE={source}"]
+
+
+def after_sample(out: "Place") -> None:
+    """After drawing: build."""
+    from pipeline import data_dirs
+
+    echo_next("pipeline shards", "--source", out, "--data-dir", data_dirs.SYNTHETIC, make=[])
+
+
+def after_split(labels: "Place", out: "Place") -> None:
+    """After a split: build with it, from the folder of the label table if that is a source."""
+    echo_next("pipeline shards", "--source", labels.parent, *schema_arguments(), "--keep", out)
+
+
+def after_build(config: "BuildConfig", result: "BuildResult") -> None:
+    """After a build: train, if the trainer reads the dataset; else verify it."""
+    from pipeline import data_dirs
+    from pipeline.store import files
+
+    found = data_dirs.remember(config.data_dir)
+    if config.file_format != "tfrecord" or files.is_remote(config.data_dir):
+        echo_next("pipeline verify", result.path)
+        return
+    synthetic = bool(result.metadata["synthetic"])
+    train(config.schema, config.size, None if found else config.data_dir, synthetic=synthetic)
+
+
+def after_verify(dataset_dir: "Place") -> None:
+    """After verification: train, if the folder is where the trainer finds a dataset."""
+    from pipeline.dataset import publish, rebuild
+    from pipeline.schema import NAME
+    from pipeline.store import files
+
+    metadata = publish.published_metadata(dataset_dir) or {}
+    config_dir = dataset_dir.parent
+    if config_dir.parent.name != NAME or files.is_remote(dataset_dir) or "size" not in metadata:
+        return
+    if metadata.get("file_format", "tfrecord") != "tfrecord":
+        return
+    schema = rebuild.published_schema(dataset_dir)
+    data_dir = config_dir.parent.parent
+    train(schema, metadata["size"], data_dir, synthetic=bool(metadata.get("synthetic")))
+
+
+def train(schema: "Schema", size: int, data_dir: "Place | None", *, synthetic: bool) -> None:
+    """Names the command that trains on a dataset; `data_dir` is needed where nothing else says it."""
+    from pipeline.schema import DEFAULT_SIZE, HPA_KAGGLE_2018
+
+    suits_presets = schema.channel_names == HPA_KAGGLE_2018.channel_names and not schema.single_label
+    preset = [] if suits_presets else ["--preset", "any"]
+    named = [] if schema.name == HPA_KAGGLE_2018.name else ["--schema", schema.name]
+    sized = ["--size", size] if size != DEFAULT_SIZE or preset else []
+    where = ["--data-dir", data_dir] if data_dir is not None else []
+    make = ["train"]
+    make += [] if suits_presets else ["PRESET=any"]
+    make += [f"SIZE={size}"] if sized else []
+    make += [f"TRAIN_ARGS=--smoke --schema {schema.name}"] if named else []
+    make += [f"DATA_DIR={data_dir}"] if where else []
+    # A drawn dataset is there to try everything.
+    short = ["--smoke"] if synthetic else []
+    echo_next("model.train", *preset, *named, *sized, *short, *where, make=make)

@@ -1,0 +1,64 @@
+"""What the targets for users call, and with which words."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.installed import ROOT
+
+ECHO = """#!/bin/sh
+printf '[%s]' "$@"
+echo " $HPA_STACKED_MAKE"
+"""
+
+RUN = "runs/it's new"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with the Makefile, an environment whose command prints its arguments, and a run."""
+    for name in ("Makefile", "setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    command = tmp_path / ".venv/bin/hpa-stacked"
+    command.parent.mkdir(parents=True)
+    command.write_text(ECHO)
+    command.chmod(0o755)
+    for stamp in ("base", "train"):
+        (tmp_path / f".venv/.installed-{stamp}").touch()
+    (tmp_path / RUN).mkdir(parents=True)
+    (tmp_path / RUN / "config.json").touch()
+    return tmp_path
+
+
+def make(checkout: Path, *words: str) -> list[str]:
+    done = subprocess.run(["make", "--silent", *words], cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_paths_reach_the_command_as_they_were_typed(checkout):
+    assert make(checkout, "shards", "SOURCE=/a b/it's", "DATA_DIR=~/my data") == [
+        "[shards][--source][/a b/it's][--data-dir][~/my data][--size][256] 1"
+    ]
+    assert make(checkout, "evaluate") == ["[evaluate][runs/it's new] 1"]
+    assert make(checkout, "report", "RUN=runs/a 'runs/b c'") == ["[report][runs/a][runs/b c] 1"]
+
+
+def test_train_takes_what_was_built_last_or_what_is_named(checkout):
+    assert make(checkout, "shards") == [
+        "[sample][build/sample-400-0][--num][400][--seed][0] 1",
+        "[shards][--source][build/sample-400-0][--size][256] 1",
+    ]
+    assert make(checkout, "train") == ["[train][--preset][stacked-256][--smoke] 1"]
+    assert make(checkout, "train", "SIZE=128", "DATA_DIR=x") == [
+        "[train][--preset][stacked-256][--size][128][--smoke][--data-dir][x] 1"
+    ]
+
+
+def test_building_installs_neither_tensorflow_nor_what_tests_need(checkout):
+    for stamp in checkout.glob(".venv/.installed-*"):
+        stamp.unlink()
+    for target, installed in (("shards", "'.'"), ("train", "'.[train]'"), ("test", "'.[dev]'")):
+        assert any(line.endswith(f"--editable {installed}") for line in make(checkout, "--dry-run", target))
