@@ -112,6 +112,7 @@ def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluate
     assert result.exit_code == 0, result.output
     rows = check(out).rows
     assert "<title>A &amp; B</title>" in out.read_text()
+    assert "Trained on only part of train: all runs on the first" in out.read_text()
     # The same predictions in another order: no difference.
     assert ["evaluated", "second", "0.00", "[0.00, 0.00]", "no"] in rows
     assert "cannot be compared" not in out.read_text()
@@ -248,6 +249,8 @@ def test_an_interval_around_the_score_is_shown(evaluated_copy):
 def test_the_page_explains_its_intervals(evaluated):
     _, text = page_of(evaluated)
     assert intervals.EXPLANATION in text
+    assert "of 28 classes have fewer than 10 examples" in text
+    assert "many such classes put the score near the low end." in text
 
 
 def test_the_gallery_has_a_heading_for_each_kind(evaluated_copy):
