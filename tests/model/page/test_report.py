@@ -101,6 +101,7 @@ def test_every_section_of_one_run_is_filled(evaluated_copy):
 
 
 def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluated_copy):
+    change_evaluation(evaluated_copy, lambda evaluation: evaluation.update(limit_examples=1200))
     other = Path(shutil.copytree(evaluated_copy, tmp_path / "second"))
     predictions = other / "evaluation" / "predictions-test.npz"
     with np.load(predictions) as file:
@@ -112,7 +113,7 @@ def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluate
     assert result.exit_code == 0, result.output
     rows = check(out).rows
     assert "<title>A &amp; B</title>" in out.read_text()
-    assert "Trained on only part of train: all runs on the first" in out.read_text()
+    assert "Scored on only part of each split: all runs on the first 1,200 examples." in out.read_text()
     # The same predictions in another order: no difference.
     assert ["evaluated", "second", "0.00", "[0.00, 0.00]", "no"] in rows
     assert "cannot be compared" not in out.read_text()
