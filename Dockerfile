@@ -12,7 +12,7 @@ COPY setup.cfg setup.py pyproject.toml README.md LICENSE /src/
 COPY pipeline /src/pipeline
 COPY hpa_tfds /src/hpa_tfds
 COPY model /src/model
-RUN pip install --no-cache-dir /src && rm -rf /src
+RUN pip install --no-cache-dir "/src[train]" && rm -rf /src
 # Whoever runs it: what it writes to a mounted folder belongs to the user of `docker run --user`.
 WORKDIR /data
 ENV HOME=/data
