@@ -1,10 +1,19 @@
-# A worker of the job: Beam's own image, and this package without TensorFlow, which no worker imports.
-# Built from the repository: docker build --tag REGION-docker.pkg.dev/PROJECT/REPO/hpa-stacked .
-# The Beam version must be the one that submits the job.
-ARG BEAM=2.77.0
-FROM apache/beam_python3.11_sdk:${BEAM}
-COPY worker-requirements.txt /tmp/hpa/
-RUN pip install --no-cache-dir -r /tmp/hpa/worker-requirements.txt
-COPY setup.cfg setup.py pyproject.toml README.md LICENSE /tmp/hpa/
-COPY pipeline /tmp/hpa/pipeline
-RUN pip install --no-cache-dir --no-deps /tmp/hpa && python -c "import pipeline.write.transforms"
+# Every command of the project in one image (docs/containers.md); Dockerfile.worker is the image of a cluster's worker.
+#   docker build --tag hpa-stacked .
+#   docker run --rm hpa-stacked python -m pipeline --help
+ARG BASE=debian:bookworm-slim
+FROM ${BASE}
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+ENV PATH=/opt/hpa_stacked/bin:$PATH PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp/matplotlib
+RUN python3 -m venv /opt/hpa_stacked
+COPY setup.cfg setup.py pyproject.toml README.md LICENSE /src/
+COPY pipeline /src/pipeline
+COPY hpa_tfds /src/hpa_tfds
+COPY model /src/model
+RUN pip install --no-cache-dir "/src[train]" && rm -rf /src
+# Whoever runs it: what it writes to a mounted folder belongs to the user of `docker run --user`.
+WORKDIR /data
+ENV HOME=/data
+CMD ["python", "-m", "pipeline", "--help"]

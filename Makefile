@@ -62,7 +62,7 @@ RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install shards train evaluate report ladder ladder-full cells gpu gpu-wheels test torture fuzz test-package test-torch test-full test-cluster bench bench-full lint clean
+.PHONY: help install shards train evaluate report ladder ladder-full cells gpu gpu-wheels test torture fuzz test-package test-torch test-full test-cluster bench bench-full docs lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -202,6 +202,9 @@ $(CLUSTER)/worker/.ready: setup.cfg worker-requirements.txt $(wildcard pipeline/
 $(CLUSTER)/.driver: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,gcp]'
 	@mkdir -p $(CLUSTER) && touch $@
+
+docs: $(STAMP) ## build the documentation as a site in build/docs, and check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/docs
 
 lint: $(STAMP) ## check style and layout (ruff) and types (mypy)
 	$(BIN)/ruff check .

@@ -43,8 +43,8 @@ def _bars(axis: Any, section: dict[str, Any]) -> None:
         colour = OURS if key == "ours" else LIMIT if key.startswith("limit") else PEER
         axis.barh(row, median[key], color=colour)
         axis.plot(rates, [row] * len(rates), "k.", markersize=3)
-        text = f" {median[key]:,.0f}" + (f", {show.TIE}" if tie else "")
-        axis.annotate(text, (max(rates), row), va="center")
+        text = f"{median[key]:,.0f}" + (f", {show.TIE}" if tie else "")
+        axis.annotate(text, (max(rates), row), xytext=(7, 0), textcoords="offset points", va="center")
     axis.set_yticks(range(len(order)), [_plain(show.name_of(key, section)) for key in order])
     axis.set_xlabel("examples per second")
     axis.margins(x=0.2)
@@ -58,9 +58,9 @@ def _curve(axis: Any, sizes: dict[str, Any]) -> None:
         for size, values in rates.items():
             axis.plot([size] * len(values), values, "k.", markersize=3)
     for num, contenders in sizes.items():
-        place = (int(num), statistics.median(contenders["ours"]["examples_per_second"]))
+        place = (int(num), min(contenders["ours"]["examples_per_second"]))
         text = f"{statistics.median(contenders['ours']['peak_mb']):,.0f} MB"
-        axis.annotate(text, place, xytext=(0, -14), textcoords="offset points", ha="center", fontsize=8)
+        axis.annotate(text, place, xytext=(0, -7), textcoords="offset points", ha="center", va="top", fontsize=8)
     axis.set_xscale("log")
     axis.set_xticks([int(num) for num in sizes], [f"{int(num):,}" for num in sizes])
     axis.minorticks_off()

@@ -51,7 +51,12 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
 
 
 def _limits(pairs: Iterable[tuple[EvaluatedRun, int | None]]) -> list[tuple[str, int]]:
-    return [(run.name, limit) for run, limit in pairs if limit]
+    """Returns `(name of the run, examples)` of runs that are limited; one row if all have the same limit."""
+    limited = [(run.name, limit) for run, limit in pairs]
+    limits = {limit for _, limit in limited}
+    if len(limited) > 1 and len(limits) == 1:
+        limited = [("all runs", limits.pop())]
+    return [(name, limit) for name, limit in limited if limit]
 
 
 def default_title(loaded: Sequence[EvaluatedRun]) -> str:
@@ -71,6 +76,10 @@ def environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        fixed=formats.fixed, signed=formats.signed, interval=formats.interval, count=formats.count
+        fixed=formats.fixed,
+        signed=formats.signed,
+        interval=formats.interval,
+        probability=formats.probability,
+        count=formats.count,
     )
     return environment

@@ -46,7 +46,7 @@ def estimates(
 
     The text of an estimate stands in a column at the right; a dashed line marks the baseline.
     """
-    names = [textwrap.wrap(name, 50) or [""] for name, _ in groups]
+    names = [textwrap.wrap(name, 40) or [""] for name, _ in groups]
     top = sum(len(lines) + len(row) for lines, (_, row) in zip(names, groups, strict=True)) + 0.6 * len(groups)
     figure = new_figure(WIDTH, 17 * top + 66, layout="constrained")
     axes = figure.add_subplot()
@@ -58,7 +58,8 @@ def estimates(
             "transform": axes.get_yaxis_transform(),
             "va": "center",
         }
-        axes.text(s="\n".join(lines), bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, **place)
+        text = axes.text(s="\n".join(lines), bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, **place)
+        text.set_in_layout(False)  # a long name reaches over the column at the right, and does not narrow the axes
         y += len(lines)
         for index, estimate in enumerate(row):
             if estimate:

@@ -32,6 +32,12 @@ def interval(ends: Mapping[str, float] | None, digits: int) -> str:
     return MISSING if ends is None else f"[{fixed(ends['low'], digits)}, {fixed(ends['high'], digits)}]"
 
 
+def probability(value: float) -> str:
+    """Returns a probability with two decimals; one that would read as 0 or 1 is `<0.01` or `>0.99`."""
+    text = f"{value:.2f}"
+    return {"0.00": "<0.01", "1.00": ">0.99"}.get(text, text)
+
+
 def count(value: int) -> str:
     """Returns the number with commas between thousands."""
     return f"{value:,}"

@@ -17,6 +17,15 @@ from pipeline.schema import HPA_KAGGLE_2018
 
 CLASS_NAMES, FILTERS = HPA_KAGGLE_2018.classes, HPA_KAGGLE_2018.channel_names
 
+GUTTER = 6
+"""White pixels between tiles."""
+
+CAPTION = 36
+"""White pixels above a tile, for its title: two lines."""
+
+_LINE = 16  # pixels from one line to the next
+_FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.44
+
 
 @click.command()
 @click.argument("out", type=HomePath(path_type=Path, dir_okay=False))
@@ -36,18 +45,18 @@ def main(out: Path, seed: int, side: int, columns: int, green_only: bool, beside
 
 
 def draw_sheet(seed: int, side: int, columns: int, green_only: bool = False) -> np.ndarray:
-    """uint8 `[rows * side, columns * side, 3]`: of an example of each class, the part with most of the protein."""
+    """uint8 `[height, width, 3]`: of an example of each class, the `side` x `side` pixels with most of the protein."""
     tiles = []
     for label, name in enumerate(CLASS_NAMES):
         images = _crop(draw_example(np.random.default_rng([seed, label]), [label], clear=True), side)
         tile = np.repeat(images["green"][..., None], 3, axis=2) if green_only else composite(images)
         tiles.append(_titled(tile, name))
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     return np.concatenate(_rows(tiles, columns))
 
 
 def draw_beside(source: Path, seed: int, columns: int, rows: int = 2) -> np.ndarray:
-    """uint8 `[2 * rows * 512, columns * 512, 3]`: rows of real examples, each above its row of drawn ones."""
+    """uint8 `[height, width, 3]`: rows of real examples, each above its row of drawn ones."""
     real, drawn = [], []
     for number, example in enumerate(read_labels(source / "train.csv")[: rows * columns]):
         title = ", ".join(CLASS_NAMES[label] for label in example.labels)
@@ -84,10 +93,28 @@ def _crop(images: dict[str, np.ndarray], side: int) -> dict[str, np.ndarray]:
 
 
 def _titled(tile: np.ndarray, title: str) -> np.ndarray:
-    tile = np.ascontiguousarray(tile)
-    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(tile, title, (7, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.48, colour, width, cv2.LINE_AA)
-    return tile
+    """The tile with its title above it, and half a gutter on each side."""
+    side = tile.shape[1]
+    caption = np.full((CAPTION, side, 3), 255, np.uint8)
+    lines = _wrapped(title, side)[:2]
+    for number, line in enumerate(lines):
+        bottom = CAPTION - 6 - _LINE * (len(lines) - 1 - number)
+        cv2.putText(caption, line, (0, bottom), *_FONT, (31, 41, 51), 1, cv2.LINE_AA)
+    titled = np.concatenate([caption, tile])
+    half = GUTTER // 2
+    return np.pad(titled, ((half, half), (half, half), (0, 0)), constant_values=255)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The words of the text in lines of at most `width` pixels, or of one word."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and cv2.getTextSize(longer, *_FONT, 1)[0][0] > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from tests.fuzz.hostile_files import Hostile, everything
 
 HEAD = """# Hostile inputs
 
-What a person sees for inputs that are damaged or made to do harm. Each row is made and run by
-`python -m tests.fuzz.hostile --write docs/hostile_inputs.md`, which fails if one of them ends in a traceback, takes more
-than ten seconds, or the process more than 1.5 GB; a test checks that the table is current. `DIR` stands for a folder.
-"no problems" is an input whose hostile part says nothing about the pixels, and is skipped.
+The line that the program prints for each damaged or malicious input. `python -m tests.fuzz.hostile --write
+docs/hostile_inputs.md` makes the inputs and this table. It fails if an input ends in a traceback or takes more than ten
+seconds, or if the process takes more than 1.5 GB. A test checks that the table is current. `DIR` stands for a folder;
+"no problems" means that the hostile part does not affect the pixels and is skipped.
 
 | input | command | line |
 |---|---|---|

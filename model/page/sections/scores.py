@@ -41,6 +41,7 @@ def scores(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
         "baseline": last.shown["baselines"][key],
         "baseline_name": baseline_name,
         "mean_average_precision": last.shown["mean_average_precision"],
+        "calibration_digits": _calibration_digits(last),
         "calibration_error": last.shown["calibration"]["expected_error"],
         "num_classes": len(last.class_names),
         "intervals": intervals.EXPLANATION,
@@ -214,6 +215,12 @@ def _threshold_row(run: EvaluatedRun, rule: str) -> dict[str, Any]:
     }
 
 
+def _calibration_digits(run: EvaluatedRun) -> int:
+    """Returns the decimals of calibration errors: of several labels, each class of each example is a prediction."""
+    per_example = 1 if run.single_label else len(run.class_names)
+    return formats.decimals(run.shown["num_examples"] * per_example)
+
+
 def calibration(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
     """Returns the reliability diagram and the calibration errors of each run on its shown split."""
     series, rows = [], []
@@ -221,8 +228,11 @@ def calibration(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
         measured = run.shown["calibration"]
         bins = zip(*(measured["bins"][name] for name in ("count", "mean", "share")), strict=True)
         series.append([(mean, share) for count, mean, share in bins if count >= MIN_BIN])
-        rows.append({"run": run.name, "digits": 3, **measured})
-    described = "; ".join(f"{row['run']}: expected calibration error {row['expected_error']:.3f}" for row in rows)
+        rows.append({"run": run.name, "digits": _calibration_digits(run), **measured})
+    described = "; ".join(
+        f"{row['run']}: expected calibration error {formats.fixed(row['expected_error'], row['digits'])}"
+        for row in rows
+    )
     figure = figures.reliability(series, label=f"Observed frequency of classes by predicted probability. {described}")
     return {
         "single_label": loaded[-1].single_label,

@@ -135,6 +135,15 @@ def test_a_long_name_of_a_run_is_wrapped_not_cut():
     assert name in "".join(texts(drawing))
 
 
+def test_a_long_name_of_a_run_does_not_narrow_the_axes():
+    rows = [figures.Estimate(0.3, (0.1, 0.5), "0.30")]
+    short, long = (
+        parse(figures.estimates([(name, rows)], 0.1, "guessing", "F1", label="l")) for name in ("a", "w" * 39)
+    )
+    places = [{e.text: e.attrib["x"] for e in root.iter("text") if "x" in e.attrib} for root in (short, long)]
+    assert places[0]["0.30"] == places[1]["0.30"]
+
+
 def test_estimates_show_their_values_in_one_column():
     rows = [figures.Estimate(0.1, (0.05, 0.2), "first"), figures.Estimate(0.4, (0.3, 0.6), "second")]
     root = parse(figures.estimates([("run", rows)], 0.1, "guessing", "F1", label="l"))

@@ -31,3 +31,8 @@ def test_an_interval_has_both_ends():
 
 def test_counts_have_commas():
     assert formats.count(12885) == "12,885"
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.126, "0.13"), (0.0004, "<0.01"), (0, "<0.01"), (0.9999, ">0.99")])
+def test_a_probability_is_never_shown_as_certain(value, expected):
+    assert formats.probability(value) == expected

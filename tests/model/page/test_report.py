@@ -101,6 +101,7 @@ def test_every_section_of_one_run_is_filled(evaluated_copy):
 
 
 def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluated_copy):
+    change_evaluation(evaluated_copy, lambda evaluation: evaluation.update(limit_examples=1200))
     other = Path(shutil.copytree(evaluated_copy, tmp_path / "second"))
     predictions = other / "evaluation" / "predictions-test.npz"
     with np.load(predictions) as file:
@@ -112,6 +113,7 @@ def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluate
     assert result.exit_code == 0, result.output
     rows = check(out).rows
     assert "<title>A &amp; B</title>" in out.read_text()
+    assert "Scored on only part of each split: all runs on the first 1,200 examples." in out.read_text()
     # The same predictions in another order: no difference.
     assert ["evaluated", "second", "0.00", "[0.00, 0.00]", "no"] in rows
     assert "cannot be compared" not in out.read_text()
@@ -248,6 +250,8 @@ def test_an_interval_around_the_score_is_shown(evaluated_copy):
 def test_the_page_explains_its_intervals(evaluated):
     _, text = page_of(evaluated)
     assert intervals.EXPLANATION in text
+    assert "of 28 classes have fewer than 10 examples" in text
+    assert "many such classes put the score near the low end." in text
 
 
 def test_the_gallery_has_a_heading_for_each_kind(evaluated_copy):

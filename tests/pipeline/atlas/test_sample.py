@@ -201,13 +201,24 @@ def test_localisations_are_in_the_order_of_the_classes():
     assert [function.__name__ for function in localisations.DRAW] == names
 
 
-def test_the_contact_sheet_has_a_tile_for_every_class(tmp_path):
+def test_the_contact_sheet_has_a_tile_and_a_title_for_every_class(tmp_path):
     result = CliRunner().invoke(contact_sheet.main, [str(tmp_path / "sheet.png"), "--side", "64", "--columns", "7"])
     assert result.exit_code == 0, result.output
     sheet = iio.imread(tmp_path / "sheet.png", plugin="pillow")
-    assert sheet.shape == (4 * 64, 7 * 64, 3)
-    tiles = sheet.reshape(4, 64, 7, 64, 3).swapaxes(1, 2).reshape(28, -1)
-    assert (tiles.max(axis=1) > 100).all()
+    height, width = 64 + contact_sheet.CAPTION + contact_sheet.GUTTER, 64 + contact_sheet.GUTTER
+    assert sheet.shape == (4 * height, 7 * width, 3)
+    tiles = sheet.reshape(4, height, 7, width, 3).swapaxes(1, 2).reshape(28, height, width, 3)
+    half = contact_sheet.GUTTER // 2
+    assert (tiles[:, :half] == 255).all()
+    assert (tiles[:, :, -half:] == 255).all()
+    titles, images = np.split(tiles[:, half:-half, half:-half], [contact_sheet.CAPTION], axis=1)
+    assert (images.max(axis=(1, 2, 3)) > 100).all()
+    assert (titles.min(axis=(1, 2, 3)) < 100).all()
+
+
+def test_a_long_title_takes_two_lines():
+    assert contact_sheet._wrapped("Microtubule organizing center", 150) == ["Microtubule organizing", "center"]
+    assert contact_sheet._wrapped("Nucleoplasm", 10) == ["Nucleoplasm"]
 
 
 def test_several_labels_combine():
