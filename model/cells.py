@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from model import presets
+from model import markdown, presets
 from model import settings as settings_module
 from model.folds.plan import SCHEMES, Plan
 from pipeline.console.commands import Command
@@ -115,7 +115,7 @@ def work_and_report(
     echo(f"report: {page}")
     echo(f"results: {results}")
     if table_path:
-        table.insert(text, table_path)
+        markdown.insert(text, table_path, "results")
         echo(f"table: {table_path}")
 
 

@@ -2,7 +2,7 @@
 
 The paper compares four models, each a step up: green alone at 128, green at 256 with a deeper network, three filters,
 four filters. Here all see the same number of training images of one dataset and are trained alike, so that only the
-model and its input differ.
+model and its input differ. `--models ablation` does the same for `best` without each of its choices.
 """
 
 import concurrent.futures
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from model import backend, ladder_table, report
+from model import rungs as rungs_module
 from model import settings as settings_module
-from model.rungs import RUNGS, Rung
+from model.rungs import Rung
 from model.settings import Settings
 from pipeline.console.commands import Command
 from pipeline.errors import InputError, echo, one_line_errors
@@ -31,15 +32,16 @@ from pipeline.threads import num_cores
 if TYPE_CHECKING:
     from model.page.evaluated import EvaluatedRun
 
-FULL_SIZE = 256
-"""Pixels a side at which the presets see whole images; `green-128` averages them down by two."""
+TITLES = {"ladder": "The ladder of models", "ablation": "The preset best without each of its choices"}
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--models", "kind", type=click.Choice(rungs_module.CHOICES), default="ladder", show_default=True)
 @click.option("--data-dir", type=PATH, required=True, help="TFDS data directory of the dataset.")
 @click.option("--out", type=PATH, required=True, help="Folder for the run folders.")
 @click.option("--results", type=PATH, help="JSON file for the results.")
 @click.option("--size", type=click.IntRange(2), default=128, show_default=True, help="Pixels a side of its images.")
+@click.option("--downsample", type=click.IntRange(1), default=1, show_default=True, help="Averages them down.")
 @click.option(
     "--width",
     type=click.IntRange(1),
@@ -56,12 +58,20 @@ FULL_SIZE = 256
     show_default=True,
     help="Models trained at the same time, each on its share of the cores: faster than one after another on a CPU.",
 )
-@click.option("--only", multiple=True, type=click.Choice([rung.name for rung in RUNGS]), help="Only these models.")
+@click.option("--only", multiple=True, help="Only models of these names.")
 @click.option(
     "--seed", "seeds", multiple=True, type=int, default=(0,), show_default=True, help="May be given several times."
 )
 def main(
-    data_dir: Path, out: Path, results: Path | None, only: tuple[str, ...], seeds: tuple[int, ...], **form: Any
+    kind: str,
+    data_dir: Path,
+    out: Path,
+    results: Path | None,
+    size: int,
+    downsample: int,
+    only: tuple[str, ...],
+    seeds: tuple[int, ...],
+    **form: Any,
 ) -> None:
     """Train the models of the ladder with the same budget, and compare each with the one before it.
 
@@ -70,18 +80,29 @@ def main(
     """
     with one_line_errors("stopped; the same command continues from the last checkpoint"):
         backend.start()
-        rungs = [rung for rung in RUNGS if not only or rung.name in only]
+        rungs = chosen(rungs_module.rungs(kind, size, downsample), only)
         paths = train_all([(rung, seed) for seed in seeds for rung in rungs], data_dir, out, **form)
         click.echo()
         first = tuple(paths[rung.name, seeds[0]] for rung in rungs)
-        page = report.write_page(first, out / "report.html", "The ladder of models")
+        page = report.write_page(first, out / "report.html", TITLES[kind])
         rows = results_of(rungs, seeds, paths)
-    echo(ladder_table.markdown(rows))
+    echo(ladder_table.table(rows))
     echo(f"report: {page}")
     if results:
         results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(json.dumps({**environment(data_dir, form["size"]), "models": rows}, indent=1) + "\n")
+        results.write_text(json.dumps({**environment(data_dir, size), "models": rows}, indent=1) + "\n")
         echo(f"results: {results}")
+
+
+def chosen(rungs: Sequence[Rung], only: Sequence[str]) -> list[Rung]:
+    """Returns the models with the names `only`, or all if there are none.
+
+    Raises:
+        InputError: no model has such a name.
+    """
+    if unknown := set(only) - {rung.name for rung in rungs}:
+        raise InputError(f"--only {min(unknown)}: no such model, expected {', '.join(rung.name for rung in rungs)}")
+    return [rung for rung in rungs if not only or rung.name in only]
 
 
 def train_all(
@@ -104,61 +125,51 @@ def train_rung(
     rung: Rung, data_dir: Path, out: Path, environment: Mapping[str, str], *, seed: int, **form: Any
 ) -> Path:
     """Trains a model in a process of its own, and returns its run folder."""
-    settings = fit(rung.settings(), data_dir, seed=seed, **form)
+    settings = fit(rung.settings, data_dir, seed=seed, **form)
     path = out / f"{rung.name}-{seed}"
     config = out / f"{path.name}.json"
     out.mkdir(parents=True, exist_ok=True)
     config.write_text(json.dumps(settings.to_json()))
     if not (path / "metrics.json").exists():
         command = [sys.executable, "-m", "hpa_cli", "train", "--data-dir", str(data_dir), "--out", str(path)]
-        command += (
-            ["--resume"] if (path / "config.json").exists() else ["--preset", rung.preset, "--config", str(config)]
-        )
+        command += ["--resume"] if (path / "config.json").exists() else ["--config", str(config)]
         echo(f"\n{path.name}: {' '.join(command[1:])}")
         if subprocess.run(command, env=environment).returncode:
             raise InputError(f"{path.name}: training failed; the same command continues from its last checkpoint")
     return path
 
 
-def fit(
-    settings: Settings, data_dir: Path, *, size: int, width: int, budget: int, precision: str, seed: int
-) -> Settings:
-    """Returns the settings for images of `size`, networks of `width` and a budget of training images.
+def fit(settings: Settings, data_dir: Path, *, width: int, budget: int, precision: str, seed: int) -> Settings:
+    """Returns the settings for networks of `width` and a budget of training images.
 
-    A preset of half the full size averages the images down by two. The number of epochs is the one nearest to the
-    budget; repeating makes epochs longer.
+    The number of epochs is the one nearest to the budget; repeating makes epochs longer.
     """
     from model.data.batches import read_labels
     from model.data.dataset import open_dataset
     from model.data.order import repeat_factors
 
-    per_epoch = float(open_dataset(data_dir, size).num_examples["train"])
+    dataset = open_dataset(data_dir, settings.size)
+    per_epoch = float(dataset.num_examples["train"])
     if settings.oversample:
-        labels = read_labels(open_dataset(data_dir, size), "train")
-        per_epoch = float(repeat_factors(labels, settings.oversample).sum())
-    return dataclasses.replace(
-        settings,
-        size=size,
-        downsample=FULL_SIZE // settings.size,
-        width=width,
-        epochs=max(1, round(budget / per_epoch)),
-        precision=precision,
-        seed=seed,
-    )
+        per_epoch = float(repeat_factors(read_labels(dataset, "train"), settings.oversample).sum())
+    epochs = max(1, round(budget / per_epoch))
+    return dataclasses.replace(settings, width=width, epochs=epochs, precision=precision, seed=seed)
 
 
 def results_of(
     rungs: Sequence[Rung], seeds: Sequence[int], paths: Mapping[tuple[str, int], Path]
 ) -> list[dict[str, Any]]:
-    """Returns the results of every model and seed; `step` compares with the model before it, of the same seed."""
+    """Returns the results of every model and seed; `step` is the change from the model it is compared with."""
     from model import runs
     from model.page import evaluated
 
     rows = []
     for seed in seeds:
         loaded = evaluated.load([runs.open_run(paths[rung.name, seed]) for rung in rungs])
-        for before, rung, run in zip([None, *loaded], rungs, loaded, strict=False):
-            rows.append({**result(rung, run), "step": evaluated.steps(before, run) if before else None})
+        by_name = {rung.name: run for rung, run in zip(rungs, loaded, strict=True)}
+        for rung, run in zip(rungs, loaded, strict=True):
+            other = by_name.get(rung.compared_with or "")
+            rows.append({**result(rung, run), "step": evaluated.matched_difference(other, run) if other else None})
     return rows
 
 
@@ -172,6 +183,7 @@ def result(rung: Rung, run: "EvaluatedRun") -> dict[str, Any]:
     return {
         "name": rung.name,
         "adds": rung.adds,
+        "compared_with": rung.compared_with,
         "preset": settings.preset,
         "channels": list(settings.channels),
         "pixels": settings.size // settings.downsample,

@@ -1,30 +1,30 @@
 """The results of the ladder as a table in Markdown; `python -m model.ladder_table RESULTS --write README.md`."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from model import markdown
 from pipeline.console.commands import Command
-from pipeline.errors import InputError, echo, one_line_errors
+from pipeline.errors import echo, one_line_errors
 from pipeline.options import PATH, HomePath
-from pipeline.store import files
 
-BEGIN, END = "<!-- ladder -->", "<!-- end of ladder -->"
+PART = "ladder"
+"""Name of the part of a document that the table is."""
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results", type=HomePath(path_type=Path, exists=True, dir_okay=False))
-@click.option("--write", type=PATH, help=f"Markdown file whose lines between {BEGIN} and {END} it replaces.")
+@click.option("--write", type=PATH, help=f"Markdown file in which it replaces the part {markdown.begin(PART)}.")
 def main(results: Path, write: Path | None) -> None:
     """Show the table of the results that `python -m model.ladder` wrote."""
     with one_line_errors():
         text = document(json.loads(results.read_text()))
         if write:
-            insert(text, write)
+            markdown.insert(text, write, PART)
     echo(f"written to {write}" if write else text)
 
 
@@ -34,7 +34,7 @@ def document(results: Mapping[str, Any]) -> str:
     drawn = "synthetic" if results["synthetic"] else "real"
     widths = sorted({row["width"] for row in rows})
     return (
-        f"{markdown(rows)}\n\n"
+        f"{table(rows)}\n\n"
         f"{counts['train']:,} {drawn} examples in train, {counts['dev']:,} in dev, {counts['test']:,} in test; "
         f"networks of width {', '.join(map(str, widths))} (the paper's have 64). Without a model: macro F1 "
         f"{rows[0]['without_model']['macro_f1']:.3f} (every class for every image), mAP "
@@ -43,10 +43,10 @@ def document(results: Mapping[str, Any]) -> str:
     )
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns one line for each model: scores on test, and the change from the model before it with its interval."""
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns one line for each model: scores on test, and the change from another with its 95% interval."""
     lines = [
-        "| model | adds | pixels | images seen | mAP | macro F1 at 0.5 | at matched thresholds | change of it |",
+        "| model | what changes | pixels | images seen | mAP | macro F1 at 0.5 | at matched thresholds | its change |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     several = len({row["seed"] for row in rows}) > 1
@@ -63,22 +63,8 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 def _change(step: Mapping[str, Any] | None) -> str:
     if step is None:
         return ""
-    change = step["macro_f1_matched"]
+    change = step["macro_f1"]
     return f"{change['estimate']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
-
-
-def insert(text: str, path: Path) -> None:
-    """Replaces what stands between the lines `BEGIN` and `END` of a Markdown file.
-
-    Raises:
-        InputError: the file does not have these lines.
-    """
-    old = path.read_text()
-    block = re.compile(f"({BEGIN}\n).*?({END})", re.DOTALL)
-    if not block.search(old):
-        raise InputError(f"{path}: expected the lines {BEGIN} and {END}; add them where the table belongs")
-    with files.replacing(path) as file:
-        file.write(block.sub(lambda marks: f"{marks[1]}\n{text}\n\n{marks[2]}", old).encode())
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
-"""The rungs of the ladder: the paper's four models, and models between them, so that each differs from the last in one thing.
+"""The models that `python -m model.ladder` compares: the paper's ladder, and `best` without each of its choices.
 
-All rungs are trained alike: the paper gives no learning rate, and its models are compared only if nothing else differs.
+All models of the ladder are trained alike: the paper gives no learning rate, and its models can be compared only if
+nothing else differs.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model import presets
+from model.presets import ablation
 from model.settings import Settings
+
+FULL_SIZE = 256
+"""Pixels a side at which the paper's models see whole images; its first model sees them half as large."""
 
 RECIPE: Mapping[str, Any] = {
     "optimizer": "adamw",
@@ -20,34 +25,53 @@ RECIPE: Mapping[str, Any] = {
     "loss": "cross-entropy",
     # 50,782 labels on 31,072 images of 28 classes are 0.058 positives per output; balanced samples have as many.
     "prior": 0.058,
+    # The sample has no rare classes to repeat: all are equally frequent.
+    "oversample": 0.0,
 }
 """AdamW (Loshchilov and Hutter 2019) with warm-up (Goyal et al. 2017): a constant rate leaves the statistics of batch
 normalisation behind the weights, so that the loss on dev is noise."""
 
-BALANCED: Mapping[str, Any] = {"oversample": 0.0}
-"""The sample has no rare classes to repeat: all are equally frequent."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
-    """One model of the ladder: a preset with a few settings changed, and what it adds to the rung before it."""
+    """A model to train, what it adds to (or leaves out of) the one it is compared with, and the name of that one."""
 
     name: str
-    preset: str
     adds: str
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def settings(self) -> Settings:
-        """Returns the settings at full size and width, trained by `RECIPE`."""
-        return dataclasses.replace(presets.load(self.preset), **RECIPE, **self.changes)
+    settings: Settings
+    compared_with: str | None
 
 
-RUNGS = (
-    Rung("model-1", "green-128", "green alone, half size"),
-    Rung("model-1-full-size", "green-256", "twice the pixels a side", {"extra_conv": False}),
-    Rung("model-2", "green-256", "one more convolution in each identity block"),
-    Rung("three-channels", "rgb-256", "blue and red stacked on green", {**BALANCED, "augment": "none"}),
-    Rung("model-3", "rgb-256", "images turned and mirrored", BALANCED),
-    Rung("model-4", "stacked-256", "yellow as the fourth channel", BALANCED),
+LADDER = (
+    ("model-1", "green alone, half size", "green-128", {}),
+    ("model-1-full-size", "twice the pixels a side", "green-256", {"extra_conv": False}),
+    ("model-2", "one more convolution in each identity block", "green-256", {}),
+    ("three-channels", "blue and red stacked on green", "rgb-256", {"augment": "none"}),
+    ("model-3", "images turned and mirrored", "rgb-256", {}),
+    ("model-4", "yellow as the fourth channel", "stacked-256", {}),
 )
-"""From the paper's first model to its fourth; the names of the paper's own are `model-1` to `model-4`."""
+"""Name, what it adds to the model before it, preset and changed settings; the paper's own are `model-1` to `model-4`."""
+
+CHOICES = ("ladder", "ablation")
+
+
+def rungs(kind: str, size: int, downsample: int) -> Sequence[Rung]:
+    """Returns the models called `kind` for a dataset of `size` pixels, averaged down by `downsample` for all of them."""
+    return _ladder(size, downsample) if kind == "ladder" else _ablation(size, downsample)
+
+
+def _ladder(size: int, downsample: int) -> list[Rung]:
+    made: list[Rung] = []
+    for name, adds, preset, changes in LADDER:
+        settings = presets.load(preset)
+        smaller = downsample * (FULL_SIZE // settings.size)
+        settings = dataclasses.replace(settings, **{**RECIPE, **changes, "size": size, "downsample": smaller})
+        made.append(Rung(name, adds, settings, made[-1].name if made else None))
+    return made
+
+
+def _ablation(size: int, downsample: int) -> list[Rung]:
+    return [
+        Rung(name, title, settings, None if name == "best" else "best")
+        for name, title, settings in ablation.variants(size, downsample)
+    ]

@@ -1,15 +1,9 @@
 """The results of a cross-validation as Markdown."""
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from model.folds.plan import GROUPED, RANDOM
-from pipeline.errors import InputError, MissingError
-from pipeline.store import files
-
-BEGIN, END = "<!-- results -->", "<!-- end -->"
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -27,23 +21,6 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"commit {(results['git_commit'] or 'unknown')[:7]}.*"
     )
     return "\n\n".join(parts)
-
-
-def insert(text: str, path: Path) -> None:
-    """Replaces what is between the lines `BEGIN` and `END` of the Markdown file.
-
-    Raises:
-        MissingError: the file does not exist.
-        InputError: it does not have these lines.
-    """
-    if not path.exists():
-        raise MissingError(f"{path} does not exist: the table goes between its lines {BEGIN} and {END}")
-    block = re.compile(f"({BEGIN}\n).*?({END})", re.DOTALL)
-    replaced, num = block.subn(lambda marks: f"{marks[1]}\n{text}\n\n{marks[2]}", path.read_text())
-    if not num:
-        raise InputError(f"{path}: expected the lines {BEGIN} and {END}, between which the table goes; found none")
-    with files.replacing(path) as file:
-        file.write(replaced.encode())
 
 
 def leakage(results: Mapping[str, Any]) -> str:

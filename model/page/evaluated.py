@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from model import runs
-from model.scores import evaluation, intervals, thresholds
+from model.scores import evaluation, intervals, paired, thresholds
 from pipeline.errors import InputError
 
 SPLITS = ("train", "dev", "test")
@@ -124,5 +124,23 @@ def difference(before: EvaluatedRun, after: EvaluatedRun) -> intervals.Interval:
         thresholds.decide(np.stack([run.predictions[key][1] for key in ids]), single_label=run.single_label)
         for run in (before, after)
     )
-    codes = np.array([before.predictions[key][2] for key in ids], np.int64)
-    return intervals.difference(labels, first, second, codes)
+    return intervals.difference(labels, first, second, _codes(before, ids))
+
+
+def matched_difference(before: EvaluatedRun, after: EvaluatedRun) -> dict[str, dict[str, float]]:
+    """Returns the scores of `after` minus those of `before` at matched thresholds, see `paired.paired_difference`.
+
+    Both must hold the same examples, with several labels.
+    """
+    ids = sorted(before.predictions)
+    labels = np.stack([before.predictions[key][0] for key in ids])
+    first, second = (
+        (np.stack([run.predictions[key][1] for key in ids]), np.array(run.evaluation["thresholds"]["matched"]))
+        for run in (before, after)
+    )
+    return paired.paired_difference(labels, first, second, _codes(before, ids))
+
+
+def _codes(run: EvaluatedRun, ids: Sequence[str]) -> np.ndarray:
+    """Returns the number of each example's group, int64 `[N]`."""
+    return np.array([run.predictions[key][2] for key in ids], np.int64)

@@ -8,9 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from model import ladder, ladder_table, presets, rungs
+from model.data.batches import read_labels
+from model.data.dataset import open_dataset
+from model.data.order import repeat_factors
+from pipeline.errors import InputError
 from tests.support.datasets import Shape, write_dataset
 
-FORM = {"size": 16, "width": 4, "precision": "float32"}
+FORM = {"width": 4, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -20,25 +24,53 @@ def data_dir(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("rung", rungs.RUNGS, ids=lambda rung: rung.name)
-def test_every_model_sees_the_budget_to_within_half_an_epoch(rung, data_dir):
-    settings = ladder.fit(rung.settings(), data_dir, budget=6000, seed=3, **FORM)
-    assert abs(settings.epochs * 64 - 6000) <= 32
-    assert (settings.seed, settings.width, settings.size) == (3, 4, 16)
+def fitted(kind, data_dir, budget=6000):
+    return {
+        rung.name: ladder.fit(rung.settings, data_dir, budget=budget, seed=3, **FORM)
+        for rung in rungs.rungs(kind, 16, 1)
+    }
+
+
+@pytest.mark.parametrize("kind", rungs.CHOICES)
+def test_every_model_sees_the_budget_to_within_half_an_epoch(kind, data_dir):
+    for settings in fitted(kind, data_dir).values():
+        per_epoch = 64.0
+        if settings.oversample:
+            labels = read_labels(open_dataset(data_dir, 16), "train")
+            per_epoch = repeat_factors(labels, settings.oversample).sum()
+        assert abs(settings.epochs * per_epoch - 6000) <= per_epoch / 2
+        assert (settings.seed, settings.width, settings.size) == (3, 4, 16)
+
+
+def changed(first, second):
+    values, others = first.to_json(), second.to_json()
+    return {name for name in values if values[name] != others[name]} - {"preset", "epochs"}
 
 
 def test_neighbours_differ_in_what_the_later_one_adds_alone(data_dir):
-    fitted = [ladder.fit(rung.settings(), data_dir, budget=600, seed=0, **FORM).to_json() for rung in rungs.RUNGS]
-    changed = [{name for name in a if a[name] != b[name]} - {"preset"} for a, b in itertools.pairwise(fitted)]
-    assert changed == [{"downsample"}, {"extra_conv"}, {"channels"}, {"augment"}, {"channels"}]
+    pairs = itertools.pairwise(fitted("ladder", data_dir).values())
+    expected = [{"downsample"}, {"extra_conv"}, {"channels"}, {"augment"}, {"channels"}]
+    assert [changed(*pair) for pair in pairs] == expected
+
+
+def test_every_model_of_the_ablation_differs_from_best_in_one_setting(data_dir):
+    best, *variants = fitted("ablation", data_dir).values()
+    assert all(len(changed(best, variant)) == 1 for variant in variants)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_the_papers_models_have_the_input_and_network_of_its_presets(number):
-    rung = next(rung for rung in rungs.RUNGS if rung.name == f"model-{number}")
-    preset, settings = presets.load(rung.preset), rung.settings()
-    for name in ("size", "channels", "blocks", "width", "extra_conv", "augment"):
-        assert getattr(settings, name) == getattr(preset, name)
+    name, _, preset, _ = next(row for row in rungs.LADDER if row[0] == f"model-{number}")
+    expected = presets.load(preset)
+    settings = next(rung.settings for rung in rungs.rungs("ladder", 256, 1) if rung.name == name)
+    assert settings.size // settings.downsample == expected.size
+    for field in ("channels", "blocks", "width", "extra_conv", "augment"):
+        assert getattr(settings, field) == getattr(expected, field)
+
+
+def test_a_model_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="--only model-5: no such model, expected model-1, model-1-full-size, model-2"):
+        ladder.chosen(rungs.rungs("ladder", 128, 1), ["model-5"])
 
 
 ROW = {
@@ -56,7 +88,7 @@ ROW = {
 RESULTS = {
     "models": [
         ROW,
-        {**ROW, "name": "model-2", "step": {"macro_f1_matched": {"estimate": 0.05, "low": -0.01, "high": 0.1}}},
+        {**ROW, "name": "model-2", "step": {"macro_f1": {"estimate": 0.05, "low": -0.01, "high": 0.1}}},
     ],
     "num_examples": {"train": 4635, "dev": 579, "test": 786},
     "synthetic": True,
@@ -68,7 +100,7 @@ RESULTS = {
 
 
 def test_the_table_has_a_line_for_each_model_with_the_change_from_the_one_before():
-    assert ladder_table.markdown(RESULTS["models"]).splitlines()[2:] == [
+    assert ladder_table.table(RESULTS["models"]).splitlines()[2:] == [
         "| model-1 | green alone | 64 | 6,272 | 0.300 | 0.125 | 0.200 |  |",
         "| model-2 | green alone | 64 | 6,272 | 0.300 | 0.125 | 0.200 | +0.050 [-0.010, +0.100] |",
     ]
@@ -77,23 +109,14 @@ def test_the_table_has_a_line_for_each_model_with_the_change_from_the_one_before
 def test_the_table_is_written_into_a_document(tmp_path):
     results, document = tmp_path / "results.json", tmp_path / "README.md"
     results.write_text(json.dumps(RESULTS))
-    document.write_text("before\n<!-- ladder -->\nstale\n<!-- end of ladder -->\nafter\n")
+    document.write_text("before\n<!-- ladder -->\nstale\n<!-- end -->\nafter\n")
     done = CliRunner().invoke(ladder_table.main, [str(results), "--write", str(document)])
     assert done.exit_code == 0, done.output
     text = document.read_text()
     assert text.startswith("before\n<!-- ladder -->\n\n| model |")
-    assert text.endswith("<!-- end of ladder -->\nafter\n")
+    assert text.endswith("<!-- end -->\nafter\n")
     assert "stale" not in text
     assert "4,635 synthetic examples in train" in text
-
-
-def test_a_document_without_a_place_for_the_table_is_refused(tmp_path):
-    results, document = tmp_path / "results.json", tmp_path / "README.md"
-    results.write_text(json.dumps(RESULTS))
-    document.write_text("nothing")
-    done = CliRunner().invoke(ladder_table.main, [str(results), "--write", str(document)])
-    assert done.exit_code == 1
-    assert f"Error: {document}: expected the lines <!-- ladder --> and <!-- end of ladder -->" in done.output
 
 
 def test_a_training_that_failed_stops_the_command(data_dir, tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ from model.folds import handmade, table
 from model.folds.results import Predicted, mean
 from model.page import cross_validation
 from model.page.sections import folds as sections
-from pipeline.errors import InputError, MissingError
 from tests.support import folds
 
 
@@ -34,23 +33,6 @@ def test_the_table_of_one_scheme_without_a_baseline_has_neither():
     assert "leakage" not in text
     assert "same folds" not in text
     assert "by plate" not in text
-
-
-def test_the_table_replaces_what_is_between_its_marks(tmp_path):
-    path = tmp_path / "cells.md"
-    path.write_text("before\n<!-- results -->\nold\n<!-- end -->\nafter\n")
-    table.insert("new", path)
-    assert path.read_text() == "before\n<!-- results -->\n\nnew\n\n<!-- end -->\nafter\n"
-
-
-def test_a_file_without_marks_is_refused(tmp_path):
-    path = tmp_path / "cells.md"
-    with pytest.raises(MissingError, match="cells.md does not exist: the table goes between its lines"):
-        table.insert("new", path)
-    path.write_text("no marks")
-    with pytest.raises(InputError, match="expected the lines .* between which the table goes; found none"):
-        table.insert("new", path)
-    assert path.read_text() == "no marks"
 
 
 def test_the_page_shows_scores_matrices_and_leakage():
