@@ -26,6 +26,26 @@ def average_precision(label_vectors: np.ndarray, probabilities: np.ndarray) -> n
     return precisions
 
 
+def auc(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Returns the area under the ROC curve of each class, float64 `[classes]`; NaN if all examples are alike.
+
+    The share of pairs of a positive and a negative in which the positive scores higher; equal scores count half (Hanley
+    and McNeil 1982).
+    """
+    num = label_vectors.sum(axis=0, dtype=np.float64)
+    pairs = num * (len(label_vectors) - num)
+    ranks = np.stack([_mean_ranks(column) for column in probabilities.T], axis=1)
+    above = (label_vectors * ranks).sum(axis=0) - num * (num + 1) / 2
+    return np.divide(above, pairs, out=np.full(len(num), np.nan), where=pairs > 0)
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    """Returns ranks from 1 up, float64 `[N]`; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
 def thinned(precision: np.ndarray, recall: np.ndarray, num: int = 60) -> list[list[float]]:
     """Returns at most `num` + 1 points [recall, precision] of a curve for drawing.
 
