@@ -41,6 +41,7 @@ def _schema(name: str) -> Schema:
 )
 @click.option("--preset", type=click.Choice(presets.NAMES), default="cells", show_default=True)
 @click.option("--config", type=PATH, help="JSON file of settings that replace those of the preset.")
+@click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]), default="auto", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split and of the runs.")
 @click.option(
     "--jobs",
@@ -56,6 +57,7 @@ def main(
     jobs: int | None,
     baseline: bool,
     config: Path | None,
+    precision: str,
     results: Path | None,
     table_path: Path | None,
     **options: Any,
@@ -70,7 +72,7 @@ def main(
     python -m model.cells ... --only grouped --fold 0 --budget 5000      a first look
     """
     with one_line_errors("stopped; the same command continues where it was"):
-        plan = make_plan(config, **options)
+        plan = make_plan(config, precision, **options)
         chosen = [
             fold
             for fold in plan.folds()
@@ -81,9 +83,9 @@ def main(
         work_and_report(plan, chosen, jobs or min(num_cores(), 4), baseline, results, table_path)
 
 
-def make_plan(config: Path | None, **options: Any) -> Plan:
-    """Returns the plan of the options of the command."""
-    values = settings_module.read_config(config) if config else {}
+def make_plan(config: Path | None, precision: str = "auto", **options: Any) -> Plan:
+    """Returns the plan of the options of the command; what the file `config` says wins."""
+    values = {"precision": precision, **(settings_module.read_config(config) if config else {})}
     return Plan(num_folds=options.pop("folds"), values=values, **options)
 
 

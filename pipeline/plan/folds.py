@@ -45,7 +45,7 @@ class Folds:
             for split, row in zip(SPLITS, counts, strict=True):
                 missing = np.flatnonzero((row == 0) & (self.parts.carriers > 0))
                 if len(missing):
-                    names = ", ".join(self.parts.class_names[label] for label in missing)
+                    names = ", ".join(self.parts.class_names[label] for label in missing.tolist())
                     lines.append(f"warning: {name} has no example in {split} of {names}")
         return lines
 
