@@ -42,7 +42,7 @@ class Rung:
     compared_with: str | None
 
 
-LADDER = (
+LADDER: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("model-1", "green alone, half size", "green-128", {}),
     ("model-1-full-size", "twice the pixels a side", "green-256", {"extra_conv": False}),
     ("model-2", "one more convolution in each identity block", "green-256", {}),

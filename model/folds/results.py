@@ -76,7 +76,8 @@ def collect(folds: Sequence[Fold], words: Mapping[str, str], *, baseline: bool) 
         "settings": one.settings.to_json(),
     }
     measured = _features(one) if baseline else {}
-    together, schemes = {}, {}
+    together: dict[str, Predicted] = {}
+    schemes: dict[str, dict[str, Any]] = {}
     for scheme, done in finished.items():
         parts = [_predictions(fold) for fold in done]
         together[scheme] = Predicted.together(parts)
