@@ -31,15 +31,22 @@ from pipeline.schema import SPLITS
     help="Positives that a class needs to be scored.",
 )
 @click.option("--results", type=PATH, help="JSON file for the results.")
-def main(folders: tuple[Path, ...], data_dir: Path, min_positives: int, results: Path | None) -> None:
+@click.option("--table", "table_path", type=PATH, help="Markdown file in which to replace the table.")
+def main(
+    folders: tuple[Path, ...], data_dir: Path, min_positives: int, results: Path | None, table_path: Path | None
+) -> None:
     """Score the runs in the folders RUN... on all examples of a dataset that they were not trained on.
 
     Prints the mean average precision (mAP) and the mean area under the ROC curve (AUC) over the classes with enough
     positives. Beside them stands what the same probabilities score on shuffled labels: the mean of 1,000 shuffles, and
     the value that 2.5% of them exceed.
     """
+    from model import markdown
+
     with one_line_errors():
         rows = [score(folder, data_dir, min_positives) for folder in folders]
+        if table_path:
+            markdown.insert(table(rows), table_path, "transfer")
     echo(table(rows))
     if results:
         results.write_text(json.dumps(rows, indent=1) + "\n")
