@@ -63,12 +63,13 @@ def score(folder: Path, data_dir: Path, min_positives: int) -> dict[str, Any]:
     import numpy as np
 
     from model import backend, runs
+
+    run = runs.open_run(folder)
+    backend.start(run.settings.deterministic)
     from model.scores import shuffled
     from model.serving import scoring
     from model.serving.predictions import Predictions
 
-    run = runs.open_run(folder)
-    backend.start(run.settings.deterministic)
     dataset = scoring.open_dataset(run, [], data_dir, other=True)
     if dataset.fingerprint == run.dataset["fingerprint"]:
         raise InputError(f"run {run.path} was trained on {dataset.path}: expected a dataset that it has not seen")
