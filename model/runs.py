@@ -103,7 +103,7 @@ def create(
         InputError: it exists already.
     """
     if (path / "config.json").exists():
-        raise InputError(f"{path} holds a run already: --resume continues it, --out DIR puts this one elsewhere")
+        raise InputError(f"{path} already holds a run: --resume continues it, --out DIR puts this one elsewhere")
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
     config = {
         "format": FORMAT,
@@ -152,7 +152,7 @@ def report_backend(run: Run, backend: str, log: Callable[[str], None]) -> None:
     versions = run.config.get("versions")
     started = versions.get("backend", backend) if isinstance(versions, dict) else backend
     if started != backend:
-        log(f"started with {started}, goes on with {backend}: the same training, other rounding and random numbers")
+        log(f"started with {started}, continues with {backend}: the same training, other rounding and random numbers")
 
 
 def open_run(path: Path) -> Run:
@@ -171,7 +171,7 @@ def open_run(path: Path) -> Run:
     for name, entries in (("settings", ()), ("dataset", DATASET_ENTRIES)):
         entry = config.get(name)
         if not isinstance(entry, dict) or not set(entries) <= set(entry):
-            raise InputError(f"{file}: damaged: no whole '{name}' in it; restore it from a copy, or train again")
+            raise InputError(f"{file}: damaged: no valid '{name}' in it; restore it from a copy, or train again")
     settings = settings_module.from_json(config["settings"], str(file))
     try:
         schema = saved_schema(config["dataset"])
@@ -248,7 +248,7 @@ def default_path(settings: Settings, *, smoke: bool, resume: bool, root: Path = 
     stem = f"{settings.preset}-smoke" if smoke else settings.preset
     taken = [int(path.name[len(stem) + 1 :]) for path in root.glob(f"{stem}-*") if path.name[len(stem) + 1 :].isdigit()]
     if resume and not taken:
-        raise MissingError(f"no run of {stem} in {root} to resume: --out says where it is")
+        raise MissingError(f"no run of {stem} in {root} to resume: name its folder with --out")
     return root / f"{stem}-{max(taken, default=0) + (0 if resume else 1)}"
 
 

@@ -126,7 +126,7 @@ def _missing(data_dir: Path, size: int, schema: str | None, existing: Sequence[C
     build = " ".join(["python -m pipeline shards --source DIR", *options])
     there = f" (it holds {_listed(existing)}: '{_options(existing[0])}' takes {existing[0].folder})" if existing else ""
     return MissingError(
-        f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir says where another is"
+        f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir names another place"
     )
 
 

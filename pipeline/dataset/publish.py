@@ -66,7 +66,7 @@ def shard_lengths(target: Place) -> dict[str, list[int]]:
         return {str(split["name"]): [int(n) for n in split["shardLengths"]] for split in info["splits"]}
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(
-            f"{target / INFO}: cannot be read ({type(error).__name__}), so this is no whole dataset; "
+            f"{target / INFO}: cannot be read ({type(error).__name__}), so this is not a complete dataset; "
             "--overwrite builds it again"
         ) from None
 

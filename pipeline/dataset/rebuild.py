@@ -152,7 +152,7 @@ def _differences(
         yield f"id '{record.id}': labels {list(record.labels)}, but the label table says {list(example.labels)}"
     # Records of dataset version 1.0.0 have no vector.
     if record.label_vector not in (None, vector) or record.single != schema.single_label:
-        yield f"id '{record.id}': its label vector is not that of the labels in the label table"
+        yield f"id '{record.id}': its label vector does not match the labels in the label table"
 
 
 def _pixels(stored: bytes, image: np.ndarray) -> str:

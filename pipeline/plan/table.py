@@ -283,7 +283,7 @@ def _name_parser(schema: Schema) -> Callable[[str], int]:
             return ids[word]
         near = difflib.get_close_matches(word, ids, n=1, cutoff=0)
         raise ValueError(
-            f"has label '{cut(word)}', which is no class of schema '{schema.name}'; the nearest is '{near[0]}'"
+            f"has label '{cut(word)}', which is not a class of schema '{schema.name}'; the nearest is '{near[0]}'"
         )
 
     return parse

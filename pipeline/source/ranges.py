@@ -47,7 +47,7 @@ def measure(
             counts += found
             on_progress(done, len(examples))
     if not counts.any():
-        raise InputError("no example could be decoded: 'python -m pipeline audit --deep' says why")
+        raise InputError("no example could be decoded: 'python -m pipeline audit --deep' shows why")
     channels = []
     for channel, histogram in zip(source.schema.channels, counts, strict=True):
         low, high = (percentile(histogram, share) for share in percentiles)
