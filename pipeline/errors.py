@@ -1,4 +1,4 @@
-"""Expected errors, whose message alone tells a person what to do, and how commands show them.
+"""Expected errors, whose message says what to do, and how commands show them.
 
 Exit codes: 0 done, 1 input or data, 2 usage, 3 a store or a cluster failed (try again), 130 stopped.
 """
@@ -26,7 +26,7 @@ _HIDDEN = re.compile(
 
 
 class InputError(ValueError):
-    """The user's input or request does not fit; the message says where, what was expected and what to do."""
+    """The user's input or request is wrong; the message says where, what was expected and what to do."""
 
 
 class MissingError(InputError, FileNotFoundError):

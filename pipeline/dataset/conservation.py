@@ -1,7 +1,7 @@
-"""Proof that every planned example came out exactly once.
+"""Proof that every planned example was written exactly once.
 
-Beam's local parallel modes have been seen to drop elements without an error, so nothing is published because a runner
-said that it is done: the plan is compared, id by id, with what the workers report and with the files themselves.
+Beam's local parallel modes have been seen to drop elements without an error, so a runner's success is not
+trusted: the plan is compared, id by id, with the workers' reports and with the files themselves.
 """
 
 from collections import Counter

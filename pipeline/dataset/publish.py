@@ -1,7 +1,7 @@
-"""Publishes a finished build as a dataset that TFDS reads, and answers what is published already.
+"""Publishes a finished build as a dataset that TFDS reads, and checks what is already published.
 
-Shards, TFDS's metadata and `SHA256SUMS` (which `sha256sum -c` checks too) are completed out of sight, then the dataset
-appears in one step: a reader sees all of it or nothing.
+Shards, TFDS's metadata and `SHA256SUMS` (which `sha256sum -c` checks too) are completed first. Then the dataset appears
+in one step: a reader sees all of it or nothing.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Bad images: refused, or left out and listed."""
+"""Bad images: they stop the build, or are left out and listed."""
 
 import csv
 import io

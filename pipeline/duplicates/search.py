@@ -4,8 +4,8 @@ Hashes are found by multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012):
 parts of 21. If two keys differ in at most 5 bits, then one of their parts differs in at most one bit, so it is enough to
 look up every part, and every part with one bit changed. Nothing within that distance is missed.
 
-Landmarks are found by parts that are equal; of the landmarks of a true overlap several have one, so a pair of examples
-is compared in full as soon as two of its landmarks were found, apart by one shift.
+Landmarks are found by equal parts of their hashes. Several landmarks of a true overlap have one, so a pair of examples
+is compared in full once two of its landmarks match with the same shift.
 """
 
 import itertools

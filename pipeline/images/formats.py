@@ -1,4 +1,4 @@
-"""Image files of every format: bytes to planes."""
+"""Decodes image files of every format into planes."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The largest images that are read and decoded, checked before they are."""
+"""Size limits of images, checked before they are read and decoded."""
 
 from collections.abc import Callable
 

@@ -1,8 +1,8 @@
 """Checked decoding of PNG files of one to four planes.
 
 The signature, the header and the checksum of every chunk are checked before a file is decoded, and the decoder
-sees nothing of the file but the image itself: no metadata, no animation. Sections named below are those of the
-PNG specification, third edition.
+gets only the image itself: no metadata, no animation. Section numbers below refer to the PNG specification, third
+edition.
 """
 
 import logging

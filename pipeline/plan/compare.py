@@ -1,4 +1,4 @@
-"""The same label table split by others, to judge a split by: at random, and by `iterative-stratification`."""
+"""Baseline splits of the same label table: at random, and by `iterative-stratification`."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

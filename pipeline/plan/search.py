@@ -1,7 +1,7 @@
 """Splits of whole groups, by local search.
 
-Few groups are alike, so the integer program over kinds has as many unknowns as there are groups, and its linear
-relaxation says nothing: every group could be divided in proportion, without any deviation. Instead:
+Few groups are interchangeable, so the integer program over kinds has as many unknowns as there are groups, and its
+linear relaxation is useless: it divides every group in proportion, without any deviation. Instead:
 
 1. A greedy start: the largest units first, each to the split that lacks its classes most.
 2. Annealing by swaps of two units, or moves of one. A random unit is compared with all those of another split (or
@@ -10,7 +10,7 @@ relaxation says nothing: every group could be divided in proportion, without any
    weigh more at first: they can be balanced only while large changes are still allowed.
 3. Each class that has enough units is brought into every split, and stays there.
 
-The work is a number of steps, not of seconds. Numbers are multiples of 1/4096, so that sums of float64 are exact in
+The search is limited by steps, not by time. Numbers are multiples of 1/4096, so that sums of float64 are exact in
 whatever order a processor adds them, and random numbers come from NumPy's frozen `RandomState`: the same table and
 seed give the same split on every machine.
 """

@@ -6,8 +6,7 @@ greedily). A salted hash of the id decides which examples fill a kind's quota. T
 
 With groups (near-duplicates, fields of one well) the interchangeable units are whole groups with the same multiset
 of label sets, so a group is never divided between splits; a local search solves it (`search`). Examples of an earlier
-split stay where they are (`kept`), and only new ones are placed. What is proven about the result is its lower bound
-(`bounds`).
+split stay where they are (`kept`), and only new ones are placed. `bounds` computes a lower bound on the deviations.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
-"""The label table: its rows as examples, every problem named.
+"""Reads the label table as examples, and reports every problem in it.
 
-Every problem of a table is reported in one message, so that a large source need not be fixed one error at a time.
+All problems of a table are reported in one message, so that a large table need not be fixed one error at a time.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Where one dataset is built and published: everything that differs between a disk and an object store.
+"""The place where a dataset is built and published: all differences between a disk and an object store.
 
 A build works in `.<version>.building/` beside the dataset's folder. On a disk, shards are written to its `shards/`
 folder, which is renamed as a whole to publish. An object store cannot rename: there shards are written where they will
