@@ -1,6 +1,6 @@
 """The folder of a training run.
 
-config.json                     settings, dataset, versions, git commit, command: what it takes to repeat the run
+config.json                     settings, dataset, versions, git commit, command: everything needed to repeat the run
 steps.csv                       loss every few steps; the same rows whether or not the run was killed
 metrics.csv                     one row per epoch: train and dev loss, dev macro F1, speed
 events/                         the same for TensorBoard

@@ -125,9 +125,7 @@ def _missing(data_dir: Path, size: int, schema: str | None, existing: Sequence[C
     options += [f"--size {size}"] if size not in (0, 256) else []
     build = " ".join(["python -m pipeline shards --source DIR", *options])
     there = f" (it holds {_listed(existing)}: '{_options(existing[0])}' takes {existing[0].folder})" if existing else ""
-    return MissingError(
-        f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir names another place"
-    )
+    return MissingError(f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir names another place")
 
 
 def _options(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""The networks to choose from: our own ResNet, and those of `keras.applications`, each from images to logits."""
+"""The available networks, from images to logits: our own ResNet, and those of `keras.applications`."""
 
 import dataclasses
 import functools

@@ -1,7 +1,7 @@
 """Choice of the pictures in the gallery, and their colours.
 
-Three kinds: false positives with the highest probabilities, missed classes with the lowest, and the darkest images. Of
-the Human Protein Atlas these have a nearly empty green channel; the paper shows them as those that nobody could
+Three kinds: false positives with the highest probabilities, missed classes with the lowest, and the darkest images. In
+the Human Protein Atlas these have a nearly empty green channel; the paper shows them as images that nobody could
 classify.
 """
 

@@ -1,4 +1,4 @@
-"""Predictions averaged over several runs: of other seeds, or of the folds of a cross-validation."""
+"""Predictions averaged over several runs, such as different seeds or the folds of a cross-validation."""
 
 import dataclasses
 from collections.abc import Sequence

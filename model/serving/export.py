@@ -1,7 +1,6 @@
-"""Export of a trained model as files of its own, from the stacked image to probabilities.
+"""Export of a trained model as standalone files, from the stacked image to probabilities.
 
-Its graph holds only Keras's own layers and operations: whoever loads it needs Keras, TensorFlow or a runtime of ONNX,
-and nothing else.
+Its graph holds only Keras's own layers and operations: loading it needs only Keras, TensorFlow or an ONNX runtime.
 """
 
 import importlib.util

@@ -1,7 +1,7 @@
-"""Trackers: settings, epochs and scores of a run, also in MLflow or Weights & Biases.
+"""Trackers: report the settings, epochs and scores of a run to MLflow or Weights & Biases as well.
 
-The run folder has all of it without them. A tracker is imported only if it is asked for, and one that fails ends
-itself, not the training.
+The run folder has all of it without them. A tracker is imported only if it is requested, and if it fails, training
+continues without it.
 """
 
 import contextlib
