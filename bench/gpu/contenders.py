@@ -3,7 +3,7 @@
     python -m bench.gpu.contenders fit '{"data_dir": "build/gpu", ...}'
 
 `fit` and `device-fed` are the network and the compiled step of `model.train`, without the additional convolutions of the
-paper; the first reads its batches from the dataset, the second gets one batch that lies on the device already, the
+paper; the first reads its batches from the dataset, the second gets one batch that stays on the device, as an
 upper bound. `torchvision` is that library's ResNet-50 with as many channels and classes, fed in the same way.
 """
 
