@@ -152,7 +152,7 @@ def report_backend(run: Run, backend: str, log: Callable[[str], None]) -> None:
     versions = run.config.get("versions")
     started = versions.get("backend", backend) if isinstance(versions, dict) else backend
     if started != backend:
-        log(f"started with {started}, continues with {backend}: the same training, other rounding and random numbers")
+        log(f"started with {started}, continues with {backend}: the same training, with different rounding and random numbers")
 
 
 def open_run(path: Path) -> Run:
