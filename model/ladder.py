@@ -128,7 +128,7 @@ def train_all(
 def train_rung(
     rung: Rung, data_dir: Path, out: Path, environment: Mapping[str, str], *, seed: int, **form: Any
 ) -> Path:
-    """Trains a model in a process of its own, and returns its run folder."""
+    """Trains a model in a separate process, and returns its run folder."""
     settings = fit(rung.settings, data_dir, seed=seed, **form)
     path = out / f"{rung.name}-{seed}"
     config = out / f"{path.name}.json"

@@ -152,7 +152,9 @@ def report_backend(run: Run, backend: str, log: Callable[[str], None]) -> None:
     versions = run.config.get("versions")
     started = versions.get("backend", backend) if isinstance(versions, dict) else backend
     if started != backend:
-        log(f"started with {started}, continues with {backend}: the same training, with different rounding and random numbers")
+        log(
+            f"started with {started}, continues with {backend}: the same training, with different rounding and random numbers"
+        )
 
 
 def open_run(path: Path) -> Run:
@@ -201,7 +203,7 @@ def _fitting_entries(dataset: Mapping[str, Any], settings: Settings, schema: Sch
 
 
 def _are(kind: type, values: Any, count: int) -> bool:
-    """Returns whether values are a list of so many texts, or of so many numbers from 0 to 1."""
+    """Returns whether values are a list of `count` strings, or of `count` numbers from 0 to 1."""
     kinds = (int, float) if kind is float else (kind,)
     return (
         isinstance(values, list)

@@ -52,7 +52,7 @@ class StoppedError(JobError):
 def shown(text: str) -> str:
     """Returns text as it is shown to a person, with escapes in place of what could act on a terminal or hide.
 
-    Names of files and cells of tables are other people's text, and messages quote them.
+    File names and table cells are untrusted text, and messages quote them.
     """
     lines = (
         line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}... ({len(line):,} characters)"

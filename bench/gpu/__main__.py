@@ -56,7 +56,7 @@ def main(
 
 
 def built(folder: Path, num: int, size: int) -> Path:
-    """Returns a data directory with a dataset of so many synthetic examples, drawn and built on first use."""
+    """Returns a data directory with a dataset of `num` synthetic examples, drawn and built on first use."""
     source, data_dir = folder / f"gpu-sample-{num}", folder / f"gpu-data-{num}"
     pipeline = measure.python("-m", "pipeline")
     measure.run([*pipeline, "sample", str(source), "--num", str(num), "--balanced"])

@@ -24,7 +24,7 @@ from model.training.clock import Clock
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What every contender does: so many steps are timed, after some that are not."""
+    """What every contender does: a number of timed steps, after a number of untimed ones."""
 
     data_dir: str
     size: int = 256

@@ -96,7 +96,7 @@ def find(data_dir: Path, size: int, schema: str | None = None) -> Path:
         raise InputError(
             f"{data_dir} holds several datasets, {_listed(matching)}: choose one with --schema NAME and --size PIXELS"
         )
-    # Of the default schema and one that only bears its name, the first.
+    # If another schema has the name of the default one, the default one is taken.
     folder = data_dir / NAME / min(matching, key=lambda config: len(config.folder)).folder
     return _versions(folder)[-1]
 

@@ -26,7 +26,7 @@ class Backbone:
     input_std: float = 1.0
     """Standard deviation of the pixels that it was trained on; here, inputs have standard deviation 1."""
     normalises: bool = False
-    """Whether it normalises images itself unless told not to."""
+    """Whether it normalises images itself by default."""
 
     def make(self, weights: str | None = None, **options: Any) -> keras.Model:
         """Returns the network for normalised images; `options` are those of `keras.applications`."""

@@ -29,8 +29,8 @@ OTHER_DIMMED = 0.4
 """Factor for reference channels of other colours."""
 
 WHITE_STDS = 4
-"""A uint16 pixel so many standard deviations above the mean is shown as white: images that use a part of the range, as
-those of 12-bit cameras do, would be black."""
+"""A uint16 pixel this many standard deviations above the mean is shown as white: images that use a part of the range,
+such as those of 12-bit cameras, would otherwise be black."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def choose(
         label_vectors: `[N, classes]` of 0 and 1.
         probabilities: float `[N, classes]`.
         brightness: mean of the pixels of each example, float `[N]`.
-        num: at most so many of each kind.
+        num: the largest number of each kind.
         single_label: the most probable class is predicted.
     """
     predicted = thresholds.decide(probabilities, single_label=single_label)

@@ -22,7 +22,7 @@ IDS_FILE = "tracking.json"
 
 
 class Tracker(Protocol):
-    """Takes named numbers by step, and is told at the end whether the run is finished, stopped or failed."""
+    """Takes named numbers by step, and learns at the end whether the run is finished, stopped or failed."""
 
     id: str
 

@@ -134,12 +134,12 @@ def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> No
         if metadata.get("synthetic", source.synthetic) != source.synthetic:
             raise AlreadyPublished(
                 f"{other}: holds {kind[not source.synthetic]} images, and this source is "
-                f"{kind[source.synthetic]}; build it in a data directory of its own"
+                f"{kind[source.synthetic]}; build it in a separate data directory"
             )
     if source.synthetic and config.data_dir.absolute() == data_dirs.tfds_default():
         raise InputError(
             f"{config.data_dir}: is where TFDS looks by default, and this source is synthetic; "
-            "build it in a data directory of its own, so that it is never taken for real images"
+            "build it in a separate data directory, so that it is never taken for real images"
         )
 
 

@@ -93,7 +93,7 @@ def published_schema(directory: Place) -> Schema:
 
 
 def choose(ids: Sequence[str], num: int | None) -> list[str]:
-    """Returns so many of the ids, always the same ones of equal sets of ids; `None`: all."""
+    """Returns `num` of the ids (`None`: all), always the same ones for the same set of ids."""
     # Not the first ones: they may all have been written by one worker.
     return sorted(ids, key=lambda example_id: hashlib.sha256(f"rebuild {example_id}".encode()).digest())[:num]
 

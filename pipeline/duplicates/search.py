@@ -186,7 +186,7 @@ def _alike(one: np.ndarray, other: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _equal_values(left: np.ndarray, right: np.ndarray, num_bits: int) -> Iterator[Pairs]:
-    """Yields (row of `left`, row of `right`) wherever the values of so many bits are equal, in chunks."""
+    """Yields (row of `left`, row of `right`) wherever the values of `num_bits` bits are equal, in chunks."""
     steps = max(1, len(right) >> 20)  # ranges of values that are sorted at a time
     bounds = [np.uint64(k * (1 << num_bits) // steps) for k in range(steps + 1)]
     for low, high in itertools.pairwise(bounds):

@@ -48,7 +48,7 @@ def check_size(num_bytes: int, limit: int = MAX_BYTES) -> None:
 
 
 def too_large(num_bytes: int, limit: int) -> str:
-    """Returns what is wrong with a file of so many bytes."""
+    """Returns the message about a file of `num_bytes` bytes."""
     return f"the file has {num_bytes:,} bytes, expected at most {limit:,}"
 
 

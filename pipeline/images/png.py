@@ -40,7 +40,7 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     ignored: orientation, gamma, transparency. An animated PNG gives its default image.
 
     Raises:
-      Exception: made by `bad(code, detail)`: the file is not a PNG of 8 or 16 bits with so many planes, too large,
+      Exception: made by `bad(code, detail)`: the file is not a PNG of 8 or 16 bits with that many planes, too large,
         truncated or damaged.
     """
     stream = _stored(data, check(data, bad, planes), bad)

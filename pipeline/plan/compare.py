@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.plan.table import Example
 
 LARGEST_RANDOM, LARGEST_STRATIFIED = 1_000_000, 20_000
-"""Groups up to which a table is split by others; `iterative-stratification` takes seconds for so many."""
+"""Largest number of groups for the baselines; `iterative-stratification` takes seconds for that many."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -30,13 +30,13 @@ NEAREST = 48
 """Of these, by squared deviation, the absolute deviation is computed."""
 
 FEW_UNITS, LARGEST_WEIGHT = 400, 8
-"""A class of fewer than so many units weighs more, in proportion, up to eight times as much."""
+"""A class of fewer units than this weighs more, in proportion, up to eight times as much."""
 
 FOCUS = 4
 """Every fourth step takes a unit of an uneven class: units of rare classes would seldom be drawn."""
 
 ALL_STEPS = 400
-"""From so many units on, a stage has all its steps; with fewer, in proportion, but at least a sixtieth."""
+"""With this many units or more, a stage has all its steps; with fewer, in proportion, but at least a sixtieth."""
 
 EMPTY_SLOTS = 64
 """Places without a unit in each split: a swap with one is a move."""
@@ -58,7 +58,7 @@ class Stage:
     size_weight: float = 1.0
 
     def scaled(self, num_units: int, effort: float) -> "Stage":
-        """Returns the stage for a problem of so many free units."""
+        """Returns the stage for a problem of `num_units` free units."""
         share = effort * max(min(num_units / ALL_STEPS, 1), 1 / 60)
         return dataclasses.replace(self, steps=max(1, int(self.steps * share)))
 

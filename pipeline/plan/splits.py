@@ -30,7 +30,7 @@ SHORT, LONG = (0.1, 0.1, 0.1), (0.8, 0.8)
 """Efforts of the searches for a split of groups, of which the best counts. The long ones follow only if necessary."""
 
 GOOD_ENOUGH = 1.1
-"""It is not necessary within so many times the lower bound."""
+"""It is not necessary if the cost is within this factor of the lower bound."""
 
 POLISHED_KINDS, POLISH_NODES = 1000, 20
 """Kinds of several groups that the integer program divides anew after the search, and the nodes of its search tree."""

@@ -31,7 +31,7 @@ def measure(
     Args:
       source: the examples and their files.
       percentiles: lower and upper, 0..100.
-      num: measure only so many examples, chosen by a hash of the id; `None` for all.
+      num: measure only this many examples, chosen by a hash of the id; `None` for all.
       threads: to decode with; `None` for as many as suit the machine and the source.
       on_progress: called with (examples done, examples in all).
 

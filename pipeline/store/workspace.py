@@ -103,7 +103,7 @@ class _Workspace(abc.ABC, Generic[P]):
 
     @abc.abstractmethod
     def check_space(self, num_bytes: int) -> None:
-        """Raises `OSError` if so many bytes do not fit on the disk."""
+        """Raises `OSError` if `num_bytes` bytes do not fit on the disk."""
 
     @abc.abstractmethod
     def stamp(self, name: str) -> str:
