@@ -66,7 +66,7 @@ class Slots:
 
 @contextlib.contextmanager
 def marking(folder: Path | None, num: int) -> Iterator[Mark]:
-    """Yields a function that marks examples in a new file in `folder`, for `num` threads; without one it does nothing."""
+    """Yields a function to mark examples in a new file in `folder`, for `num` threads; without one it does nothing."""
     if folder is None:
         yield unmarked
         return
