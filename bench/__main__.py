@@ -54,9 +54,9 @@ def run(
 ) -> None:
     """Measure, and add all values to a results file.
 
-    Every contender runs in a process of its own, in alternation with the others. All must produce the same content
+    Every contender runs in a separate process, alternating with the others. All must produce the same content
     before anything is timed. Values in the file that were measured on the same commit, machine and versions are kept
-    and count together with the new ones; others are replaced.
+    and pooled with the new ones; others are replaced.
     """
     options = Options(rounds, num, num_read, full, before=beside)
     if builder:
@@ -85,7 +85,7 @@ def add_section(name: str, options: Options, out: Path) -> None:
 @main.command()
 @click.argument("first", type=click.Path(path_type=Path, exists=True))
 @click.argument("second", type=click.Path(path_type=Path, exists=True))
-@click.option("--note", is_flag=True, help="Store the outcome in FIRST, so that `show` tells it.")
+@click.option("--note", is_flag=True, help="Store the outcome in FIRST, so that `show` prints it.")
 def compare(first: Path, second: Path, note: bool) -> None:
     """Show which medians of the results SECOND lie within the spread of FIRST."""
     sections, further = results.load(first), results.load(second)

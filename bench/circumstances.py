@@ -1,4 +1,4 @@
-"""What a run is measured on: machine, commit, versions, time."""
+"""The conditions of a run: machine, commit, versions, time."""
 
 import contextlib
 import datetime

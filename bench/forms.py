@@ -1,4 +1,4 @@
-"""Formats in which the contenders of the section `read` find the train split of one dataset.
+"""The train split of one dataset, in the format of each contender of the section `read`.
 
 python -m bench.forms SOURCE DATASET_DIR OUT --reader NAME ...
 """

@@ -31,7 +31,7 @@ ROUNDS = 5
 
 
 def mosaic(pieces: list[Path], out: Path, side: int) -> None:
-    """Writes an image of `side` pixels a side, laid out of the first so many of `pieces`."""
+    """Writes an image of `side` pixels a side, made of the first of `pieces`, as many as fit."""
     first = iio.imread(pieces[0])
     across = side // len(first)
     images = [iio.imread(pieces[k % len(pieces)]) for k in range(across * across)]

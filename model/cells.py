@@ -1,7 +1,7 @@
 """The command `python -m model.cells`: single cells of one class each, cross-validated by group and at random.
 
-Cells of one plate resemble one another in more than their class. Where they are both in train and in test, a score
-says too much. Here the same network is trained on folds that keep plates whole and on folds that do not know them.
+Cells of one plate resemble one another in more than their class. If they are in both train and test, the score is too
+high. Here the same network is trained on folds that keep plates together and on folds that ignore them.
 """
 
 import datetime
@@ -30,8 +30,10 @@ def _schema(name: str) -> Schema:
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--source", type=PATH, required=True, help="Folder of the label table and the images.")
-@click.option("--schema", required=True, callback=lambda context, option, value: _schema(value), help="Its TOML file.")
-@click.option("--out", type=PATH, required=True, help="Folder for everything that is made.")
+@click.option(
+    "--schema", required=True, callback=lambda context, option, value: _schema(value), help="TOML file of its schema."
+)
+@click.option("--out", type=PATH, required=True, help="Folder for all output.")
 @click.option("--size", type=click.IntRange(1), default=64, show_default=True, help="Pixels a side of the dataset.")
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Folds of each scheme.")
 @click.option("--only", multiple=True, type=click.Choice(SCHEMES), help="Only folds by group, or at random.")
@@ -62,10 +64,10 @@ def main(
     table_path: Path | None,
     **options: Any,
 ) -> None:
-    """Train and score one network for each fold, and say what they score by group and at random.
+    """Train and score one network for each fold, and compare the scores by group and at random.
 
-    Finished folds are not trained again, and a training that was stopped continues: repeat the same command. The
-    results are of all folds that are finished, whatever is chosen with --only and --fold.
+    To continue after a stop, repeat the same command: finished folds are not trained again. The results cover all
+    finished folds, whatever is chosen with --only and --fold.
 
     \b
     python -m model.cells --source DIR --schema cells.toml --out runs/cells

@@ -25,21 +25,21 @@ from pipeline.schema import SPLITS
     type=click.Choice(CHOICES["test_time"]),
     help="Average over mirror images (flips), their transposes too (d4), or ten crops.  [default: the run's setting]",
 )
-@click.option("--splits", default=",".join(SPLITS), show_default=True, help="Splits to score, with commas.")
+@click.option("--splits", default=",".join(SPLITS), show_default=True, help="Splits to score, separated by commas.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
-    help="Only the first so many examples of each split.  [default: the run's setting]",
+    help="Score at most this many examples of each split.  [default: the run's setting]",
 )
-@click.option("--ablation/--no-ablation", default=True, show_default=True, help="Blank channels one after another.")
+@click.option("--ablation/--no-ablation", default=True, show_default=True, help="Blank each channel in turn.")
 @click.option("--min-positives", default=10, show_default=True, help="Positives a class needs to count as frequent.")
 @click.option("--other-dataset", is_flag=True, help="Allow a dataset with other contents than the run's.")
 def main(run: Path, splits: str, **options: Any) -> None:
     """Score the run in the folder RUN on train, dev and test.
 
     Prints macro F1 with its 95% interval, average precision, calibration, baselines without a model, five rules for
-    thresholds and their scores on test, and the loss when a channel is blanked. Where examples have one
-    label each, it prints accuracy and balanced accuracy, and needs no thresholds. Writes
+    thresholds and their scores on test, and the change when a channel is blanked. If examples have one label
+    each, it prints accuracy and balanced accuracy, and needs no thresholds. Writes
     evaluation.json, classes.csv, the predictions and the report's pictures to RUN/evaluation.
 
     \b

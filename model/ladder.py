@@ -1,4 +1,4 @@
-"""The command `python -m model.ladder`: trains the paper's models, and those between them, with the same budget.
+"""The command `python -m model.ladder`: trains the paper's models, and steps between them, with the same budget.
 
 The paper compares four models, each a step up: green alone at 128, green at 256 with a deeper network, three filters,
 four filters. Here all see the same number of training images of one dataset and are trained alike, so that only the
@@ -40,8 +40,12 @@ TITLES = {"ladder": "The ladder of models", "ablation": "The preset best without
 @click.option("--data-dir", type=PATH, required=True, help="TFDS data directory of the dataset.")
 @click.option("--out", type=PATH, required=True, help="Folder for the run folders.")
 @click.option("--results", type=PATH, help="JSON file for the results.")
-@click.option("--size", type=click.IntRange(2), default=128, show_default=True, help="Pixels a side of its images.")
-@click.option("--downsample", type=click.IntRange(1), default=1, show_default=True, help="Averages them down.")
+@click.option(
+    "--size", type=click.IntRange(2), default=128, show_default=True, help="Pixels a side of the dataset's images."
+)
+@click.option(
+    "--downsample", type=click.IntRange(1), default=1, show_default=True, help="Factor to average them down by."
+)
 @click.option(
     "--width",
     type=click.IntRange(1),
@@ -124,7 +128,7 @@ def train_all(
 def train_rung(
     rung: Rung, data_dir: Path, out: Path, environment: Mapping[str, str], *, seed: int, **form: Any
 ) -> Path:
-    """Trains a model in a process of its own, and returns its run folder."""
+    """Trains a model in a separate process, and returns its run folder."""
     settings = fit(rung.settings, data_dir, seed=seed, **form)
     path = out / f"{rung.name}-{seed}"
     config = out / f"{path.name}.json"

@@ -20,7 +20,7 @@ PART = "ladder"
 @click.argument("results", type=HomePath(path_type=Path, exists=True, dir_okay=False))
 @click.option("--write", type=PATH, help=f"Markdown file in which it replaces the part {markdown.begin(PART)}.")
 def main(results: Path, write: Path | None) -> None:
-    """Show the table of the results that `python -m model.ladder` wrote."""
+    """Print the results of `python -m model.ladder` as a table."""
     with one_line_errors():
         text = document(json.loads(results.read_text()))
         if write:

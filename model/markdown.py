@@ -1,4 +1,4 @@
-"""Generated parts of Markdown documents, between two lines of comments."""
+"""Generated parts of Markdown documents, between two comment lines."""
 
 import re
 from pathlib import Path

@@ -36,7 +36,7 @@ from pipeline.progress import Bar
     help="Thresholds of the submission: 0.5, or chosen on dev by model.evaluate, or matched to these images.",
 )
 @click.option(
-    "--at-least-one", is_flag=True, help="Submission: where no class is above its threshold, take the nearest."
+    "--at-least-one", is_flag=True, help="In the submission, if no class is above its threshold, take the nearest."
 )
 @click.option(
     "--views", type=click.Choice(CHOICES["test_time"]), help="As in model.evaluate.  [default: the run's setting]"
@@ -52,17 +52,17 @@ def main(folders: tuple[Path, ...], **options: Any) -> None:
     """Predict with the run in the folder RUN: raw images, or a split of the published dataset.
 
     With several runs of the same classes and channels, probabilities are averaged. Runs on other splits of the data,
-    as those of folds, may have learned from a split of the first run's dataset: that needs --other-dataset.
+    like folds, may have been trained on a split of the first run's dataset: predicting it needs --other-dataset.
 
     Raw images are prepared by the code that made the dataset. Bad ones are left out and listed, with the reason, in
     a table beside the probabilities. Images are streamed, so that any number of them fits in memory.
 
-    Where examples have several labels, an image may have no class above its threshold; its row in the submission is then empty, as in the scores of
-    model.evaluate. In the atlas every image shows the protein somewhere: --at-least-one then
+    If examples have several labels, an image may have no class above its threshold. Its row in the submission is then
+    empty, as in the scores of model.evaluate. In the atlas every image shows the protein somewhere: --at-least-one
     takes the class nearest to its threshold.
 
-    --rule matched-set predicts each class for the same share of the images as of train. A decision then depends on
-    all images: predict the whole set at once, 100 images or more, drawn as train was.
+    --rule matched-set predicts each class for the same share of the images as in train. Each decision then depends on
+    all images: predict the whole set at once, at least 100 images, sampled as train was.
 
     \b
     python -m model.predict RUN --images test.zip --submission submission.csv

@@ -20,8 +20,8 @@ from pipeline.options import PATH
 def main(folders: tuple[Path, ...], out: Path | None, title: str | None) -> None:
     """Make one HTML page of the runs in the folders RUN...; it opens in any browser and needs no network.
 
-    Several runs are compared from the first to the last, and the last one is shown in detail. A run that was not
-    evaluated, or was trained further since, is evaluated first.
+    Several runs are compared from the first to the last, and the last one is shown in detail. A run without an
+    evaluation, or trained further since its evaluation, is evaluated first.
 
     \b
     python -m model.report runs/stacked-256-1

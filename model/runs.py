@@ -1,6 +1,6 @@
 """The folder of a training run.
 
-config.json                     settings, dataset, versions, git commit, command: what it takes to repeat the run
+config.json                     settings, dataset, versions, git commit, command: everything needed to repeat the run
 steps.csv                       loss every few steps; the same rows whether or not the run was killed
 metrics.csv                     one row per epoch: train and dev loss, dev macro F1, speed
 events/                         the same for TensorBoard
@@ -103,7 +103,7 @@ def create(
         InputError: it exists already.
     """
     if (path / "config.json").exists():
-        raise InputError(f"{path} holds a run already: --resume continues it, --out DIR puts this one elsewhere")
+        raise InputError(f"{path} already holds a run: --resume continues it, --out DIR puts this one elsewhere")
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
     config = {
         "format": FORMAT,
@@ -152,7 +152,9 @@ def report_backend(run: Run, backend: str, log: Callable[[str], None]) -> None:
     versions = run.config.get("versions")
     started = versions.get("backend", backend) if isinstance(versions, dict) else backend
     if started != backend:
-        log(f"started with {started}, goes on with {backend}: the same training, other rounding and random numbers")
+        log(
+            f"started with {started}, continues with {backend}: the same training, with different rounding and random numbers"
+        )
 
 
 def open_run(path: Path) -> Run:
@@ -171,7 +173,7 @@ def open_run(path: Path) -> Run:
     for name, entries in (("settings", ()), ("dataset", DATASET_ENTRIES)):
         entry = config.get(name)
         if not isinstance(entry, dict) or not set(entries) <= set(entry):
-            raise InputError(f"{file}: damaged: no whole '{name}' in it; restore it from a copy, or train again")
+            raise InputError(f"{file}: damaged: no valid '{name}' in it; restore it from a copy, or train again")
     settings = settings_module.from_json(config["settings"], str(file))
     try:
         schema = saved_schema(config["dataset"])
@@ -201,7 +203,7 @@ def _fitting_entries(dataset: Mapping[str, Any], settings: Settings, schema: Sch
 
 
 def _are(kind: type, values: Any, count: int) -> bool:
-    """Returns whether values are a list of so many texts, or of so many numbers from 0 to 1."""
+    """Returns whether values are a list of `count` strings, or of `count` numbers from 0 to 1."""
     kinds = (int, float) if kind is float else (kind,)
     return (
         isinstance(values, list)
@@ -248,7 +250,7 @@ def default_path(settings: Settings, *, smoke: bool, resume: bool, root: Path = 
     stem = f"{settings.preset}-smoke" if smoke else settings.preset
     taken = [int(path.name[len(stem) + 1 :]) for path in root.glob(f"{stem}-*") if path.name[len(stem) + 1 :].isdigit()]
     if resume and not taken:
-        raise MissingError(f"no run of {stem} in {root} to resume: --out says where it is")
+        raise MissingError(f"no run of {stem} in {root} to resume: name its folder with --out")
     return root / f"{stem}-{max(taken, default=0) + (0 if resume else 1)}"
 
 

@@ -65,11 +65,11 @@ class Settings:
     crop: int = 0
     """Side, in pixels, of the random crops that training sees, while whole images are scored; 0 is off."""
     rotation: float = 0.0
-    """Images are rotated by up to so many degrees, either way."""
+    """Images are rotated by up to this many degrees, either way."""
     scale: float = 0.0
     """Images are scaled by a factor between 1 / (1 + this) and 1 + this."""
     shear: float = 0.0
-    """Images are sheared by up to so many degrees, either way."""
+    """Images are sheared by up to this many degrees, either way."""
     brightness: float = 0.0
     """Intensities are scaled by a random factor within 1 +- this, per example and channel."""
     mixup: float = 0.0
@@ -97,7 +97,7 @@ class Settings:
     # Optimisation
     epochs: int = 30
     patience: int = 0
-    """Training stops after so many epochs in a row without a lower dev loss; 0 is off."""
+    """Training stops after this many epochs in a row without a lower dev loss; 0 is off."""
     batch_size: int = 16
     accumulate: int = 1
     """Number of steps whose mean gradient makes one update. Steps, epochs and schedules count batches all the same."""

@@ -34,8 +34,8 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
     type=PATH,
     help="TFDS data directory.  [default: what was built last in this folder, else TFDS's own]",
 )
-@click.option("--schema", help="Name of the dataset's schema.  [default: that of the only dataset of the size]")
-@click.option("--size", type=click.IntRange(1), help="Pixels a side of its images.  [default: the preset's]")
+@click.option("--schema", help="Name of the dataset's schema.  [default: the only one of that size]")
+@click.option("--size", type=click.IntRange(1), help="Pixels a side of the dataset's images.  [default: the preset's]")
 @click.option("--out", type=PATH, help="Run folder.  [default: runs/PRESET-NUMBER]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, or the newest run of the preset.")
 @click.option(
@@ -55,7 +55,7 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
     "--deterministic",
     is_flag=True,
     default=None,
-    help="The same losses to the bit, also after --resume; on a CPU several times slower.",
+    help="Compute bit-identical losses, also after --resume; several times slower on a CPU.",
 )
 @click.option(
     "--set",
@@ -67,7 +67,7 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
 @click.option(
     "--track",
     type=click.Choice(["mlflow", "wandb"]),
-    help="Also report settings, epochs and scores to this tracker; its extra brings it.",
+    help="Also report settings, epochs and scores to this tracker; needs the extra of that name.",
 )
 def main(
     preset: str | None,

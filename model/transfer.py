@@ -1,7 +1,7 @@
 """The command `python -m model.transfer`: scores runs on a whole dataset that they were not trained on.
 
-For example, models that were trained on drawings, on real cells. Scores need no threshold, because probabilities are
-seldom calibrated elsewhere.
+For example, models trained on drawings are scored on real cells. The scores need no threshold, because probabilities
+are seldom calibrated on another dataset.
 """
 
 import json
@@ -38,7 +38,7 @@ def main(
     """Score the runs in the folders RUN... on all examples of a dataset that they were not trained on.
 
     Prints the mean average precision (mAP) and the mean area under the ROC curve (AUC) over the classes with enough
-    positives. Beside them stands what the same probabilities score on shuffled labels: the mean of 1,000 shuffles, and
+    positives. Beside them are the scores of the same probabilities on shuffled labels: the mean of 1,000 shuffles, and
     the value that 2.5% of them exceed.
     """
     from model import markdown

@@ -1,1 +1,1 @@
-"""From four greyscale filter images per example to sharded, split, verified TFRecords."""
+"""Builds sharded, split, verified TFRecords from four greyscale filter images per example."""

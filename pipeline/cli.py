@@ -35,7 +35,7 @@ def main() -> None:
     No images at hand?    python -m pipeline sample build/sample
     Your own images?      python -m pipeline schema init DIR --out atlas.toml
     Are they complete?    python -m pipeline audit --source DIR
-    Duplicates in it?     python -m pipeline fingerprint, then groups
+    Any duplicates?       python -m pipeline fingerprint, then groups
     Build the dataset:    python -m pipeline shards --source DIR --data-dir data
     Is it still intact?   python -m pipeline verify data/hpa_stacked/256/1.0.0
     """
@@ -158,10 +158,10 @@ def fingerprint(
     threads: int | None,
     beam_args: tuple[str, ...],
 ) -> None:
-    """Write digests, perceptual hashes and landmarks of every example to a table, by which 'groups' finds duplicates.
+    """Write a table of digests, perceptual hashes and landmarks of every example, in which 'groups' finds duplicates.
 
     Reads and decodes every image, on any runner. If it is killed, the same command continues.
-    Options that are not listed here go to Apache Beam, such as --runner=FlinkRunner.
+    Options that are not listed here are passed to Apache Beam, such as --runner=FlinkRunner.
     """
     from pipeline import progress
     from pipeline.duplicates import build
@@ -225,7 +225,7 @@ def groups(
 @click.option(
     "--folds",
     type=click.IntRange(2),
-    help="Write so many splits instead of one: each example is in test in exactly one of them.",
+    help="Write this many splits instead of one; each example is in test in exactly one of them.",
 )
 @click.option(
     "--page",
@@ -237,7 +237,7 @@ def split(labels: "Place", schema: "Schema", out: Path, page: Path | None, folds
     """Compute only the stratified train/dev/test split.
 
     Writes a CSV and a page, and prints the counts of each class and what is proven about them. 'shards --keep CSV'
-    builds the dataset of this very split.
+    builds the dataset with exactly this split.
     """
     from pipeline.plan import compare, kept, split_page, table
 
@@ -303,7 +303,7 @@ def _assign(
 @click.option(
     "--data-dir",
     type=PLACE,
-    help="Folder of TFDS datasets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets; of a drawn source build/synthetic]",
+    help="Folder of TFDS datasets.  [default: $TFDS_DATA_DIR or ~/tensorflow_datasets; synthetic: build/synthetic]",
 )
 @click.option("--size", default=DEFAULT_SIZE, show_default=True, help="Pixels a side of the stacked image.")
 @click.option(
@@ -316,7 +316,7 @@ def _assign(
 @click.option("--num-shards", type=int, help="Shards per split.  [default: by --shard-mib]")
 @click.option("--shard-mib", default=64.0, show_default=True, help="Largest size of a shard, in MiB.")
 @click.option(
-    "--max-examples-per-split", "max_examples", type=int, help="Build only the first so many examples of each split."
+    "--max-examples-per-split", "max_examples", type=int, help="Build at most this many examples of each split."
 )
 @click.option(
     "--file-format",
@@ -343,15 +343,15 @@ def _assign(
 @click.option(
     "--fingerprints",
     type=PLACE,
-    help="Table from 'fingerprint': its digests of all files decide whether the published dataset is the same.",
+    help="Table from 'fingerprint': compare the source with a published dataset by the digests of all files.",
 )
 @click.option(
     "--overwrite",
     is_flag=True,
-    help="Build also if a dataset is there, of whatever input, and replace it. If the label table has grown, the "
-    "examples that were published stay in their split.",
+    help="Build even if a dataset is there, and replace it. If the label table has grown, published examples "
+    "stay in their split.",
 )
-@click.option("--resplit", is_flag=True, help="With --overwrite: split anew, also what was published.")
+@click.option("--resplit", is_flag=True, help="With --overwrite: make a new split, also of published examples.")
 @click.option(
     "--check-content",
     is_flag=True,
@@ -369,7 +369,7 @@ def shards(
     """Build and publish the dataset: split, stack, resize, write shards, check them.
 
     If it is killed, the same command continues with the missing shards; once finished, it has nothing to do.
-    Options that are not listed here go to Apache Beam, such as --runner=FlinkRunner.
+    Options that are not listed here are passed to Apache Beam, such as --runner=FlinkRunner.
     """
     from pipeline import data_dirs, job, progress
     from pipeline.config import BuildConfig
@@ -397,12 +397,12 @@ def shards(
 @click.option(
     "--sample",
     type=click.IntRange(1),
-    help="With --source: only so many examples, chosen by their ids.  [default: all]",
+    help="With --source: number of examples to rebuild, chosen by their ids.  [default: all]",
 )
 @click.option(
     "--schema",
     callback=lambda context, parameter, value: load_schema(context, parameter, value) if value else None,
-    help="With --source: what it is made of.  [default: the schema recorded in the dataset]",
+    help="With --source: its schema.  [default: the schema recorded in the dataset]",
 )
 def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, schema: "Schema | None") -> None:
     """Read every byte of a published dataset and check it: digests, checksums, counts, ids, labels.

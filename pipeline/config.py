@@ -1,4 +1,4 @@
-"""What a build is asked to do, and what it did."""
+"""Parameters and result of a build."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -1,11 +1,11 @@
-"""Where datasets are: one rule for all commands.
+"""The data directory of a command: one rule for all commands.
 
-`--data-dir`, in make `DATA_DIR`, names the data directory. Without it,
+`--data-dir` (`DATA_DIR` in make) names the data directory. Without it,
 
-- `shards` writes a drawn source to `build/synthetic`, and any other to TFDS's own directory;
+- `shards` writes a synthetic dataset to `build/synthetic`, and any other to TFDS's own directory;
 - `train` reads the directory that was built last in this folder, else TFDS's own.
 
-What was built last is a line in `build/last`. It is not written where it would say what is true without it.
+`build/last` records what was built last, unless that is the default anyway.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Expected errors, whose message alone tells a person what to do, and how commands show them.
+"""Expected errors, whose message says what to do, and how commands show them.
 
 Exit codes: 0 done, 1 input or data, 2 usage, 3 a store or a cluster failed (try again), 130 stopped.
 """
@@ -26,7 +26,7 @@ _HIDDEN = re.compile(
 
 
 class InputError(ValueError):
-    """The user's input or request does not fit; the message says where, what was expected and what to do."""
+    """The user's input or request is wrong; the message says where, what was expected and what to do."""
 
 
 class MissingError(InputError, FileNotFoundError):
@@ -52,7 +52,7 @@ class StoppedError(JobError):
 def shown(text: str) -> str:
     """Returns text as it is shown to a person, with escapes in place of what could act on a terminal or hide.
 
-    Names of files and cells of tables are other people's text, and messages quote them.
+    File names and table cells are untrusted text, and messages quote them.
     """
     lines = (
         line if len(line) <= MAX_SHOWN else f"{line[:MAX_SHOWN]}... ({len(line):,} characters)"

@@ -1,4 +1,4 @@
-"""The job: from a label table and a set of images to a published dataset."""
+"""The job that turns a label table and images into a published dataset."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence

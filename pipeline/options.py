@@ -82,7 +82,7 @@ SCHEMA_OPTION = click.option(
     default="hpa_kaggle_2018",
     show_default=True,
     callback=load_schema,
-    help="What the source is made of: a TOML file ('schema init' drafts one), hpa_kaggle_2018, hpa_v18 or hpa_subcell.",
+    help="Schema of the source: a TOML file ('schema init' drafts one), hpa_kaggle_2018, hpa_v18 or hpa_subcell.",
 )
 
 

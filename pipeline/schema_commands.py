@@ -31,7 +31,7 @@ def schema() -> None:
 @schema.command()
 @click.argument("folder", type=PLACE)
 @click.option("--table", help="Name of the label table in DIR.  [default: its only CSV]")
-@click.option("--out", type=PATH, help="TOML file to write.  [default: show it]")
+@click.option("--out", type=PATH, help="TOML file to write.  [default: print it]")
 def init(folder: "Place", table: str | None, out: Path | None) -> None:
     """Look at the images and the table in FOLDER and draft a schema for you to correct."""
     from pipeline.errors import InputError
@@ -72,8 +72,8 @@ def check(source: "Place | None", images: "Place | None", labels: "Place | None"
 @schema.command("range")
 @source_options
 @click.option("--percentiles", nargs=2, type=click.FloatRange(0, 100), help="[default: those of the schema]")
-@click.option("--num", type=click.IntRange(1), help="Measure only so many examples.  [default: all]")
-@click.option("--out", type=PATH, help="TOML file to write.  [default: show it]")
+@click.option("--num", type=click.IntRange(1), help="Measure only this many examples.  [default: all]")
+@click.option("--out", type=PATH, help="TOML file to write.  [default: print it]")
 def measure_range(
     source: "Place | None",
     images: "Place | None",
@@ -85,7 +85,7 @@ def measure_range(
 ) -> None:
     """Measure the range of each channel's values and write the schema with depth 'percentile'.
 
-    For cameras that use only a part of the range of their files. Decodes all images once.
+    For cameras that use only part of the range of their file format. Decodes all images once.
     """
     from pipeline import progress
     from pipeline.schema.write import to_toml
@@ -104,7 +104,7 @@ def measure_range(
 @schema.command()
 @SCHEMA_OPTION
 def show(schema: "Schema") -> None:
-    """Print a schema, to begin your own with."""
+    """Print a schema, as a start for your own."""
     from pipeline.schema.write import to_toml
 
     click.echo(to_toml(schema), nl=False)

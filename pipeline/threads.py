@@ -39,7 +39,7 @@ def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Itera
 
 @contextlib.contextmanager
 def calling_every(seconds: float, function: Callable[[], None], name: str) -> Iterator[None]:
-    """Calls `function` every so many seconds in a background thread while the block runs."""
+    """Calls `function` every `seconds` in a background thread while the block runs."""
     stop = threading.Event()
 
     def work() -> None:

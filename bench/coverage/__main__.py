@@ -1,4 +1,4 @@
-"""Measures how often intervals of F1 scores hold the true score, on simulated splits.
+"""Measures how often intervals of F1 scores contain the true score, on simulated splits.
 
     python -m bench.coverage --quick
     python -m bench.coverage
@@ -251,11 +251,11 @@ def case_table(means: Sequence[np.ndarray], titles: Sequence[str]) -> str:
 @click.option("--quick", is_flag=True, help="20 splits of 300 examples for each setting: half a minute.")
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, help="Processes.  [default: all cores]")
 def main(trials: int, sizes: Sequence[int], quick: bool, workers: int) -> None:
-    """Measure how often intervals of macro F1 hold the true value.
+    """Measure how often intervals of macro F1 contain the true value.
 
     Draws splits of 300, 1,000 and 4,072 examples from a population with the class frequencies of the real label
     table, for seven pairs of models whose true scores are known, with and without groups of near-duplicates.
-    A 95% interval should hold the true score in 95% of splits; narrow ones are better.
+    A 95% interval should contain the true score in 95% of splits; narrower is better.
 
     Prints for each method the lowest and the highest coverage over the seven pairs in percent, and the mean width.
     The standard error of a coverage of 95% is 1.1 points with 400 splits and 3.4 with 40.

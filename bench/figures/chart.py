@@ -1,4 +1,4 @@
-"""Results as a chart: speeds of building and reading as bars, and the speed of ever larger builds as curves."""
+"""Results as a chart: speeds of building and reading as bars, and the speed of builds by size as curves."""
 
 import statistics
 from pathlib import Path

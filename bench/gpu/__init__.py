@@ -1,1 +1,1 @@
-"""Rates of training on the device that is there: our pipeline, batches that lie on the device, and torchvision."""
+"""Training rates on this machine's device: our pipeline, batches that stay on the device, and torchvision."""

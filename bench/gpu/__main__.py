@@ -19,10 +19,12 @@ from bench.gpu.contenders import CONTENDERS, Work
 @click.option("--only", multiple=True, type=click.Choice(list(CONTENDERS)), help="Only these.  [default: all]")
 @click.option("--num", default=4096, show_default=True, type=click.IntRange(16), help="Examples to draw.")
 @click.option("--size", default=Work.size, show_default=True, type=click.IntRange(32), help="Pixels a side.")
-@click.option("--width", default=Work.width, show_default=True, type=click.IntRange(1), help="Of our network.")
+@click.option("--width", default=Work.width, show_default=True, type=click.IntRange(1), help="Width of our network.")
 @click.option("--batch-size", default=Work.batch_size, show_default=True, type=click.IntRange(1))
 @click.option("--steps", default=Work.steps, show_default=True, type=click.IntRange(1), help="Steps to time.")
-@click.option("--warmup", default=Work.warmup, show_default=True, type=click.IntRange(1), help="Steps before them.")
+@click.option(
+    "--warmup", default=Work.warmup, show_default=True, type=click.IntRange(1), help="Untimed steps before them."
+)
 @click.option(
     "--precision", default=Work.precision, show_default=True, type=click.Choice(["mixed_bfloat16", "float32"])
 )
@@ -30,10 +32,10 @@ from bench.gpu.contenders import CONTENDERS, Work
 def main(
     out: Path, data_dir: Path | None, only: tuple[str, ...], num: int, rounds: int, size: int, **values: Any
 ) -> None:
-    """Measure training on the device that is there: our pipeline, batches on the device, torchvision.
+    """Measure training on this machine's device: our pipeline, batches on the device, torchvision.
 
-    Each contender trains ResNet-50 in a process of its own, in alternation. KERAS_BACKEND selects ours; torchvision is
-    left out with a note where it is not installed. On a CPU, choose small values:
+    Each contender trains ResNet-50 in a separate process, alternating with the others. KERAS_BACKEND selects our
+    backend; torchvision is left out with a note if it is not installed. On a CPU, choose small values:
 
     \b
     KERAS_BACKEND=jax python -m bench.gpu --out gpu.json
@@ -54,7 +56,7 @@ def main(
 
 
 def built(folder: Path, num: int, size: int) -> Path:
-    """Returns a data directory with a dataset of so many synthetic examples, drawn and built on first use."""
+    """Returns a data directory with a dataset of `num` synthetic examples, drawn and built on first use."""
     source, data_dir = folder / f"gpu-sample-{num}", folder / f"gpu-data-{num}"
     pipeline = measure.python("-m", "pipeline")
     measure.run([*pipeline, "sample", str(source), "--num", str(num), "--balanced"])

@@ -3,7 +3,7 @@
     python -m bench.gpu.contenders fit '{"data_dir": "build/gpu", ...}'
 
 `fit` and `device-fed` are the network and the compiled step of `model.train`, without the additional convolutions of the
-paper; the first reads its batches from the dataset, the second gets one batch that lies on the device already, the
+paper; the first reads its batches from the dataset, the second gets one batch that stays on the device, as an
 upper bound. `torchvision` is that library's ResNet-50 with as many channels and classes, fed in the same way.
 """
 
@@ -24,7 +24,7 @@ from model.training.clock import Clock
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What every contender does: so many steps are timed, after some that are not."""
+    """What every contender does: a number of timed steps, after a number of untimed ones."""
 
     data_dir: str
     size: int = 256

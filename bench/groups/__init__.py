@@ -1,1 +1,1 @@
-"""Splits of tables with groups, beside other splitters."""
+"""Splits of tables with groups, compared with other splitters."""

@@ -1,4 +1,4 @@
-"""Splits of tables with groups, and of tables that grow, beside other splitters; prints tables in Markdown.
+"""Splits of tables with groups, and of tables that grow, compared with other splitters; prints Markdown tables.
 
 python -m bench.groups                                   # four drawn tables
 python -m bench.groups --cells mitocheck/cells.csv       # nuclei, grouped by plate

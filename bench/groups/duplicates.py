@@ -239,7 +239,7 @@ def scale(num: int) -> str:
 
 @click.command()
 @click.argument("sources", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@click.option("--scale", "sizes", multiple=True, type=int, help="Only time a search among so many fingerprints.")
+@click.option("--scale", "sizes", multiple=True, type=int, help="Only time a search among this many fingerprints.")
 @click.option("--only-unlike", is_flag=True, help="Only count false pairs among the examples themselves.")
 @click.option("--work", default="build/duplicates", type=click.Path(path_type=Path), help="Folder for tables.")
 def main(sources: tuple[Path, ...], sizes: tuple[int, ...], only_unlike: bool, work: Path) -> None:

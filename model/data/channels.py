@@ -1,4 +1,4 @@
-"""What the channels of a dataset are to the model: which of them is the protein."""
+"""Finds the channel of a dataset that shows the protein."""
 
 from pipeline.schema import Schema
 

@@ -1,7 +1,7 @@
-"""Damage to a published dataset: found when it is opened, and named when it is met while reading.
+"""Damage to a published dataset, detected when it is opened or read.
 
 Opening compares the sizes of all shards with the metadata, which costs a few milliseconds. TensorFlow checks the
-checksums of records while it reads them, and every pass checks that it reads as many as the metadata says.
+checksums of records while it reads them, and every pass checks their number against the metadata.
 """
 
 import contextlib

@@ -96,7 +96,7 @@ def find(data_dir: Path, size: int, schema: str | None = None) -> Path:
         raise InputError(
             f"{data_dir} holds several datasets, {_listed(matching)}: choose one with --schema NAME and --size PIXELS"
         )
-    # Of the default schema and one that only bears its name, the first.
+    # If another schema has the name of the default one, the default one is taken.
     folder = data_dir / NAME / min(matching, key=lambda config: len(config.folder)).folder
     return _versions(folder)[-1]
 
@@ -125,9 +125,7 @@ def _missing(data_dir: Path, size: int, schema: str | None, existing: Sequence[C
     options += [f"--size {size}"] if size not in (0, 256) else []
     build = " ".join(["python -m pipeline shards --source DIR", *options])
     there = f" (it holds {_listed(existing)}: '{_options(existing[0])}' takes {existing[0].folder})" if existing else ""
-    return MissingError(
-        f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir says where another is"
-    )
+    return MissingError(f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir names another place")
 
 
 def _options(config: Config) -> str:

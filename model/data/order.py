@@ -1,7 +1,7 @@
 """Order and repetition of the training examples in an epoch.
 
-An epoch shows every example once, and those of rare classes again as their repeat factors say, so it is as much longer
-as the mean factor is above 1.
+An epoch shows every example once, and repeats those of rare classes by their repeat factors, so it grows by the mean
+factor.
 """
 
 import dataclasses

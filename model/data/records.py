@@ -1,4 +1,4 @@
-"""Records of a TFRecord shard by their place, so that one can be read without those before it."""
+"""Random access to the records of a TFRecord shard, by their position."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The folds of a cross-validation, and where the files of each are."""
+"""The folds of a cross-validation, and the paths of their files."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""What the finished runs of a cross-validation score: each fold, their mean, and all of them together.
+"""Scores of the finished runs of a cross-validation: each fold, their mean, and all folds together.
 
-Over the folds of a scheme, each example is in test exactly once. So the predictions of all test parts together are
-those of all examples, each by a model that has not seen it.
+Over the folds of a scheme, each example is in test exactly once. So the test parts together have a
+prediction for every example, by a model that was not trained on it.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The work of a cross-validation, as commands of this project in processes of their own."""
+"""The steps of a cross-validation, run as commands of this project in separate processes."""
 
 import contextlib
 import dataclasses

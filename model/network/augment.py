@@ -1,7 +1,7 @@
 """Augmentation: random changes to a batch, on the device, inside the compiled training step.
 
-Every draw comes from a `keras.random.SeedGenerator`, whose state is a variable of the model. Checkpoints save it,
-so a resumed run draws the same numbers as an uninterrupted one.
+All random numbers come from a `keras.random.SeedGenerator`, whose state is a variable of the model. Checkpoints save
+it, so a resumed run draws the same numbers as an uninterrupted one.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Moving averages of the weights and of the statistics of batch normalisation, which are evaluated and kept."""
+"""Moving averages of the weights and of the batch-norm statistics; these are evaluated and saved."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The networks to choose from: our own ResNet, and those of `keras.applications`, each from images to logits."""
+"""The available networks, from images to logits: our own ResNet, and those of `keras.applications`."""
 
 import dataclasses
 import functools
@@ -26,7 +26,7 @@ class Backbone:
     input_std: float = 1.0
     """Standard deviation of the pixels that it was trained on; here, inputs have standard deviation 1."""
     normalises: bool = False
-    """Whether it normalises images itself unless told not to."""
+    """Whether it normalises images itself by default."""
 
     def make(self, weights: str | None = None, **options: Any) -> keras.Model:
         """Returns the network for normalised images; `options` are those of `keras.applications`."""

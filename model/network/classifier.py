@@ -1,4 +1,4 @@
-"""The classifier from images to logits, its predictions, and the model that trains it."""
+"""The classifier (images to logits), its predictions, and the Keras model that trains it."""
 
 from collections.abc import Sequence
 from typing import Any

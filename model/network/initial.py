@@ -1,4 +1,4 @@
-"""The weights that a run starts from: random ones, those of ImageNet, or the best of another run."""
+"""Initial weights of a run: random, from ImageNet, or the best of another run."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
-"""Batch normalisation in one operation where TensorFlow computes.
+"""Batch normalisation in one operation on the TensorFlow backend.
 
-Keras composes the layer of a dozen operations, each of which reads and writes all activations. On a CPU they take
+Keras composes the layer from a dozen operations, each of which reads and writes all activations. On a CPU they take
 longer than the convolutions of a narrow network.
 """
 

@@ -1,7 +1,7 @@
 """ImageNet weights for a network with any number of input channels.
 
 Weights are copied by layer name. Only the first kernel is adapted, and only the output layer is left out. Every other
-mismatch raises an error: a half-pretrained network trains worse than a random one, and nothing shows it.
+mismatch raises an error: a half-pretrained network trains worse than a random one, without any sign of it.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The figures of the page, each drawn at most `WIDTH` CSS pixels wide: its letters stay legible on a phone.
+"""The figures of the page, each at most `WIDTH` CSS pixels wide, so that text stays legible on a phone.
 
 Wide screens show several figures side by side. Only the matrix of errors is wider; its container scrolls.
 """

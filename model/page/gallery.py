@@ -1,7 +1,7 @@
 """Choice of the pictures in the gallery, and their colours.
 
-Three kinds: false positives with the highest probabilities, missed classes with the lowest, and the darkest images. Of
-the Human Protein Atlas these have a nearly empty green channel; the paper shows them as those that nobody could
+Three kinds: false positives with the highest probabilities, missed classes with the lowest, and the darkest images. In
+the Human Protein Atlas these have a nearly empty green channel; the paper shows them as images that nobody could
 classify.
 """
 
@@ -29,8 +29,8 @@ OTHER_DIMMED = 0.4
 """Factor for reference channels of other colours."""
 
 WHITE_STDS = 4
-"""A uint16 pixel so many standard deviations above the mean is shown as white: images that use a part of the range, as
-those of 12-bit cameras do, would be black."""
+"""A uint16 pixel this many standard deviations above the mean is shown as white: images that use a part of the range,
+such as those of 12-bit cameras, would otherwise be black."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def choose(
         label_vectors: `[N, classes]` of 0 and 1.
         probabilities: float `[N, classes]`.
         brightness: mean of the pixels of each example, float `[N]`.
-        num: at most so many of each kind.
+        num: the largest number of each kind.
         single_label: the most probable class is predicted.
     """
     predicted = thresholds.decide(probabilities, single_label=single_label)

@@ -8,8 +8,8 @@ Training starts from ImageNet weights, which Keras downloads. Without a connecti
 
 Each choice and its source; "Kaggle" is the competition of 2018, of which Ouyang et al. 2019 describe the winners.
 
-- ResNet-50 from ImageNet: at 256 pixels it scored more than DenseNet-121 there (0.473 and 0.461, one author's runs),
-  at 512 less (0.497 and 0.509).
+- ResNet-50 from ImageNet: at 256 pixels it scored higher than DenseNet-121 there (0.473 and 0.461, one author's runs),
+  at 512 lower (0.497 and 0.509).
 - Flips and rotations by 90 degrees gained 0.05 there. Free rotation: used by the winners of 2018 and 2021. Scale: cells
   differ in size with the magnification; the eleventh place gained by it.
 - Intensity per channel: the same team's, 0.8 to 1.2, against the difference between Kaggle's and external images.

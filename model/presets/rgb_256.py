@@ -6,7 +6,7 @@
 The paper adds flipped, rotated and mirrored images of rare classes to train. Here, rare classes are repeated by the
 factors of LVIS, and all images are rotated and mirrored, because microscope images have no preferred orientation.
 
-24 of 28 classes, those below 10% of train, are repeated; the 9 examples of Rods & rings go from 0.04% of an epoch to
+The 24 of 28 classes below 10% of train are repeated. The 9 examples of Rods & rings go from 0.04% of an epoch to
 0.44%; balancing all classes by the square root of their share (`oversample` 1) reaches 0.47% in epochs that are 1.9
 times as long.
 """

@@ -1,4 +1,4 @@
-"""Calibration: whether three in ten of all predictions of 0.3 are right."""
+"""Calibration: whether three in ten of the predictions with probability 0.3 are right."""
 
 import dataclasses
 

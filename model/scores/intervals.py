@@ -2,7 +2,7 @@
 
 The method is the Bayesian bootstrap by group (Rubin 1981): a replicate gives every group of near-duplicates a random
 weight from the exponential distribution and computes the scores from the weighted counts. Three additions make it
-reach its level; `docs/intervals.md` has the coverage measured with `python -m bench.coverage`.
+reach its nominal level; `docs/intervals.md` has the coverage measured with `python -m bench.coverage`.
 
 *Pseudo-counts.* A class found in zero of three examples is found in zero of three in every replicate, so resampling
 alone reports a certainty that is not there. Counts resampled this way follow gamma distributions; a further gamma
@@ -18,9 +18,9 @@ For one class this does not matter, but it adds up over 28 classes. The macro me
 
 Measured coverage of the 95% intervals, on simulated splits of 300 to 4,072 examples and with models from poor to
 excellent: over classes with ten positives or more 94.8% to 98.5% for macro F1 and 93.5% to 100% for the difference of
-two models; over all 28 classes 96% to 100% and 95% to 100%. It is above the level over all 28 classes because a split
-hardly shows the rare ones, and the interval allows any F1 for them. Compare models over frequent classes where there
-are enough: those intervals are two to four times narrower.
+two models; over all 28 classes 96% to 100% and 95% to 100%. It is above the nominal level over all 28 classes because a
+split has hardly any examples of the rare ones, and the interval allows any F1 for them. Compare models over frequent
+classes where there are enough: those intervals are two to four times narrower.
 
 With single labels, on 300 simulated splits each of 200 examples of 4 classes, and of 400 and 3,000 of 16 classes: 94.7%
 to 95.3% for accuracy, 94.7% to 96.7% for balanced accuracy and macro F1.

@@ -1,8 +1,9 @@
 """Difference between two models that predict the same examples: of macro F1 at their thresholds, and of mAP.
 
 Both models are scored on the same replicates of the Bayesian bootstrap by group. The interval of macro F1 has the
-pseudo-counts of `intervals`; that of the mean average precision (mAP) has none, so that it does not show what a class
-of one or two positives leaves open: compare models by the mAP of frequent classes where there are few positives.
+pseudo-counts of `intervals`; the interval of the mean average precision (mAP) has none, so it does not reflect the
+uncertainty of a class with one or two positives: if there are few positives, compare models by the mAP of frequent
+classes.
 """
 
 from collections.abc import Iterator

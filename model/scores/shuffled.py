@@ -1,4 +1,4 @@
-"""Scores beside those on shuffled labels, which say what chance alone would give on as few examples."""
+"""Scores compared with scores on shuffled labels, which show what chance alone gives on as few examples."""
 
 import numpy as np
 

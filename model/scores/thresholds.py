@@ -1,9 +1,9 @@
-"""Thresholds from which a class is predicted, by five rules.
+"""Thresholds at or above which a class is predicted, by five rules.
 
 - `fixed`: 0.5 for every class.
 - `flat`: one threshold for all classes, with the best macro F1 on dev.
-- `matched`: each class is predicted for the same share of dev as carries it in train. Train has the most positives:
-  a share counted on a few of dev would be mostly luck.
+- `matched`: each class is predicted for the same share of dev as its share of train. Train has the most positives:
+  a share counted on a few examples of dev would be mostly luck.
 - `shrunk`: the best threshold of each class on dev, moved towards `flat`; further for classes with few positives,
   because the best threshold of a class with five positives is mostly luck.
 - `matched-set`: as `matched`, but on the predicted set itself, as the winner of the 2018 competition did. It needs no

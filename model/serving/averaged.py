@@ -1,4 +1,4 @@
-"""Predictions averaged over several runs: of other seeds, or of the folds of a cross-validation."""
+"""Predictions averaged over several runs, such as different seeds or the folds of a cross-validation."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from model import runs
 from model.scores import evaluation, thresholds
 from model.serving import scoring
 
-ON_AVERAGED, OF_EACH_RUN = "chosen on the averaged predictions of dev", "the means of those of each run"
+ON_AVERAGED, OF_EACH_RUN = "chosen on the averaged predictions of dev", "the means of each run's thresholds"
 """Where the thresholds of several runs come from."""
 
 

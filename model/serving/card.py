@@ -159,7 +159,7 @@ def _classes(run: runs.Run, scored: Mapping[str, Any] | None) -> list[str]:
         chosen = "".join(f"{scored['thresholds'][rule][index]:.3g} | " for rule in rules)
         f1 = f"{row['f1']:.3f} [{row['f1_low']:.3f}, {row['f1_high']:.3f}]"
         lines.append(f"| {index} | {name} | {chosen}{row['support']:,} | {f1} |")
-    by_rule = f"\nThresholds are by rule, as `model.evaluate` chose them; F1 is that of the rule {main}."
+    by_rule = f"\nThresholds are those that `model.evaluate` chose by each rule; F1 is for the rule {main}."
     return [*lines, *([by_rule] if rules else [])]
 
 
@@ -168,7 +168,7 @@ def _limits(run: runs.Run, scored: Mapping[str, Any] | None) -> list[str]:
         "- For research: to sort and search images of the kind it was trained on. Not for diagnosis.",
         "- Images must be prepared as the dataset's were: same channels in the same order, resized by area, values on the "
         "same scale. Other microscopes, stains, magnifications and cell lines were not measured.",
-        "- Probabilities are those of images like train's; where classes are more or less frequent, so must thresholds be.",
+        "- Probabilities hold for images like those of train. If classes are more or less frequent, choose new thresholds.",
     ]
     if scored is None:
         return lines
@@ -179,9 +179,9 @@ def _limits(run: runs.Run, scored: Mapping[str, Any] | None) -> list[str]:
     ]
     if names:
         few = f"fewer than {scored['min_positives']} positives in {scored['shown_split']}"
-        lines.append(f"- Hardly measured, with {few}: {', '.join(names)}.")
+        lines.append(f"- Unreliable scores, with {few}: {', '.join(names)}.")
     if not scored["dataset"]["num_grouped"]:
-        lines.append("- The split knows no groups: images of one well or plate may stand on both sides of it.")
+        lines.append("- The split was made without groups: images of one well or plate may be in both train and test.")
     return lines
 
 

@@ -1,7 +1,6 @@
-"""Export of a trained model as files of its own, from the stacked image to probabilities.
+"""Export of a trained model as standalone files, from the stacked image to probabilities.
 
-Its graph holds only Keras's own layers and operations: whoever loads it needs Keras, TensorFlow or a runtime of ONNX,
-and nothing else.
+Its graph holds only Keras's own layers and operations: loading it needs only Keras, TensorFlow or an ONNX runtime.
 """
 
 import importlib.util
@@ -122,7 +121,7 @@ model.export(sys.argv[2], format="onnx", input_signature=model.inputs, verbose=F
 
 
 def _write_onnx(keras_file: Path, path: Path) -> Path:
-    """Converts the Keras file, in a process of its own: tf2onnx needs Keras on TensorFlow, and changes NumPy."""
+    """Converts the Keras file, in a separate process: tf2onnx needs Keras on TensorFlow, and changes NumPy."""
     env = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", _CONVERT, str(keras_file), str(path)]
     done = subprocess.run(command, env=env, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""A split of a published dataset, to be predicted."""
+"""A split of a published dataset, as input for predictions."""
 
 import dataclasses
 from collections.abc import Callable, Iterator

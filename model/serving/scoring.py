@@ -100,7 +100,7 @@ def open_dataset(run: runs.Run, splits: Sequence[str], data_dir: Path | None = N
     """
     path = _find(run, data_dir, other=other) if data_dir else Path(run.dataset["path"])
     if not (path / "dataset_info.json").exists():
-        raise MissingError(f"the dataset of run {run.path} is no longer at {path}: --data-dir says where it is")
+        raise MissingError(f"the dataset of run {run.path} is no longer at {path}: name its place with --data-dir")
     dataset = open_version(path, run.settings.size)
     check_dataset(run, dataset, other=other)
     check_present(dataset, splits)

@@ -1,4 +1,4 @@
-"""Time that a training step spends waiting for its batch."""
+"""Measures the time that training steps wait for their batches."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
-"""Trackers: settings, epochs and scores of a run, also in MLflow or Weights & Biases.
+"""Trackers: report the settings, epochs and scores of a run to MLflow or Weights & Biases as well.
 
-The run folder has all of it without them. A tracker is imported only if it is asked for, and one that fails ends
-itself, not the training.
+The run folder has all of it without them. A tracker is imported only if it is requested, and if it fails, training
+continues without it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ IDS_FILE = "tracking.json"
 
 
 class Tracker(Protocol):
-    """Takes named numbers by step, and is told at the end whether the run is finished, stopped or failed."""
+    """Takes named numbers by step, and learns at the end whether the run is finished, stopped or failed."""
 
     id: str
 

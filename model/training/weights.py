@@ -1,4 +1,4 @@
-"""The checksum of a file of weights, which HDF5 does not have: a flipped bit would change predictions unnoticed."""
+"""Checksums of weights files: HDF5 has none, and a flipped bit would change predictions unnoticed."""
 
 from pathlib import Path
 

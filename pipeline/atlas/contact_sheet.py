@@ -29,14 +29,14 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.44
 
 @click.command()
 @click.argument("out", type=HomePath(path_type=Path, dir_okay=False))
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, other cells.")
-@click.option("--side", default=300, show_default=True, type=click.IntRange(64, 512), help="Pixels a tile.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the drawings.")
+@click.option("--side", default=300, show_default=True, type=click.IntRange(64, 512), help="Side of a tile, in pixels.")
 @click.option("--columns", default=7, show_default=True, type=click.IntRange(1, 28), help="Tiles in a row.")
-@click.option("--green-only", is_flag=True, help="The protein alone, in grey.")
+@click.option("--green-only", is_flag=True, help="Show only the protein, in grey.")
 @click.option(
     "--beside",
     type=HomePath(path_type=Path, exists=True, file_okay=False),
-    help="Instead of classes: examples of this source (train.csv, train/), each above a drawn one with its labels.",
+    help="Instead of classes, show examples of this source (train.csv, train/), each above a drawing of its labels.",
 )
 def main(out: Path, seed: int, side: int, columns: int, green_only: bool, beside: Path | None) -> None:
     """Draw one example of each class, coloured as the atlas shows them, and write the sheet to the PNG file OUT."""

@@ -1,7 +1,7 @@
-"""How this process was called, so that the commands that it names can be pasted.
+"""How this process was called, so that the commands in its output can be pasted.
 
 Messages and help texts name commands as `python -m pipeline shards` and `python -m model.train`, which always exist.
-Where the installed command or another interpreter was called, they are shown in that form.
+If the installed command or another interpreter was called, they are shown in that form.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Commands that end in one line: click's, with the exit code of Ctrl-C, colour, and their own names in help texts."""
+"""Click commands whose errors are one line, with the exit code of Ctrl-C, colour, and their own names in help texts."""
 
 import io
 import sys

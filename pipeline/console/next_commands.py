@@ -1,4 +1,4 @@
-"""The command that comes after another, with the arguments that the first one was given."""
+"""The next command to run after another, with the arguments of the first one."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which end a command however deep in a library they arrive."""
+"""Ctrl-C and SIGTERM, which end a command even if they arrive deep inside a library."""
 
 import contextlib
 import os

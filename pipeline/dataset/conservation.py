@@ -1,7 +1,7 @@
-"""Proof that every planned example came out exactly once.
+"""Proof that every planned example was written exactly once.
 
-Beam's local parallel modes have been seen to drop elements without an error, so nothing is published because a runner
-said that it is done: the plan is compared, id by id, with what the workers report and with the files themselves.
+Beam's local parallel modes have been seen to drop elements without an error, so a runner's success is not
+trusted: the plan is compared, id by id, with the workers' reports and with the files themselves.
 """
 
 from collections import Counter
@@ -54,8 +54,8 @@ def prove(
         fate.update(report.bad_ids)
         problems += shard_problems(workspace, plan, report, stored)
     expected = {example.id for example in examples}
-    problems += [f"id '{i}' came out {n} times, expected once" for i, n in sorted(fate.items()) if n > 1]
-    problems += [f"id '{i}' of the label table came out nowhere" for i in sorted(expected - fate.keys())]
+    problems += [f"id '{i}' is in the output {n} times, expected once" for i, n in sorted(fate.items()) if n > 1]
+    problems += [f"id '{i}' of the label table is missing from the output" for i in sorted(expected - fate.keys())]
     problems += [f"id '{i}' is not in the label table" for i in sorted(fate.keys() - expected)]
     if problems:
         raise ConservationError(

@@ -1,8 +1,9 @@
-"""Examples that end the process that decodes them.
+"""Examples that crash the process that decodes them.
 
-Decoders are checked before and around, but they are other people's C code. Examples that an earlier run was decoding
-when its process died (`write.in_work`) are therefore decoded once more, each in a process of its own. Those that end
-that process too, or take longer than any image of their size can, are bad examples like others (`decoder_crash`).
+Input is checked before it is decoded, but decoders are third-party C code and can crash. Examples that an earlier run
+was decoding when its process died (`write.in_work`) are therefore decoded once more, each in a separate process. Those
+that crash that process too, or take longer than any image of their size can, are bad examples with the code
+`decoder_crash`.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The dataset described in Croissant, the JSON-LD vocabulary of MLCommons that dataset search engines read.
 
-Specification: http://mlcommons.org/croissant/1.0. The document is made of plain values, because importing `mlcroissant`
-takes longer than building a small dataset; a test validates it with that library.
+Specification: http://mlcommons.org/croissant/1.0. The document is built from plain values, because importing
+`mlcroissant` takes longer than building a small dataset; a test validates it with that library.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The table of labels beside the shards: a row for each record, in the order of the records.
 
-It tells the labels of a split without reading its images.
+It gives the labels of a split without reading its images.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""TFDS's metadata of a dataset, and what its own metadata says about the build."""
+"""TFDS's metadata of a dataset, and its own `metadata.json` about the build."""
 
 import math
 import os

@@ -1,9 +1,8 @@
-"""What the examples of a dataset were made from, and whether their files are still the same.
+"""Provenance of the examples: digests of their source files, and whether the files have changed.
 
 A worker records a digest of the source files of every example it reads. The digests are published in `sources.csv`;
-they depend on contents alone. Beside the dataset, and not part of it, is a file with the stamps (times on a disk,
-checksums in a store or a zip) that the files had in the listing: files whose stamps are still the same are not read
-again to find out that nothing has changed.
+they depend on contents alone. A file beside the dataset, not part of it, has the stamps (times on a disk, checksums in
+a store or a zip) that the files had in the listing. Files whose stamps are unchanged are not read again.
 """
 
 import csv

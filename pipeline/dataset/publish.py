@@ -1,7 +1,7 @@
-"""Publishes a finished build as a dataset that TFDS reads, and answers what is published already.
+"""Publishes a finished build as a dataset that TFDS reads, and checks what is already published.
 
-Shards, TFDS's metadata and `SHA256SUMS` (which `sha256sum -c` checks too) are completed out of sight, then the dataset
-appears in one step: a reader sees all of it or nothing.
+Shards, TFDS's metadata and `SHA256SUMS` (which `sha256sum -c` checks too) are completed first. Then the dataset appears
+in one step: a reader sees all of it or nothing.
 """
 
 import csv
@@ -66,7 +66,7 @@ def shard_lengths(target: Place) -> dict[str, list[int]]:
         return {str(split["name"]): [int(n) for n in split["shardLengths"]] for split in info["splits"]}
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(
-            f"{target / INFO}: cannot be read ({type(error).__name__}), so this is no whole dataset; "
+            f"{target / INFO}: cannot be read ({type(error).__name__}), so this is not a complete dataset; "
             "--overwrite builds it again"
         ) from None
 
@@ -134,12 +134,12 @@ def _check_synthetic(config: BuildConfig, source: Manifest, target: Place) -> No
         if metadata.get("synthetic", source.synthetic) != source.synthetic:
             raise AlreadyPublished(
                 f"{other}: holds {kind[not source.synthetic]} images, and this source is "
-                f"{kind[source.synthetic]}; build it in a data directory of its own"
+                f"{kind[source.synthetic]}; build it in a separate data directory"
             )
     if source.synthetic and config.data_dir.absolute() == data_dirs.tfds_default():
         raise InputError(
             f"{config.data_dir}: is where TFDS looks by default, and this source is synthetic; "
-            "build it in a data directory of its own, so that it is never taken for real images"
+            "build it in a separate data directory, so that it is never taken for real images"
         )
 
 

@@ -1,4 +1,4 @@
-"""Bad images: refused, or left out and listed."""
+"""Bad images: they stop the build, or are left out and listed."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from pipeline.write.reports import BadImageRow, ShardReport
 
 
 class BadExamples(InputError):
-    """Images that cannot be used, in a build that may not leave out any, or not so many."""
+    """Images that cannot be used, in a build that may not leave out any, or not that many."""
 
 
 def missing_images(source: Manifest) -> list[BadImageRow]:

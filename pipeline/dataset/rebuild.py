@@ -93,7 +93,7 @@ def published_schema(directory: Place) -> Schema:
 
 
 def choose(ids: Sequence[str], num: int | None) -> list[str]:
-    """Returns so many of the ids, always the same ones of equal sets of ids; `None`: all."""
+    """Returns `num` of the ids (`None`: all), always the same ones for the same set of ids."""
     # Not the first ones: they may all have been written by one worker.
     return sorted(ids, key=lambda example_id: hashlib.sha256(f"rebuild {example_id}".encode()).digest())[:num]
 
@@ -152,7 +152,7 @@ def _differences(
         yield f"id '{record.id}': labels {list(record.labels)}, but the label table says {list(example.labels)}"
     # Records of dataset version 1.0.0 have no vector.
     if record.label_vector not in (None, vector) or record.single != schema.single_label:
-        yield f"id '{record.id}': its label vector is not that of the labels in the label table"
+        yield f"id '{record.id}': its label vector does not match the labels in the label table"
 
 
 def _pixels(stored: bytes, image: np.ndarray) -> str:

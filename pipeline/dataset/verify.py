@@ -200,4 +200,4 @@ def _verify_record(data: bytes, form: _Form, path: Place, seen: _Seen, split: st
     if record.single != form.single_label or (form.single_label and len(labels) > 1):
         yield f"id '{record.id}': labels {labels}, expected {'exactly one' if form.single_label else 'a list'}"
     if record.label_vector != (records.label_vector(labels, form.num_classes) if form.has_vector else None):
-        yield f"id '{record.id}': its label vector is not that of the labels {labels}"
+        yield f"id '{record.id}': its label vector does not match the labels {labels}"

@@ -1,4 +1,4 @@
-"""Makes the table of fingerprints of a source: a Beam job like that of the shards, in parts, continued if killed."""
+"""Makes the table of fingerprints of a source: a Beam job like the one for shards, in parts, resumed if killed."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""The content of a source, as a table of fingerprints states it."""
+"""The content of a source, according to a table of fingerprints."""
 
 import hashlib
 

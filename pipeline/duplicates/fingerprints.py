@@ -137,7 +137,7 @@ def _open(path: Place) -> io.TextIOWrapper:
 def _channels(path: Place, names: Sequence[str]) -> tuple[str, ...]:
     found = tuple(name.removeprefix("bytes_") for name in names if name.startswith("bytes_"))
     if not found or list(names) != header(found):
-        raise InputError(f"{path}: the header is not that of a table written by 'pipeline fingerprint'; write it again")
+        raise InputError(f"{path}: the header is not what 'pipeline fingerprint' writes; run it again")
     return found
 
 

@@ -1,6 +1,6 @@
 """Means of an image over a square grid, by area.
 
-Whole-number arithmetic: the same on every machine, and the grid of a flipped image is the flipped grid.
+Integer arithmetic: the result is the same on every machine, and the grid of a flipped image is the flipped grid.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Groups: the examples that must stay in one split together."""
+"""Groups: examples that must stay in one split."""
 
 import csv
 import io

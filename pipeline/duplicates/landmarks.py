@@ -1,11 +1,11 @@
-"""Landmarks: spots that two overlapping pictures of one field have in common.
+"""Landmarks: spots by which two overlapping pictures of one field are recognised.
 
 A landmark is a bright or dark blob of the channels together, with a hash of its surroundings in every channel. Two
-examples overlap if several landmarks look alike and lie in the same place but for one common shift.
+examples overlap if several landmarks look alike and lie in the same place after one common shift.
 
-The hash of a landmark is made as that of a channel (`hashes`), in 64 bits for all channels: bit `k * channels + c` is
-the sign of frequency k of channel c. Bit c, in the place of the mean, is set unless channel c is flat there; then its
-other bits are 0 too and are not compared.
+The hash of a landmark is computed like the hash of a channel (`hashes`), in 64 bits for all channels:
+bit `k * channels + c` is the sign of frequency k of channel c. Bit c, in the place of the mean, is set unless channel c
+is flat there; then its other bits are 0 too and are not compared.
 """
 
 import dataclasses

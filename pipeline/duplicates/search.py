@@ -4,8 +4,8 @@ Hashes are found by multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012):
 parts of 21. If two keys differ in at most 5 bits, then one of their parts differs in at most one bit, so it is enough to
 look up every part, and every part with one bit changed. Nothing within that distance is missed.
 
-Landmarks are found by parts that are equal; of the landmarks of a true overlap several have one, so a pair of examples
-is compared in full as soon as two of its landmarks were found, apart by one shift.
+Landmarks are found by equal parts of their hashes. Several landmarks of a true overlap have one, so a pair of examples
+is compared in full once two of its landmarks match with the same shift.
 """
 
 import itertools
@@ -186,7 +186,7 @@ def _alike(one: np.ndarray, other: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _equal_values(left: np.ndarray, right: np.ndarray, num_bits: int) -> Iterator[Pairs]:
-    """Yields (row of `left`, row of `right`) wherever the values of so many bits are equal, in chunks."""
+    """Yields (row of `left`, row of `right`) wherever the values of `num_bits` bits are equal, in chunks."""
     steps = max(1, len(right) >> 20)  # ranges of values that are sorted at a time
     bounds = [np.uint64(k * (1 << num_bits) // steps) for k in range(steps + 1)]
     for low, high in itertools.pairwise(bounds):

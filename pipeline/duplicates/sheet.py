@@ -1,4 +1,4 @@
-"""Contact sheet of the largest groups, for a person to judge."""
+"""Contact sheet of the largest groups, for review by a person."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,1 +1,1 @@
-"""From the bytes of image files to stacked pixels."""
+"""Decodes image files and stacks their pixels."""

@@ -1,4 +1,4 @@
-"""From pixel values as stored to those of the dataset."""
+"""Conversion of stored pixel values to values of the dataset."""
 
 import functools
 

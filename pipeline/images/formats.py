@@ -1,4 +1,4 @@
-"""Image files of every format: bytes to planes."""
+"""Decodes image files of every format into planes."""
 
 import numpy as np
 
@@ -19,10 +19,10 @@ _BY_SIGNATURE = {b"\xff\xd8\xff": jpeg.decode, b"II": tiff.decode, b"MM": tiff.d
 def decode(name: str, data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     """Returns the planes of an image file, uint8 or uint16 `[height, width]` each, as stored.
 
-    The ending of its name says which format it has; a name with no such ending leaves it to the content.
+    The file extension decides the format; without a known one, the content does.
 
     Raises:
-      Exception: made by `bad(code, detail)`: the file is not an image of that format with so many planes, is too large
+      Exception: made by `bad(code, detail)`: the file is not an image of that format with that many planes, is too large
         or damaged.
     """
     _, dot, ending = name.rpartition(".")

@@ -22,7 +22,7 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     """Returns the planes of a JPEG file, uint8 `[height, width]` each: one of a grey image, or red, green and blue.
 
     Raises:
-      Exception: made by `bad(code, detail)`: the file is not a JPEG of 8 bits with so many planes, too large,
+      Exception: made by `bad(code, detail)`: the file is not a JPEG of 8 bits with that many planes, too large,
         truncated or damaged.
     """
     check_bytes(data, "JPEG", planes, bad)

@@ -1,4 +1,4 @@
-"""The largest images that are read and decoded, checked before they are."""
+"""Size limits of images, checked before they are read and decoded."""
 
 from collections.abc import Callable
 
@@ -48,7 +48,7 @@ def check_size(num_bytes: int, limit: int = MAX_BYTES) -> None:
 
 
 def too_large(num_bytes: int, limit: int) -> str:
-    """Returns what is wrong with a file of so many bytes."""
+    """Returns the message about a file of `num_bytes` bytes."""
     return f"the file has {num_bytes:,} bytes, expected at most {limit:,}"
 
 

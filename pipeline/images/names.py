@@ -1,4 +1,4 @@
-"""Ids of examples, which are parts of file names."""
+"""Ids of examples, which become parts of file names."""
 
 import re
 

@@ -1,8 +1,8 @@
 """Checked decoding of PNG files of one to four planes.
 
 The signature, the header and the checksum of every chunk are checked before a file is decoded, and the decoder
-sees nothing of the file but the image itself: no metadata, no animation. Sections named below are those of the
-PNG specification, third edition.
+gets only the image itself: no metadata, no animation. Section numbers below refer to the PNG specification, third
+edition.
 """
 
 import logging
@@ -40,7 +40,7 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     ignored: orientation, gamma, transparency. An animated PNG gives its default image.
 
     Raises:
-      Exception: made by `bad(code, detail)`: the file is not a PNG of 8 or 16 bits with so many planes, too large,
+      Exception: made by `bad(code, detail)`: the file is not a PNG of 8 or 16 bits with that many planes, too large,
         truncated or damaged.
     """
     stream = _stored(data, check(data, bad, planes), bad)

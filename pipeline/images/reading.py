@@ -1,4 +1,4 @@
-"""Reading image files: further tries where a disk fails, and digests of what was read."""
+"""Reads image files: retries if a disk fails, and digests of what was read."""
 
 import contextlib
 import dataclasses

@@ -1,7 +1,7 @@
 """Exact resizing by area.
 
 Each output pixel is the mean over the area that it covers; a source pixel that lies partly inside counts by that
-part. Whole-number arithmetic throughout, rounded to nearest, halves up: the same on every machine.
+part. All arithmetic is in integers, rounded to nearest with halves up, so the result is the same on every machine.
 
 With side / size = p / q in lowest terms, an output row covers p/q source rows. Counted in q-ths of a source row, all
 weights are whole numbers that add up to p, and an output pixel is a sum over rows and columns divided by p * p.

@@ -1,4 +1,4 @@
-"""The files of an example, checked, resized and stacked into one image."""
+"""Checks, resizes and stacks the files of an example into one image."""
 
 import dataclasses
 import functools

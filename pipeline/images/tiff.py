@@ -17,7 +17,7 @@ from pipeline.images.limits import Bad, BadImage, check_bytes, check_side
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF 6.0, section 2; BigTIFF
 _MINISBLACK, _RGB = 1, 2  # PhotometricInterpretation
 _COMPRESSIONS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "Zstandard"}
-"""Those whose decoders stop at the size that the header claims; others read a size of their own in the data."""
+"""Compressions whose decoders stop at the size in the header; others take the size from the data."""
 _STRUCTURE = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339}
 """Tags that decide the pixels, by their codes."""
 _STRIPS, _TILES = {273, 278, 279}, {322, 323, 324, 325}
@@ -33,7 +33,7 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     They are the pages in order, or the samples of a single page.
 
     Raises:
-      Exception: made by `bad(code, detail)`: the file is not a TIFF of unsigned 8-bit or 16-bit values with so many
+      Exception: made by `bad(code, detail)`: the file is not a TIFF of unsigned 8-bit or 16-bit values with that many
         planes, too large, truncated or damaged.
     """
     import tifffile

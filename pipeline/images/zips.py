@@ -1,6 +1,6 @@
 """The members of a zip, each read as one range of bytes.
 
-Threads do not share an open file that way, and an object store sends only what is asked for.
+So threads do not share an open file, and an object store sends only the bytes requested.
 """
 
 import errno

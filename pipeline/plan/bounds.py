@@ -1,7 +1,7 @@
-"""Lower bounds: how small the deviations of a split can be at best, whatever solver finds it.
+"""Lower bounds on the deviations of a split, for any solver.
 
-Each class is bounded by itself, so the sum holds for all together. Its counts are whole numbers that add up to its
-total; what is fixed stays; and the count of a split is the sum of whole groups.
+Each class is bounded separately, and the bound of a split is their sum. The counts of a class are whole numbers that
+add up to its total; what is fixed stays; and the count of a split is the sum of whole groups.
 """
 
 from collections.abc import Sequence

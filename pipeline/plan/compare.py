@@ -1,4 +1,4 @@
-"""The same label table split by others, to judge a split by: at random, and by `iterative-stratification`."""
+"""Baseline splits of the same label table: at random, and by `iterative-stratification`."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.plan.table import Example
 
 LARGEST_RANDOM, LARGEST_STRATIFIED = 1_000_000, 20_000
-"""Groups up to which a table is split by others; `iterative-stratification` takes seconds for so many."""
+"""Largest number of groups for the baselines; `iterative-stratification` takes seconds for that many."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Cross-validation: several splits of one label table, in which each example is in test exactly once."""
+"""Cross-validation: several splits of one label table, with each example in test exactly once."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

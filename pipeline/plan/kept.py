@@ -1,4 +1,4 @@
-"""An earlier split, which a table that has grown keeps."""
+"""An earlier split, kept when the label table grows."""
 
 import csv
 import hashlib

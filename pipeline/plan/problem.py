@@ -1,4 +1,4 @@
-"""What a split has to solve: kinds of units, the sizes wanted, and what a solution is worth."""
+"""The problem that a split solves: kinds of units, the target sizes, and the cost of a solution."""
 
 import dataclasses
 import functools

@@ -1,7 +1,7 @@
 """Splits of whole groups, by local search.
 
-Few groups are alike, so the integer program over kinds has as many unknowns as there are groups, and its linear
-relaxation says nothing: every group could be divided in proportion, without any deviation. Instead:
+Few groups are interchangeable, so the integer program over kinds has as many unknowns as there are groups, and its
+linear relaxation is useless: it divides every group in proportion, without any deviation. Instead:
 
 1. A greedy start: the largest units first, each to the split that lacks its classes most.
 2. Annealing by swaps of two units, or moves of one. A random unit is compared with all those of another split (or
@@ -10,7 +10,7 @@ relaxation says nothing: every group could be divided in proportion, without any
    weigh more at first: they can be balanced only while large changes are still allowed.
 3. Each class that has enough units is brought into every split, and stays there.
 
-The work is a number of steps, not of seconds. Numbers are multiples of 1/4096, so that sums of float64 are exact in
+The search is limited by steps, not by time. Numbers are multiples of 1/4096, so that sums of float64 are exact in
 whatever order a processor adds them, and random numbers come from NumPy's frozen `RandomState`: the same table and
 seed give the same split on every machine.
 """
@@ -30,13 +30,13 @@ NEAREST = 48
 """Of these, by squared deviation, the absolute deviation is computed."""
 
 FEW_UNITS, LARGEST_WEIGHT = 400, 8
-"""A class of fewer than so many units weighs more, in proportion, up to eight times as much."""
+"""A class of fewer units than this weighs more, in proportion, up to eight times as much."""
 
 FOCUS = 4
 """Every fourth step takes a unit of an uneven class: units of rare classes would seldom be drawn."""
 
 ALL_STEPS = 400
-"""From so many units on, a stage has all its steps; with fewer, in proportion, but at least a sixtieth."""
+"""With this many units or more, a stage has all its steps; with fewer, in proportion, but at least a sixtieth."""
 
 EMPTY_SLOTS = 64
 """Places without a unit in each split: a swap with one is a move."""
@@ -58,7 +58,7 @@ class Stage:
     size_weight: float = 1.0
 
     def scaled(self, num_units: int, effort: float) -> "Stage":
-        """Returns the stage for a problem of so many free units."""
+        """Returns the stage for a problem of `num_units` free units."""
         share = effort * max(min(num_units / ALL_STEPS, 1), 1 / 60)
         return dataclasses.replace(self, steps=max(1, int(self.steps * share)))
 

@@ -1,4 +1,4 @@
-"""The page of a split: one HTML document without scripts that fetches nothing."""
+"""The page of a split: one self-contained HTML document without scripts."""
 
 from collections.abc import Sequence
 from pathlib import Path

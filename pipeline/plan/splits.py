@@ -6,8 +6,7 @@ greedily). A salted hash of the id decides which examples fill a kind's quota. T
 
 With groups (near-duplicates, fields of one well) the interchangeable units are whole groups with the same multiset
 of label sets, so a group is never divided between splits; a local search solves it (`search`). Examples of an earlier
-split stay where they are (`kept`), and only new ones are placed. What is proven about the result is its lower bound
-(`bounds`).
+split stay where they are (`kept`), and only new ones are placed. `bounds` computes a lower bound on the deviations.
 """
 
 import dataclasses
@@ -31,7 +30,7 @@ SHORT, LONG = (0.1, 0.1, 0.1), (0.8, 0.8)
 """Efforts of the searches for a split of groups, of which the best counts. The long ones follow only if necessary."""
 
 GOOD_ENOUGH = 1.1
-"""It is not necessary within so many times the lower bound."""
+"""It is not necessary if the cost is within this factor of the lower bound."""
 
 POLISHED_KINDS, POLISH_NODES = 1000, 20
 """Kinds of several groups that the integer program divides anew after the search, and the nodes of its search tree."""

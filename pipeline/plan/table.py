@@ -1,6 +1,6 @@
-"""The label table: its rows as examples, every problem named.
+"""Reads the label table as examples, and reports every problem in it.
 
-Every problem of a table is reported in one message, so that a large source need not be fixed one error at a time.
+All problems of a table are reported in one message, so that a large table need not be fixed one error at a time.
 """
 
 import csv
@@ -283,7 +283,7 @@ def _name_parser(schema: Schema) -> Callable[[str], int]:
             return ids[word]
         near = difflib.get_close_matches(word, ids, n=1, cutoff=0)
         raise ValueError(
-            f"has label '{cut(word)}', which is no class of schema '{schema.name}'; the nearest is '{near[0]}'"
+            f"has label '{cut(word)}', which is not a class of schema '{schema.name}'; the nearest is '{near[0]}'"
         )
 
     return parse

@@ -1,4 +1,4 @@
-"""What a dataset is made of: its schema, and the names and version that all datasets share.
+"""Schemas, and the names and version that all datasets share.
 
 The names are part of the bytes of shards and metadata. A change of one of them needs a new `VERSION` and a line in
 `RELEASE_NOTES`.

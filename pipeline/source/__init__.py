@@ -1,1 +1,1 @@
-"""A folder of images and a table, looked at before it is built: draft of a schema, check, ranges of values."""
+"""Inspection of a source before a build: draft of a schema, check, ranges of values."""

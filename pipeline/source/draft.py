@@ -1,4 +1,4 @@
-"""Drafts a schema from a folder of images and a table, for a person to correct."""
+"""Drafts a schema from a folder of images and a table, for the user to correct."""
 
 import csv
 import dataclasses

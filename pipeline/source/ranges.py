@@ -31,7 +31,7 @@ def measure(
     Args:
       source: the examples and their files.
       percentiles: lower and upper, 0..100.
-      num: measure only so many examples, chosen by a hash of the id; `None` for all.
+      num: measure only this many examples, chosen by a hash of the id; `None` for all.
       threads: to decode with; `None` for as many as suit the machine and the source.
       on_progress: called with (examples done, examples in all).
 
@@ -47,7 +47,7 @@ def measure(
             counts += found
             on_progress(done, len(examples))
     if not counts.any():
-        raise InputError("no example could be decoded: 'python -m pipeline audit --deep' says why")
+        raise InputError("no example could be decoded: 'python -m pipeline audit --deep' shows why")
     channels = []
     for channel, histogram in zip(source.schema.channels, counts, strict=True):
         low, high = (percentile(histogram, share) for share in percentiles)

@@ -1,4 +1,4 @@
-"""Exchanges two folders in one step, so that there is no moment without either."""
+"""Exchanges two folders atomically, so that each name always exists."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""Files on a disk or in an object store, and how one appears whole.
+"""Files on a disk or in an object store, written atomically.
 
 On a disk, a file is written under a temporary name and renamed. An object store cannot rename, but an object appears
 only when its upload has ended: a file is written locally first and uploaded in one piece.

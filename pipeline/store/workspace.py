@@ -1,4 +1,4 @@
-"""Where one dataset is built and published: everything that differs between a disk and an object store.
+"""The place where a dataset is built and published: all differences between a disk and an object store.
 
 A build works in `.<version>.building/` beside the dataset's folder. On a disk, shards are written to its `shards/`
 folder, which is renamed as a whole to publish. An object store cannot rename: there shards are written where they will
@@ -103,7 +103,7 @@ class _Workspace(abc.ABC, Generic[P]):
 
     @abc.abstractmethod
     def check_space(self, num_bytes: int) -> None:
-        """Raises `OSError` if so many bytes do not fit on the disk."""
+        """Raises `OSError` if `num_bytes` bytes do not fit on the disk."""
 
     @abc.abstractmethod
     def stamp(self, name: str) -> str:

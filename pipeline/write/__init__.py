@@ -1,1 +1,1 @@
-"""From shard plans to shards: records, the writer, the Beam transform."""
+"""Writes planned shards: records, the writer, the Beam transform."""

@@ -1,8 +1,8 @@
 """Which examples a process is decoding, in a file that outlives the process.
 
-A decoder that crashes, or a killed process, cannot say what it was at. Each thread therefore has a slot in a file that
-is mapped into memory, and writes the id of an example there before it decodes it: no call to the system, well below a
-microsecond, and the kernel keeps the page when the process dies. The next run reads the slots that were not cleared.
+A decoder that crashes, or a killed process, cannot report what it was decoding. Each thread therefore has a slot in a
+memory-mapped file, and writes the id of an example there before it decodes it. This takes no system call and well below
+a microsecond, and the kernel keeps the page when the process dies. The next run reads the slots that were not cleared.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ class Slots:
 
 @contextlib.contextmanager
 def marking(folder: Path | None, num: int) -> Iterator[Mark]:
-    """Yields what marks examples in a new file in `folder`, for so many threads; without a folder nothing is marked."""
+    """Yields a function to mark examples in a new file in `folder`, for `num` threads; without one it does nothing."""
     if folder is None:
         yield unmarked
         return

@@ -170,7 +170,7 @@ def read(file: Readable) -> Iterator[bytes]:
 
 
 def _read_exactly(file: Readable, num_bytes: int) -> bytes:
-    """Returns so many bytes, fewer at the end of the file; a file that claims too many never takes the memory for it."""
+    """Returns `num_bytes` bytes, or fewer at the end of the file; takes no memory for bytes that are not there."""
     blocks = []
     while num_bytes > 0 and (block := file.read(min(num_bytes, _BLOCK_BYTES))):
         blocks.append(block)

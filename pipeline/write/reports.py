@@ -1,4 +1,4 @@
-"""Reports: what a worker states about the shard it wrote."""
+"""Reports of workers on the shards they wrote."""
 
 import dataclasses
 import hashlib

@@ -1,7 +1,7 @@
 """Tasks: the shards to write, as lines of a file that workers read.
 
-A job names only ranges of this file, so it stays small whatever the number of examples (Dataflow refuses a job of more
-than 10 MB).
+A job carries only byte ranges of this file, so it stays small whatever the number of examples (Dataflow refuses a job
+of more than 10 MB).
 """
 
 import dataclasses

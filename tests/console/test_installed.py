@@ -77,7 +77,7 @@ def test_from_a_source_to_the_trainer_each_command_names_the_next(command, folde
     done = installed.run(command, "train", cwd=folder, PATH=path)
     assert done.stderr == (
         f"Error: no dataset hpa_stacked/256 in {folder}/build/synthetic (it holds 16: '--size 16' takes 16): "
-        "'hpa-stacked shards --source DIR' builds one, --data-dir says where another is\n"
+        "'hpa-stacked shards --source DIR' builds one, --data-dir names another place\n"
     )
 
 

@@ -28,8 +28,8 @@ def images() -> Iterator[tuple[str, str, Make]]:
         yield f"JPEG: {title}", ".jpg", _bytes(data)
     for title, data in _tiffs():
         yield f"TIFF: {title}", ".tif", _bytes(data)
-    yield "a file of 4 GB without content", ".png", lambda path: os.truncate(_touched(path), 4 << 30)
-    yield "a pipe, for which opening would wait", ".png", os.mkfifo
+    yield "a sparse file of 4 GB", ".png", lambda path: os.truncate(_touched(path), 4 << 30)
+    yield "a named pipe, which blocks on opening", ".png", os.mkfifo
     yield "a link to a device that never ends", ".png", lambda path: path.symlink_to("/dev/zero")
     yield "a link to nothing", ".png", lambda path: path.symlink_to("/nowhere")
     yield "a folder with the name of an image", ".png", lambda path: path.mkdir()

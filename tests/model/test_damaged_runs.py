@@ -14,10 +14,10 @@ from pipeline.errors import InputError
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"settings": None}, "damaged: no whole 'settings' in it"),
-        ({"settings": [1]}, "damaged: no whole 'settings' in it"),
-        ({"dataset": None}, "damaged: no whole 'dataset' in it"),
-        ({"dataset": {"path": "x"}}, "damaged: no whole 'dataset' in it; restore it from a copy, or train again"),
+        ({"settings": None}, "damaged: no valid 'settings' in it"),
+        ({"settings": [1]}, "damaged: no valid 'settings' in it"),
+        ({"dataset": None}, "damaged: no valid 'dataset' in it"),
+        ({"dataset": {"path": "x"}}, "damaged: no valid 'dataset' in it; restore it from a copy, or train again"),
         ({"settings": {"epochs": "many"}}, "epochs is 'many', expected int"),
         ({"settings": {"epoch": 1}}, "no such setting: epoch; did you mean 'epochs'"),
     ],

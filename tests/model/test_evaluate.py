@@ -204,7 +204,7 @@ def test_a_dataset_that_is_gone_is_said_to_be(run_copy):
     assert result.exit_code == 1
     assert result.output == (
         f"Error: the dataset of run {run_copy} is no longer at /nowhere/hpa_stacked/32/1.0.0: "
-        "--data-dir says where it is\n"
+        "name its place with --data-dir\n"
     )
 
 

@@ -172,7 +172,7 @@ def test_a_run_of_the_time_when_views_were_flips_or_none_is_read(given, expected
 
 def test_missing_dataset_is_rejected_with_the_command_that_builds_it(tmp_path):
     done = run_command("--data-dir", tmp_path)
-    builds = "'python -m pipeline shards --source DIR' builds one, --data-dir says where another is"
+    builds = "'python -m pipeline shards --source DIR' builds one, --data-dir names another place"
     expected = f"no dataset hpa_stacked/256 in {tmp_path}: {builds}"
     assert (done.exit_code, done.output) == (1, f"Error: {expected}\n")
 
@@ -191,7 +191,7 @@ def test_folder_with_a_run_is_not_overwritten(tiny_data_dir, tiny_dataset, tmp_p
     run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
     config = write_config(tmp_path / "config.json")
     done = run_command("--data-dir", tiny_data_dir, "--config", config, "--out", run.path)
-    expected = f"{run.path} holds a run already: --resume continues it, --out DIR puts this one elsewhere"
+    expected = f"{run.path} already holds a run: --resume continues it, --out DIR puts this one elsewhere"
     assert (done.exit_code, done.output.splitlines()[-1]) == (1, f"Error: {expected}")
 
 
@@ -214,7 +214,7 @@ def test_resuming_on_another_dataset_is_rejected(tiny_dataset, tmp_path):
 def test_resuming_a_missing_run_is_rejected(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run_command("--resume", "--smoke")
-    assert done.output == "Error: no run of stacked-256-smoke in runs to resume: --out says where it is\n"
+    assert done.output == "Error: no run of stacked-256-smoke in runs to resume: name its folder with --out\n"
     done = run_command("--resume", "--out", "runs/x")
     assert done.output == "Error: no run in runs/x (no config.json): 'python -m model.train --out runs/x' makes one\n"
 

@@ -159,6 +159,6 @@ def test_a_damaged_dataset_info_is_one_line(config):
     first = build(config)
     (first.path / "dataset_info.json").write_text('{"splits": 1e999}')
     with pytest.raises(
-        InputError, match=r"dataset_info\.json: cannot be read \(TypeError\), so this is no whole dataset"
+        InputError, match=r"dataset_info\.json: cannot be read \(TypeError\), so this is not a complete dataset"
     ):
         build(config)

@@ -315,7 +315,7 @@ def test_columns_cannot_lead_out_of_the_folder(painting, tmp_path):
     [
         ("Well id,plate,well,dose\n", "the header is 'Well id,plate,well,dose', expected 'Well id,Found,plate,dose,well'"),
         ("Well id,plate,well,dose,Found,dose\n", "the header has column 'dose' 2 times, expected once"),
-        ("Well id,plate,well,dose,Found\na,P,A,1,toxic\n", "has label 'toxic', which is no class of schema 'painting'; the nearest is 'toxic, slowly'"),
+        ("Well id,plate,well,dose,Found\na,P,A,1,toxic\n", "has label 'toxic', which is not a class of schema 'painting'; the nearest is 'toxic, slowly'"),
         ("Well id,plate,well,dose,Found\na,P,A,1,\n", "id 'a' has no labels, expected class names separated by ';'"),
     ],
 )  # fmt: skip

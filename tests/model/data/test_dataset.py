@@ -35,7 +35,7 @@ def test_a_batch_larger_than_train_is_refused(tiny_dataset):
 
 
 def test_a_missing_dataset_is_refused_with_how_to_build_one(tmp_path, tiny_data_dir):
-    builds = "'python -m pipeline shards --source DIR' builds one, --data-dir says where another is"
+    builds = "'python -m pipeline shards --source DIR' builds one, --data-dir names another place"
     message = f"no dataset hpa_stacked/256 in {tmp_path}: {builds}"
     with pytest.raises(MissingError) as caught:
         open_dataset(tmp_path, 256)
@@ -128,7 +128,7 @@ def test_a_missing_schema_is_refused_with_those_that_exist(tmp_path):
         find(tmp_path, 16, "painting")
     assert str(caught.value) == (
         f"no dataset hpa_stacked/painting-16 in {tmp_path} (it holds nuclei-8: '--schema nuclei --size 8' takes nuclei-8): "
-        "'python -m pipeline shards --source DIR --schema painting --size 16' builds one, --data-dir says where another is"
+        "'python -m pipeline shards --source DIR --schema painting --size 16' builds one, --data-dir names another place"
     )
 
 

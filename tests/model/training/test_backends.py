@@ -140,7 +140,7 @@ def test_a_run_goes_on_with_another_backend_and_more_epochs(tiny_data_dir, train
     lines = done.stdout.splitlines()
     assert lines[1:3] == [
         "epochs 3 (was 2): the learning rate follows the schedule of 3 epochs from here",
-        "started with tensorflow, goes on with jax: the same training, other rounding and random numbers",
+        "started with tensorflow, continues with jax: the same training, with different rounding and random numbers",
     ]
     assert "resumed at step 24: epoch 3, 0 steps in" in lines
     from model import runs

@@ -59,7 +59,7 @@ def test_other_ids_in_the_file_than_in_the_report_are_found(workspace):
 def test_an_id_that_no_shard_was_planned_for_is_found(workspace):
     report = write(workspace)
     assert problems(workspace, report, [*EXAMPLES, Example("ex-3", ())]) == (
-        "id 'ex-3' of the label table came out nowhere"
+        "id 'ex-3' of the label table is missing from the output"
     )
 
 

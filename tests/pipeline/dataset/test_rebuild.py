@@ -78,7 +78,7 @@ def test_other_labels_than_in_the_table_are_named(dataset, source):
     example_id = rewrite(dataset, lambda record: record._replace(labels=(0, 5, 9, 11), label_vector=vector))
     assert compare(dataset, source).problems == (
         f"id '{example_id}': labels [0, 5, 9, 11], but the label table says {list(source.labels[example_id])}",
-        f"id '{example_id}': its label vector is not that of the labels in the label table",
+        f"id '{example_id}': its label vector does not match the labels in the label table",
     )
 
 

@@ -95,7 +95,7 @@ def test_labels_that_are_not_ascending_class_ids_are_named(dataset, labels):
 @pytest.mark.parametrize("vector", [None, records.label_vector((4,), 28), bytes(27)])
 def test_a_label_vector_that_contradicts_the_labels_is_named(dataset, vector):
     name = replace_shard(dataset, [("ex-new", bytes(64), (3,), vector)])
-    assert f"{name}: record 0: id 'ex-new': its label vector is not that of the labels [3]" in verify(dataset)
+    assert f"{name}: record 0: id 'ex-new': its label vector does not match the labels [3]" in verify(dataset)
 
 
 def test_a_record_of_a_single_label_in_a_multi_label_dataset_is_named(dataset):
@@ -135,7 +135,8 @@ def test_metadata_that_is_no_metadata_gives_no_traceback(dataset, text):
 )  # fmt: skip
 def test_an_index_of_shards_that_is_none_gives_no_traceback(dataset, text):
     (dataset / "dataset_info.json").write_text(text)
-    assert re.search(r"dataset_info\.json: cannot be read \(\w+\), so this is no whole dataset", verify(dataset)[-1])
+    last = verify(dataset)[-1]
+    assert re.search(r"dataset_info\.json: cannot be read \(\w+\), so this is not a complete dataset", last)
 
 
 @pytest.mark.parametrize("length", [1 << 31, 1 << 60, (1 << 64) - 1])

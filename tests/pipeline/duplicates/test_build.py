@@ -203,7 +203,7 @@ def damaged(tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: rows[1:], "the header is not that of a table written by 'pipeline fingerprint'; write it again"),
+        (lambda rows: rows[1:], "the header is not what 'pipeline fingerprint' writes; run it again"),
         (lambda rows: [*rows[:2], rows[2][:-1]], "row 3 is damaged: 11 columns, expected 12; write the table again"),
         (lambda rows: [rows[0], rows[2], rows[1]], "row 3 is damaged: id 'x' comes after 'y', expected ids in order"),
         (lambda rows: [rows[0], [*rows[1][:6], "zz", *rows[1][7:]]], "a value is not hexadecimal, or not a number"),

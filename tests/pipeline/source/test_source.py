@@ -153,7 +153,7 @@ def test_a_range_needs_images_with_more_than_one_value(tmp_path):
         ranges.measure(source, (1, 99))
     for path in (atlas.root / "tiffs").rglob("*.tif"):
         path.write_bytes(b"")
-    with pytest.raises(InputError, match="no example could be decoded: 'python -m pipeline audit --deep' says why"):
+    with pytest.raises(InputError, match="no example could be decoded: 'python -m pipeline audit --deep' shows why"):
         ranges.measure(source, (1, 99))
 
 
