@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from tests.support.sources import REAL_SAMPLE, SHARED, Source, draw_source, why_
 # On some processors oneDNN changes the last digits, and results would differ from those of the processes that tests
 # start.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+# A shell ignores Ctrl-C for what it starts in the background, and tests are about what Ctrl-C does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `make train` takes what was built last in this folder, which no test's dataset is.
 os.environ["HPA_STACKED_LAST"] = ""

@@ -1,6 +1,5 @@
 """What the documents say can be done: commands and options exist, links lead somewhere, the site and the tour build."""
 
-import configparser
 import importlib
 import importlib.util
 import json
@@ -52,7 +51,8 @@ def commands(text: str) -> list[list[str]]:
             words = shlex.split(re.sub(r"[\[\]]", "", line))
         except ValueError:  # a message quotes the command, and goes on
             words = line.partition("'")[0].split()
-        if words[0] != "python" or (words[1:2] == ["-m"] and words[2].split(".")[0] in PACKAGES):
+        package, _, module = words[2].partition(".") if words[1:2] == ["-m"] else ("", "", "")
+        if words[0] != "python" or (package in PACKAGES and not module.isupper()):
             found.append(words)
     return found
 
@@ -74,14 +74,11 @@ def _exists(name: str) -> bool:
         return False
 
 
-def console_script(name: str) -> click.Command | None:
-    """Returns the command that setup.cfg installs under that name."""
-    config = configparser.ConfigParser()
-    config.read(ROOT / "setup.cfg")
-    lines = config.get("options.entry_points", "console_scripts", fallback="").split("\n")
-    targets = dict(re.split(r"\s*=\s*", line, maxsplit=1) for line in lines if "=" in line)
-    module, _, attribute = targets[name].partition(":")
-    return click_command(module, attribute)
+def console_script() -> click.Command:
+    """Returns what the installed command `hpa-stacked` runs."""
+    from hpa_cli.commands import commands
+
+    return commands
 
 
 def problem(words: list[str]) -> str | None:
@@ -89,8 +86,8 @@ def problem(words: list[str]) -> str | None:
     if words[0] == "make":
         return make_problem(words[1:])
     try:
-        command = console_script(words[0]) if words[0] != "python" else click_command(words[2])
-    except (ModuleNotFoundError, KeyError):
+        command = console_script() if words[0] != "python" else click_command(words[2])
+    except ModuleNotFoundError:
         return "there is no such program"
     rest = words[1:] if words[0] != "python" else words[3:]
     if command is None:

@@ -82,7 +82,10 @@ def test_command_line_overrides_the_file_and_the_file_the_preset(tmp_path):
             '{"backbone": "vgg"}',
             "backbone is 'vgg', expected one of resnet, densenet-121, efficientnet-v2-b0, convnext-tiny",
         ),
-        ('{"backbone": "densenet-121", "width": 8}', "backbone is 'densenet-121', expected resnet with width"),
+        (
+            '{"backbone": "densenet-121", "width": 8}',
+            "backbone is 'densenet-121', expected resnet with width, extra_conv",
+        ),
         ("[1]", "{path}: JSON list, expected an object of settings"),
         ('{"a"', "{path}: not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)"),
     ],
@@ -299,7 +302,7 @@ def test_final_metrics_follow_from_the_best_weights(learned, tiny_dataset):
     from model.scores import metrics
 
     run, _ = learned
-    model = classifier.with_probabilities(runs.load_classifier(run), run.schema)
+    model = classifier.with_probabilities(runs.load_classifier(run), run.settings, run.schema)
     batches = eval_batches(tiny_dataset, "test", channels=run.settings.channels, batch_size=7)
     counts = metrics.at_threshold(*classifier.predict(model, batches))
     saved = json.loads(run.metrics_json.read_text())["splits"]["test"]

@@ -45,7 +45,7 @@ DEFECTS = {
         "damage before resuming",
         "from pipeline.store.workspace import DiskWorkspace; DiskWorkspace.is_intact = lambda *args: True\n"
         "cases.PARTS, cases.DAMAGES = ('shards',), {'flipped bit': cases.DAMAGES['flipped bit']}",
-        8,
+        24,
     ),
     "verify reads nothing": (
         "damage after publication",

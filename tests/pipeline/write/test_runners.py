@@ -12,11 +12,11 @@ from pipeline.write import runners
 
 
 def test_beam_still_has_the_private_parser_that_knows_every_flag():
-    message = "Beam changed: adapt `runners._unknown_flags`"
+    message = "Beam changed: adapt `runners.unknown_flags`"
     assert hasattr(pipeline_options, "_BeamArgumentParser"), message
     assert hasattr(pipeline_options.PipelineOptions, "_add_argparse_args"), message
-    assert runners._unknown_flags(["--runner=DirectRunner", "--direct_num_workers=2"]) == [], message
-    assert runners._unknown_flags(["--runer=DirectRunner"]) == ["--runer=DirectRunner"], message
+    assert runners.unknown_flags(["--runner=DirectRunner", "--direct_num_workers=2"]) == [], message
+    assert runners.unknown_flags(["--runer=DirectRunner"]) == ["--runer=DirectRunner"], message
 
 
 def test_a_flag_that_beam_does_not_know_is_refused():
