@@ -47,7 +47,7 @@ CASES    ?= 1060000
 FAULTS   ?= 1100
 TEST_ARGS ?=
 
-# On a cluster (docs/dataflow.md): RUNNER, and for Dataflow these.
+# On a cluster (docs/dataflow.md, docs/flink.md): RUNNER, and for Dataflow these.
 RUNNER   ?=
 PROJECT  ?=
 REGION   ?=
@@ -55,9 +55,11 @@ TEMP     ?=
 IMAGE    ?=
 RUNNER_ARGS := $(if $(RUNNER),--runner=$(RUNNER))
 ifeq ($(RUNNER),DataflowRunner)
+EMPTY       := $(strip $(foreach name,PROJECT REGION TEMP,$(if $(strip $($(name))),,$(name)=)))
+$(if $(EMPTY),$(error RUNNER=DataflowRunner needs $(EMPTY), see docs/dataflow.md))
 CLOUD       := gcp
 RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
-  --machine_type=n1-standard-4 --max_num_workers=8 --number_of_worker_harness_threads=1 \
+  --machine_type=n1-standard-4 --number_of_worker_harness_threads=1 \
   $(if $(IMAGE),--sdk_container_image=$(IMAGE) --sdk_location=container,--setup_file=$(call quote,$(CURDIR)/setup.py))
 endif
 

@@ -98,8 +98,8 @@ class BuildConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BuildResult:
-    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, one line each, and
-    `kept` says in lines what became of an earlier split."""
+    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, one line each,
+    `kept` says in lines what became of an earlier split, and `warnings` what a person should look at."""
 
     path: Place
     metadata: dict[str, Any]
@@ -110,3 +110,4 @@ class BuildResult:
     metrics: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     up_to_date: bool = False
+    warnings: tuple[str, ...] = ()

@@ -37,6 +37,10 @@ class JobError(RuntimeError):
     """A job did not finish; nothing was published, and finished work is kept."""
 
 
+class EndedJobError(JobError):
+    """A Beam job ran on a cluster, ended, and is reported as failed there; its workers have stopped."""
+
+
 class StorageError(JobError):
     """A disk or an object store failed after every try; it says nothing about the data."""
 

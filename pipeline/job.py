@@ -8,11 +8,12 @@ from pipeline.config import BuildConfig, BuildResult
 from pipeline.dataset import conservation, crashes, earlier, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.dataset.crashes import Rows
-from pipeline.errors import InputError, JobError
+from pipeline.errors import EndedJobError, InputError, JobError
 from pipeline.images import sources
 from pipeline.images.stack import BadExample, read_channels
 from pipeline.plan import grouping, manifest, shards, splits, table
 from pipeline.plan.manifest import Manifest
+from pipeline.plan.table import Example
 from pipeline.schema import NAME
 from pipeline.store import files, layout
 from pipeline.store.files import Place
@@ -30,7 +31,8 @@ OnProgress = Callable[[int, int], None]
 def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: None) -> BuildResult:
     """Builds and publishes the dataset; continues a killed build; does nothing if the dataset is there already.
 
-    With `overwrite`, it builds also if the dataset is there.
+    With `overwrite`, it builds also if the dataset is there. If a cluster reports a job as failed whose shards are all
+    written, the dataset is published with a warning.
 
     Args:
       config: what to build, and how.
@@ -91,10 +93,10 @@ def _build(
     todo = resume.keep_finished(workspace, every, source, check_content=config.check_content)
     workspace.check_space(_record_bytes(config) * sum(len(task.plan.examples) for task in todo))
     with _showing_progress(workspace, every, on_progress):
-        metrics = write_shards(config, source, workspace, todo, options, crashing) if todo else []
+        metrics, failure = _write(config, source, workspace, todo, options, crashing)
     planned = [example for task in every for example in task.plan.examples]
     expected = planned if config.max_examples else source.examples
-    reports = conservation.prove(workspace, every, resume.read_reports(workspace, every), expected)
+    reports = _prove(workspace, every, expected, failure)
     provenance.check_unchanged(source, every, reports)
     bad = quarantine.collect(config, workspace, reports, len(planned))
     metadata = {**parameters, **_describe(config, source, every, reports)}
@@ -109,7 +111,50 @@ def _build(
         bad=bad,
         metrics=tuple(metrics),
         kept=tuple(assigned.kept_lines()),
+        warnings=tuple(_failure_warnings(failure)),
     )
+
+
+def _write(
+    config: BuildConfig, source: Manifest, workspace: Workspace, todo: Sequence[Task], options: Any, crashing: Rows
+) -> tuple[list[str], EndedJobError | None]:
+    """Writes the shards that are still to do; returns the run's metrics, and the failure of a job that has ended."""
+    try:
+        return write_shards(config, source, workspace, todo, options, crashing) if todo else [], None
+    except EndedJobError as error:
+        return [], error
+
+
+def _prove(
+    workspace: Workspace, every: Sequence[Task], expected: Sequence[Example], failure: EndedJobError | None
+) -> list[ShardReport]:
+    """Returns all reports once they are proven.
+
+    After the `failure` of a job, the content of every shard is proven too: a worker that was stopped may have replaced
+    a shard and not yet its report.
+
+    Raises:
+      EndedJobError: the failure, if there was one and something is not proven.
+      ConservationError: something is not proven.
+    """
+    workspace.prepare()  # removes what stopped workers left behind
+    try:
+        found = resume.read_reports(workspace, every)
+        reports = conservation.prove(workspace, every, found, expected)
+        if failure:
+            conservation.prove_content(workspace, reports)
+        return reports
+    except conservation.ConservationError as error:
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _failure_warnings(failure: EndedJobError | None) -> list[str]:
+    if failure is None:
+        return []
+    reason = str(failure).removesuffix(runners.AGAIN).rstrip(". ")
+    return [f"{reason}. All shards had been written and were read again, so the dataset is whole and was published"]
 
 
 def check_images(config: BuildConfig, source: Manifest, workspace: Workspace, crashing: Rows) -> None:
@@ -225,12 +270,13 @@ def write_shards(
     options = options or runners.parse_options(())
     runner = runners.choose_runner(options)
     runners.check_reach(runner, {"images": config.images, "data directory": workspace.directory})
+    runners.limit_workers(runner, options, len(todo))
     workspace = workspace.absolute()  # workers may run in another folder
     path, ranges = tasks.write(workspace, todo)
     write = WriteConfig(workspace, source.images, config.schema, config.size, config.threads, config.write, crashing)
     with runners.pipeline_on(runner, options) as pipeline:
         make_graph(pipeline, path, ranges, write)
-        return read_metrics(runners.run(pipeline))
+        return read_metrics(runners.run(pipeline, runner))
 
 
 def make_graph(pipeline: Any, path: Place, ranges: Sequence[tuple[int, int]], write: Any) -> Any:
@@ -281,6 +327,7 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
         lines.append(f"  {num_quarantined} bad examples left out, listed in {result.path / layout.QUARANTINE}")
     if num_extra := result.metadata.get("num_groups_extra"):
         lines.append(f"  {num_extra} ids of {config.groups} are not in the label table and were ignored")
+    lines += [f"  WARNING: {warning}" for warning in result.warnings]
     lines += _dim_channels(result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")

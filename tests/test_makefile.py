@@ -62,3 +62,21 @@ def test_building_installs_neither_tensorflow_nor_what_tests_need(checkout):
         stamp.unlink()
     for target, installed in (("shards", "'.'"), ("train", "'.[train]'"), ("test", "'.[dev]'")):
         assert any(line.endswith(f"--editable {installed}") for line in make(checkout, "--dry-run", target))
+
+
+DATAFLOW = ("RUNNER=DataflowRunner", "PROJECT=p", "REGION=r", "TEMP=gs://b/t", "SOURCE=gs://b/x")
+
+
+def test_dataflow_leaves_the_number_of_workers_to_the_plan(checkout):
+    (checkout / ".venv/.installed-gcp").touch()
+    (line,) = make(checkout, "shards", *DATAFLOW)
+    assert "[--project=p][--region=r][--temp_location=gs://b/t][--machine_type=n1-standard-4]" in line
+    assert "workers" not in line
+
+
+def test_dataflow_without_a_project_is_refused_on_one_line(checkout):
+    words = ["make", "shards", *DATAFLOW, "PROJECT=", "TEMP= "]
+    done = subprocess.run(words, cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "RUNNER=DataflowRunner needs PROJECT= TEMP=, see docs/dataflow.md" in line

@@ -5,6 +5,7 @@ it sends no image through a shuffle and continues after a crash. Reading is TFDS
 """
 
 import dataclasses
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,9 @@ class Builder(FileReaderBuilder):
             files.at(config.manual_dir or Path(download_dir or manager.download_dir) / "manual"),
         )
         with progress.Bar("building") as update:
-            job.build(self._build_config(labels, images, config, file_format), update)
+            result = job.build(self._build_config(labels, images, config, file_format), update)
+        for warning in result.warnings:
+            logging.getLogger(__name__).warning("%s", warning)
         # Before the rest of the metadata, of which TFDS keeps what a builder already has.
         self.info.set_file_format(file_format, override=True, override_if_initialized=True)
         self.info.read_from_directory(self.data_path)

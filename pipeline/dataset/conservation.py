@@ -65,6 +65,24 @@ def prove(
     return [report for report in reports if report is not None]
 
 
+def prove_content(workspace: Workspace, reports: Sequence[ShardReport]) -> None:
+    """Reads every shard again and compares its SHA-256 with that of its report.
+
+    Raises:
+      ConservationError: naming every shard that differs (ten at most).
+    """
+    problems = [
+        f"{report.filename}: the content is not what its writer reported"
+        for report in reports
+        if not workspace.is_intact(report.filename, report.sha256)
+    ]
+    if problems:
+        raise ConservationError(
+            f"{workspace.directory}: what was written is not what was planned; nothing was published: "
+            + summary(problems, "differences")
+        )
+
+
 def shard_problems(
     workspace: Workspace, plan: ShardPlan, report: ShardReport, stored: Mapping[str, Stored]
 ) -> list[str]:

@@ -10,9 +10,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.errors import InputError, JobError, StorageError
+from pipeline.errors import EndedJobError, InputError, JobError, StorageError
 from pipeline.store import files
 from pipeline.store.files import Place
+
+AGAIN = "Run the same command again to continue with the missing shards"
+"""Advice at the end of the message of a job that failed on a cluster."""
 
 
 def parse_options(args: Sequence[str] | Any) -> Any:
@@ -73,6 +76,22 @@ def check_reach(runner: Any, places: dict[str, Place]) -> None:
             raise InputError(f"{place}: the {name} must be at gs://, where {runner}'s workers can reach it")
 
 
+def limit_workers(runner: Any, options: Any, num_tasks: int) -> None:
+    """Sets the largest number of Dataflow's workers, unless it is given, to what so many tasks can occupy.
+
+    A worker runs one process a core, and a process one task at a time. The last number in the name of a machine type is
+    its number of cores (https://cloud.google.com/compute/docs/machine-resource); without one, it is taken as 1.
+    """
+    from apache_beam.options.pipeline_options import WorkerOptions
+
+    workers = options.view_as(WorkerOptions)
+    if runner != "DataflowRunner" or workers.max_num_workers is not None:
+        return
+    cores = re.search(r"-([1-9]\d*)$", workers.machine_type or "")
+    needed = -(-num_tasks // int(cores[1] if cores else 1))
+    workers.max_num_workers = max(needed, workers.num_workers or 1)
+
+
 @contextlib.contextmanager
 def pipeline_on(runner: Any, options: Any) -> Iterator[Any]:
     """Yields a new `beam.Pipeline`; inside, what Beam logs and raises is reduced to the line that matters.
@@ -86,22 +105,67 @@ def pipeline_on(runner: Any, options: Any) -> Iterator[Any]:
     with _plain_errors(runner), quiet(logging.CRITICAL):
         try:
             pipeline = beam.Pipeline(runner=runner, options=options)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        except (ValueError, ImportError) as error:  # options that do not fit, a package that is missing
+            raise InputError(" ".join(str(error).split())) from None
         yield pipeline
 
 
-def run(pipeline: Any) -> Any:
+def run(pipeline: Any, runner: Any = None) -> Any:
     """Runs the pipeline to its end and returns its result.
 
     Raises:
+      InputError: the runner, named as in `choose_runner`, did not accept the job.
+      EndedJobError: the job failed on a cluster, and has ended there.
       JobError: it ended in a state other than DONE.
     """
-    result = pipeline.run()
-    state = result.wait_until_finish()
-    if state not in (None, "DONE"):
-        raise JobError(f"the Beam job ended in state {state}; see the runner's log")
+    result = _submit(pipeline, runner)
+    with _telling_ended_jobs(result, runner):
+        state = result.wait_until_finish()
+        if state not in (None, "DONE"):
+            raise JobError(f"the Beam job ended in state {state}; see the runner's log")
     return result
+
+
+def _submit(pipeline: Any, runner: Any) -> Any:
+    """Starts the pipeline; what fails before it runs on a cluster is the configuration or the connection."""
+    try:
+        return pipeline.run()
+    except Exception as error:
+        if not _only_submits(pipeline, runner):
+            raise
+        line = _last_line(str(error)) or type(error).__name__
+        raise InputError(
+            f"{runner} did not accept the job ({line}); check the options of the runner, and that it can be reached"
+        ) from error
+
+
+def _only_submits(pipeline: Any, runner: Any) -> bool:
+    """Returns whether `pipeline.run` returns before the job has run."""
+    from apache_beam.runners.portability.portable_runner import PortableRunner
+
+    return runner == "DataflowRunner" or isinstance(getattr(pipeline, "runner", None), PortableRunner)
+
+
+@contextlib.contextmanager
+def _telling_ended_jobs(result: Any, runner: Any) -> Iterator[None]:
+    """Makes an `EndedJobError` of a failure in the block if the job has ended as failed on a cluster.
+
+    A job that was cancelled, or whose end was not seen, is none: its workers may still write.
+    """
+    try:
+        with _plain_errors(runner):
+            yield
+    except JobError as error:
+        if isinstance(runner, str) and _has_failed(result):
+            raise EndedJobError(str(error)) from error
+        raise
+
+
+def _has_failed(result: Any) -> bool:
+    try:
+        return result.state == "FAILED"
+    except Exception:  # the cluster is asked, and may be gone
+        return False
 
 
 @contextlib.contextmanager
@@ -186,10 +250,11 @@ def _plain_errors(runner: Any) -> Iterator[None]:
 
 
 def _cluster_error(runner: str, text: str) -> str:
+    return f"the Beam job failed on {runner} ({_last_line(text) or 'no message'}); see the runner's log. " + AGAIN
+
+
+def _last_line(text: str) -> str:
+    """Returns the last line that names an error, or the last one, of the pages that a runner says; empty if it says nothing."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b|details = ", line)]
-    line = (named or lines or ["no message"])[-1][:300]
-    return (
-        f"the Beam job failed on {runner} ({line}); see the runner's log. "
-        "Run the same command again to continue with the missing shards"
-    )
+    return (named or lines or [""])[-1][:300]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.write import runners
 from tests.support import cluster
 from tests.support.sources import SHARED, digests
 
@@ -81,7 +82,7 @@ def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
         if process.returncode:
             assert process.returncode == 1
             assert "Traceback" not in errors
-            assert "Run the same command again: it continues" in errors
+            assert runners.AGAIN in errors
             assert not (tmp_path / "data/hpa_stacked/256/1.1.0").exists()
             cluster.wait_for("the loss to be noticed", lambda: flink.num_alive() == 1)
             flink.add_task_manager()

@@ -113,7 +113,7 @@ def submit(service, *arguments):
         return cluster.build(
             "gs://hpa", "gs://hpa/data", "--num-shards", "8", "--runner=DataflowRunner", "--project=some-project",
             "--region=us-central1", "--temp_location=gs://hpa/tmp", f"--dataflow_endpoint={endpoint}", "--no_auth",
-            "--machine_type=n1-standard-4", "--max_num_workers=8", "--number_of_worker_harness_threads=1",
+            "--machine_type=n1-standard-4", "--number_of_worker_harness_threads=1",
             f"--setup_file={cluster.REPOSITORY / 'setup.py'}", *arguments, **service.environment,
         )  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_the_submitted_job_is_small_and_its_workers_write_the_same_bytes(store, 
     assert set(service.packages()) - {"submission_environment_dependencies.txt"} == {"workflow.tar.gz"}
     pool = service.job["environment"]["workerPools"][0]
     assert pool["machineType"] == "n1-standard-4"
-    assert pool["autoscalingSettings"]["maxNumWorkers"] == 8
+    assert pool["autoscalingSettings"]["maxNumWorkers"] == 6  # 24 shards on 4 cores each
     options = service.job["environment"]["sdkPipelineOptions"]["options"]
     assert options["number_of_worker_harness_threads"] == 1
     assert options["save_main_session"] is False

@@ -34,6 +34,9 @@ OPENS = [
     ),
 ]  # fmt: skip
 
+POOL = "worker-pool.localhost"
+"""The name of the worker pool, which each task manager resolves to its own."""
+
 FLINK_CONFIG = """\
 jobmanager.rpc.address: 127.0.0.1
 jobmanager.rpc.port: {rpc}
@@ -107,10 +110,10 @@ def worker_environment(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def worker_pool(logs: Path, **environment: str) -> Iterator[int]:
+def worker_pool(logs: Path, address: str = "127.0.0.1:0", **environment: str) -> Iterator[int]:
     """Yields the port at which runners ask for Python workers."""
     log = logs / "workers.log"
-    command = (WORKER_PYTHON, "-u", HERE / "worker_pool.py")
+    command = (WORKER_PYTHON, "-u", HERE / "worker_pool.py", address)
     with process(log, *command, cwd="/", env=worker_environment(**environment)):
 
         def port() -> int:
@@ -129,23 +132,29 @@ def prism(logs: Path, **environment: str) -> Iterator[list[str]]:
         process(logs / "prism.log", ROOT / "bin/prism", "--job_port", port, "--serve_http=false"),
     ):
         wait_for("Prism", lambda: listens(port))
-        yield options(port, workers)
+        yield options(port, f"127.0.0.1:{workers}")
 
 
-def options(job_port: int, workers: int) -> list[str]:
+def options(job_port: int, workers: str) -> list[str]:
     return [
         "--runner=PortableRunner",
         f"--job_endpoint=127.0.0.1:{job_port}",
         "--environment_type=EXTERNAL",
-        f"--environment_config=127.0.0.1:{workers}",
+        f"--environment_config={workers}",
     ]
 
 
 class Flink:
-    """A job manager and task managers, each a process; `options` send a job there."""
+    """A job manager and task managers, each a process with a worker pool of its own; `options` send a job there.
+
+    All pools have one name and port, as `localhost:50000` is another pool on each machine: every task manager has its
+    own table of hosts. A shared pool would not do, because each task manager numbers its workers from `1-1`, and a pool
+    stops a worker by that name.
+    """
 
     def __init__(self, logs: Path, stack: contextlib.ExitStack, **environment: str):
-        self._logs, self._stack, self.task_managers = logs, stack, []
+        self._logs, self._stack, self._environment = logs, stack, environment
+        self.task_managers, self._pool_port = [], free_port()
         self._rest, job_port = free_port(), free_port()
         (logs / "conf").mkdir(parents=True)
         (logs / "tmp").mkdir()
@@ -162,13 +171,17 @@ class Flink:
                 f"--flink-master=127.0.0.1:{self._rest}", f"--artifacts-dir={logs / 'artifacts'}",
             )
         )  # fmt: skip
-        workers = stack.enter_context(worker_pool(logs, **environment))
         wait_for("Flink's job server", lambda: listens(job_port))
-        self.options = [*options(job_port, workers), "--parallelism=2"]
+        self.options = [*options(job_port, f"{POOL}:{self._pool_port}"), "--parallelism=2"]
 
     def add_task_manager(self) -> None:
         number = len(self.task_managers)
-        started = self._java(f"taskmanager-{number}", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner")
+        address, hosts = f"127.0.0.{number + 2}", self._logs / f"hosts-{number}"
+        hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{address} {POOL}\n")
+        pool = worker_pool(self._logs / f"pool-{number}", f"{address}:{self._pool_port}", **self._environment)
+        self._stack.enter_context(pool)
+        main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+        started = self._java(f"taskmanager-{number}", main, f"-Djdk.net.hosts.file={hosts}")
         self.task_managers.append(started)
         wait_for("the task manager", lambda: self.num_alive() == sum(t.poll() is None for t in self.task_managers))
 
@@ -176,8 +189,10 @@ class Flink:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._rest}/taskmanagers", timeout=2) as answer:
             return len(json.load(answer)["taskmanagers"])
 
-    def _java(self, name: str, main: str) -> subprocess.Popen:
-        command = ("java", *OPENS, "-Xmx512m", "-cp", ROOT / "flink/lib/*", main, "--configDir", self._logs / "conf")
+    def _java(self, name: str, main: str, *settings: str) -> subprocess.Popen:
+        command = (
+            "java", *OPENS, "-Xmx512m", *settings, "-cp", ROOT / "flink/lib/*", main, "--configDir", self._logs / "conf"
+        )  # fmt: skip
         return self._stack.enter_context(process(self._logs / f"{name}.log", *command))
 
 

@@ -1,4 +1,4 @@
-"""Starts a Beam worker process whenever a runner asks for one: `python worker_pool.py` prints its port.
+"""Starts a Beam worker process whenever a runner asks for one: `python worker_pool.py HOST:PORT` prints its port.
 
 Beam's own `worker_pool_main` does this too, but listens on every address of the machine.
 """
@@ -14,7 +14,7 @@ if __name__ == "__main__":
     pool = BeamFnExternalWorkerPoolServicer(use_process=True)
     server = grpc.server(ThreadPoolExecutor(8))
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(sys.argv[1])
     server.start()
     print(port, flush=True)
     sys.stdin.read()

@@ -6,7 +6,7 @@ import sys
 import pytest
 from apache_beam.options import pipeline_options
 
-from pipeline.errors import InputError, JobError, StorageError
+from pipeline.errors import EndedJobError, InputError, JobError, StorageError
 from pipeline.store import files
 from pipeline.write import runners
 
@@ -85,13 +85,65 @@ def test_a_defect_on_this_machine_keeps_its_traceback():
         raise ZeroDivisionError
 
 
+class Job:
+    """A pipeline, and the result of its run, in any state."""
+
+    def __init__(self, state, *, refused="", failed=""):
+        self.state, self.refused, self.failed = state, refused, failed
+
+    def run(self):
+        if self.refused:
+            raise RuntimeError(self.refused)
+        return self
+
+    def wait_until_finish(self):
+        if self.failed:
+            raise RuntimeError(self.failed)
+        return self.state
+
+
 def test_a_job_that_did_not_end_well_is_an_error():
-    class Failed:
-        def run(self):
-            return self
+    message = "the Beam job ended in state CANCELLED; see the runner's log"
+    with pytest.raises(JobError, match=message) as caught:
+        runners.run(Job("CANCELLED"), "FlinkRunner")
+    assert not isinstance(caught.value, EndedJobError)  # somebody wanted that
 
-        def wait_until_finish(self):
-            return "CANCELLED"
 
-    with pytest.raises(JobError, match="the Beam job ended in state CANCELLED; see the runner's log"):
-        runners.run(Failed())
+def test_a_job_that_failed_and_has_ended_is_known_as_such():
+    with pytest.raises(EndedJobError, match=r"failed on FlinkRunner \(OSError: lost\); .* Run the same command again"):
+        runners.run(Job("FAILED", failed="a page\nOSError: lost"), "FlinkRunner")
+    with pytest.raises(JobError) as caught:  # the connection was lost: it may still run
+        runners.run(Job("RUNNING", failed="a page\nOSError: lost"), "FlinkRunner")
+    assert not isinstance(caught.value, EndedJobError)
+
+
+def test_what_fails_before_a_job_runs_is_not_to_be_tried_again():
+    message = r"DataflowRunner did not accept the job \(OSError: no bucket\); check the options of the runner, and that"
+    with pytest.raises(InputError, match=message) as caught, runners.pipeline_on("DirectRunner", None):
+        runners.run(Job("", refused="a page\nOSError: no bucket"), "DataflowRunner")
+    assert "again" not in str(caught.value)
+
+
+def test_options_that_do_not_fit_are_told_on_one_line():
+    options = pipeline_options.PipelineOptions(["--project=", "--region=r", "--temp_location=gs://b/t"])
+    with pytest.raises(InputError) as caught, runners.pipeline_on("DataflowRunner", options):
+        pass
+    assert "\n" not in str(caught.value)
+    assert "again" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("runner", "flags", "expected"),
+    [
+        ("DataflowRunner", ["--machine_type=n1-standard-4"], 6),
+        ("DataflowRunner", ["--machine_type=e2-highmem-16"], 2),
+        ("DataflowRunner", [], 21),
+        ("DataflowRunner", ["--machine_type=n1-standard-4", "--num_workers=9"], 9),
+        ("DataflowRunner", ["--machine_type=n1-standard-4", "--max_num_workers=3"], 3),
+        ("FlinkRunner", [], None),
+    ],
+)
+def test_dataflow_gets_no_more_workers_than_21_tasks_can_occupy(runner, flags, expected):
+    options = pipeline_options.PipelineOptions(flags)
+    runners.limit_workers(runner, options, 21)
+    assert options.view_as(pipeline_options.WorkerOptions).max_num_workers == expected
