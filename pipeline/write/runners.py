@@ -163,7 +163,7 @@ def _telling_ended_jobs(result: Any, runner: Any) -> Iterator[None]:
 
 def _has_failed(result: Any) -> bool:
     try:
-        return result.state == "FAILED"
+        return bool(result.state == "FAILED")
     except Exception:  # the cluster is asked, and may be gone
         return False
 
