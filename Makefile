@@ -103,7 +103,7 @@ evaluate: $(TRAIN) ## score RUN (by default the newest in runs/): intervals, thr
 report: $(TRAIN) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
 	$(HPA) report $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
 
-ladder: $(if $(filter dev,$(EXTRAS)),$(TRAIN),$(STAMP)) ## train the paper's models and those between them on a synthetic atlas (2 hours on two cores)
+ladder: $(if $(filter dev,$(EXTRAS)),$(TRAIN),$(STAMP)) ## train the paper's models and those between them on a synthetic atlas (some hours on two cores)
 	$(BIN)/python -m pipeline sample build/ladder-sample-$(LADDER_NUM) --num $(LADDER_NUM) --balanced
 	$(BIN)/python -m pipeline shards --source build/ladder-sample-$(LADDER_NUM) --data-dir build/ladder-$(LADDER_NUM) --size $(LADDER_SIZE)
 	$(BIN)/python -m model.ladder --data-dir build/ladder-$(LADDER_NUM) --size $(LADDER_SIZE) --out runs/ladder-$(LADDER_NUM) \
