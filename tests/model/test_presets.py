@@ -41,7 +41,7 @@ def test_the_head_of_the_third_model_says_what_repeating_does(label_vectors):
     rods_and_rings = {t: (factors[label_vectors[:, 27] > 0].sum() / factors.sum()) for t, factors in shown.items()}
     text = " ".join(head("rgb-256").split())
     found = re.search(
-        r"(\d+) of 28 classes, those below ([\d.]+)% of train, are repeated; .* (\d+) examples .* from ([\d.]+)% of an "
+        r"The (\d+) of 28 classes below ([\d.]+)% of train are repeated\. The (\d+) examples .* from ([\d.]+)% of an "
         r"epoch to ([\d.]+)%; .* ([\d.]+)% .* ([\d.]+) times as long",
         text,
     )

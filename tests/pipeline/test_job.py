@@ -355,7 +355,7 @@ def test_synthetic_and_real_are_never_built_in_one_data_dir(source, tmp_path, bu
     make_synthetic(source)
     for size in (16, 8):
         with pytest.raises(
-            AlreadyPublished, match="holds real images, and this source is synthetic; build it in a data"
+            AlreadyPublished, match="holds real images, and this source is synthetic; build it in a separate data"
         ):
             build(config_for(source, tmp_path / "data", size=size, overwrite=True))
 

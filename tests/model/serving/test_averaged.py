@@ -101,7 +101,7 @@ def test_thresholds_are_chosen_on_averaged_predictions_of_a_shared_dev_or_averag
         assert origin == "chosen on the averaged predictions of dev"
     else:
         np.testing.assert_allclose(found, [0.5, 0.75])  # odds of 1 and of 9 have the geometric mean 3
-        assert origin == "the means of those of each run"
+        assert origin == "the means of each run's thresholds"
 
 
 def test_a_submission_says_where_thresholds_come_from(tmp_path, evaluated, other):
