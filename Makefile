@@ -122,7 +122,7 @@ gpu-wheels: ## download what `make gpu` installs to WHEELS=DIR, for a machine wi
 	$(PYTHON) -m pip download --disable-pip-version-check --dest '$(or $(WHEELS),$(error WHEELS=DIR says where to))' \
 	  '.[cuda]' pip setuptools wheel
 
-cells: $(STAMP) ## five folds of real nuclei by plate, and five at random, on CELLS=DIR: an hour on two cores
+cells: $(STAMP) ## five folds of real nuclei by plate, and five at random, on CELLS=DIR
 	$(BIN)/python -m model.cells --source '$(CELLS)' --schema examples/mitocheck.toml --out runs/cells \
 	  --results docs/cells.json --table docs/cells.md $(CELLS_ARGS)
 

@@ -27,7 +27,7 @@ def start(deterministic: bool = False) -> str:
     """Imports TensorFlow and Keras without their messages, and returns the name of the backend.
 
     With `deterministic`, TensorFlow computes the same to the bit in every process on a machine. Otherwise, oneDNN
-    computes on a CPU: twice to six times as fast, but its sums may differ in the seventh digit between processes.
+    computes on a CPU: several times as fast, but its sums may differ in the seventh digit between processes.
 
     Raises:
         InputError: `KERAS_BACKEND` is unknown, or not installed.
