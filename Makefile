@@ -168,11 +168,11 @@ BEAM_GO   ?= v2.77.0
 # tests run in a network of their own that has nothing but loopback.
 LOOPBACK  := $(if $(shell unshare -rn true 2>/dev/null && echo yes),unshare -rn sh -c 'ip link set lo up && exec "$$@"' --)
 
-test-cluster: $(CLUSTER)/.ready ## run the job on Prism, Flink and a stub of Dataflow (needs Go, Java, Maven)
+test-cluster: $(CLUSTER)/.ready ## run the job on Prism, Flink, Spark and a stub of Dataflow (needs Go, Java, Maven)
 	$(LOOPBACK) $(BIN)/python -m pytest -m cluster -s tests/cluster
 
 $(CLUSTER)/.ready: $(STAMP) $(CLUSTER)/bin/prism $(CLUSTER)/bin/fake-gcs-server $(CLUSTER)/flink/.ready \
-                   $(CLUSTER)/job-server/.ready $(CLUSTER)/worker/.ready $(CLUSTER)/.driver
+                   $(CLUSTER)/flink-job-server/.ready $(CLUSTER)/spark/jars/.ready $(CLUSTER)/worker/.ready $(CLUSTER)/.driver
 	@touch $@
 
 $(CLUSTER)/bin/prism:
@@ -189,8 +189,13 @@ $(CLUSTER)/flink/.ready: $(STAMP)
 	rm $(CLUSTER)/flink/*.tar.gz
 	@touch $@
 
-$(CLUSTER)/job-server/.ready: tests/cluster/flink_job_server.xml
-	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(CLUSTER)/job-server)
+# Beam's job servers, and Spark itself with its own.
+$(CLUSTER)/flink-job-server/.ready: tests/cluster/flink_job_server.xml
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
+	@touch $@
+
+$(CLUSTER)/spark/jars/.ready: tests/cluster/spark_job_server.xml
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
 	@touch $@
 
 $(CLUSTER)/worker/.ready: setup.cfg worker-requirements.txt $(wildcard pipeline/*.py pipeline/*/*.py)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.write import runners
-from tests.support import cluster
+from tests.support import cluster, flink, spark
 from tests.support.sources import SHARED, digests
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -59,22 +59,29 @@ def test_prism_gives_the_same_bytes(sources, tmp_path):
 
 def test_flink_gives_the_same_bytes(sources, tmp_path):
     source, options, expected = sources
-    with cluster.flink(tmp_path / "logs") as flink:
-        done = cluster.build(source, tmp_path / "data", *options, *flink.options)
+    with flink.flink(tmp_path / "logs") as running:
+        done = cluster.build(source, tmp_path / "data", *options, *running.options)
     compare("Flink, two task managers", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
+
+
+def test_spark_gives_the_same_bytes(sources, tmp_path):
+    source, options, expected = sources
+    with spark.spark(tmp_path / "logs") as runner:
+        done = cluster.build(source, tmp_path / "data", *options, *runner)
+    compare("Spark, two workers", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
 
 def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
     source, options, expected = sources
     reports = tmp_path / "data/hpa_stacked/256/.1.1.0.building/reports"
-    with cluster.flink(tmp_path / "logs") as flink:
-        command = cluster.command(source, tmp_path / "data", *options, *flink.options)
+    with flink.flink(tmp_path / "logs") as running:
+        command = cluster.command(source, tmp_path / "data", *options, *running.options)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         while len(list(reports.glob("*.json"))) < 4:
             assert process.poll() is None, "ended before a task manager could be killed"
             time.sleep(0.02)
-        os.killpg(flink.task_managers[0].pid, signal.SIGKILL)
-        flink.task_managers[0].wait()
+        os.killpg(running.task_managers[0].pid, signal.SIGKILL)
+        running.task_managers[0].wait()
         finished = len(list(reports.glob("*.json")))
         output, errors = process.communicate(timeout=600)
         outcome = "recovered" if process.returncode == 0 else errors.splitlines()[-1]
@@ -84,9 +91,9 @@ def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
             assert "Traceback" not in errors
             assert runners.AGAIN in errors
             assert not (tmp_path / "data/hpa_stacked/256/1.1.0").exists()
-            cluster.wait_for("the loss to be noticed", lambda: flink.num_alive() == 1)
-            flink.add_task_manager()
-            done = cluster.build(source, tmp_path / "data", *options, *flink.options)
+            cluster.wait_for("the loss to be noticed", lambda: running.num_alive() == 1)
+            running.add_task_manager()
+            done = cluster.build(source, tmp_path / "data", *options, *running.options)
             assert "of them from an earlier run" in done.stdout, done.stdout + done.stderr
         else:
             done = subprocess.CompletedProcess(command, 0, output, errors)

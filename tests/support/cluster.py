@@ -1,18 +1,16 @@
-"""Engines on loopback: Prism, Flink, and workers in an environment without the repository.
+"""Engines on loopback: Prism, and what Flink and Spark need: workers in an environment without the repository.
 
 `make test-cluster` puts what they need under `.cluster`.
 """
 
 import contextlib
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,47 +20,22 @@ REPOSITORY = HERE.parents[1]
 ROOT = REPOSITORY / ".cluster"
 WORKER_PYTHON = ROOT / "worker/bin/python"
 
-# Since version 16, Java opens these packages to Flink 1.19 only on request (as in Flink's own config.yaml).
+# Since version 16, Java opens these packages to Flink 1.19 and Spark 3.5 only on request (Flink's own config.yaml; Spark's
+# JavaModuleOptions).
 OPENS = [
     "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
         for package in (
-            "java.lang", "java.lang.reflect", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.text", "java.time",
-            "java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks",
+            "java.lang", "java.lang.invoke", "java.lang.reflect", "java.net", "java.io", "java.nio", "java.text",
+            "java.time", "java.util", "java.util.concurrent", "java.util.concurrent.atomic",
+            "java.util.concurrent.locks", "sun.nio.ch", "sun.nio.cs", "sun.security.action", "sun.util.calendar",
         )
     ),
 ]  # fmt: skip
 
 POOL = "worker-pool.localhost"
-"""The name of the worker pool, which each task manager resolves to its own."""
-
-FLINK_CONFIG = """\
-jobmanager.rpc.address: 127.0.0.1
-jobmanager.rpc.port: {rpc}
-jobmanager.bind-host: 127.0.0.1
-jobmanager.memory.process.size: 1000m
-rest.address: 127.0.0.1
-rest.bind-address: 127.0.0.1
-rest.port: {rest}
-taskmanager.host: 127.0.0.1
-taskmanager.bind-host: 127.0.0.1
-taskmanager.numberOfTaskSlots: 1
-taskmanager.cpu.cores: 1
-taskmanager.memory.framework.heap.size: 128m
-taskmanager.memory.framework.off-heap.size: 128m
-taskmanager.memory.task.heap.size: 256m
-taskmanager.memory.task.off-heap.size: 0m
-taskmanager.memory.managed.size: 128m
-taskmanager.memory.network.min: 64m
-taskmanager.memory.network.max: 64m
-taskmanager.memory.jvm-metaspace.size: 256m
-taskmanager.memory.jvm-overhead.min: 192m
-taskmanager.memory.jvm-overhead.max: 192m
-heartbeat.interval: 1000
-heartbeat.timeout: 20000
-io.tmp.dirs: {tmp}
-"""
+"""The name of the worker pool, which each machine resolves to its own."""
 
 
 def free_port() -> int:
@@ -144,62 +117,40 @@ def options(job_port: int, workers: str) -> list[str]:
     ]
 
 
-class Flink:
-    """A job manager and task managers, each a process with a worker pool of its own; `options` send a job there.
+@contextlib.contextmanager
+def job_server(logs: Path, main: str, jars: Path, *arguments: str, java: Sequence[str] = ()) -> Iterator[int]:
+    """Runs the job server of a Java runner; yields its port."""
+    port = free_port()
+    command = (
+        "java", *OPENS, "-Xmx500m", *java, "-cp", jars / "*", main, "--job-host=127.0.0.1", f"--job-port={port}",
+        "--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={logs / 'artifacts'}", *arguments,
+    )  # fmt: skip
+    with process(logs / "job-server.log", *command):
+        wait_for("the job server", lambda: listens(port))
+        yield port
 
-    All pools have one name and port, as `localhost:50000` is another pool on each machine: every task manager has its
-    own table of hosts. A shared pool would not do, because each task manager numbers its workers from `1-1`, and a pool
-    stops a worker by that name.
+
+class Pools:
+    """Worker pools, one for each machine of a cluster, all with one name and port; `address` is where workers are asked for.
+
+    A pool must not be shared: Flink's task managers and Spark's executors each number their workers from `1-1`, and a pool
+    stops a worker by that name. On real machines `localhost:50000` is another pool on each; here the Java programs of each
+    machine have a table of hosts.
     """
 
     def __init__(self, logs: Path, stack: contextlib.ExitStack, **environment: str):
         self._logs, self._stack, self._environment = logs, stack, environment
-        self.task_managers, self._pool_port = [], free_port()
-        self._rest, job_port = free_port(), free_port()
-        (logs / "conf").mkdir(parents=True)
-        (logs / "tmp").mkdir()
-        text = FLINK_CONFIG.format(rpc=free_port(), rest=self._rest, tmp=logs / "tmp")
-        (logs / "conf/config.yaml").write_text(text)
-        self._java("jobmanager", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint")
-        for _ in range(2):
-            self.add_task_manager()
-        stack.enter_context(
-            process(
-                logs / "job-server.log", "java", "-Xmx400m", "-cp", ROOT / "job-server/*",
-                "org.apache.beam.runners.flink.FlinkJobServerDriver", "--job-host=127.0.0.1",
-                f"--job-port={job_port}", "--artifact-port=0", "--expansion-port=0",
-                f"--flink-master=127.0.0.1:{self._rest}", f"--artifacts-dir={logs / 'artifacts'}",
-            )
-        )  # fmt: skip
-        wait_for("Flink's job server", lambda: listens(job_port))
-        self.options = [*options(job_port, f"{POOL}:{self._pool_port}"), "--parallelism=2"]
+        self._num, self._port = 0, free_port()
+        self.address = f"{POOL}:{self._port}"
 
-    def add_task_manager(self) -> None:
-        number = len(self.task_managers)
+    def add(self) -> str:
+        """Starts the pool of one more machine, and returns the option of Java by which that machine finds it."""
+        number, self._num = self._num, self._num + 1
         address, hosts = f"127.0.0.{number + 2}", self._logs / f"hosts-{number}"
         hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{address} {POOL}\n")
-        pool = worker_pool(self._logs / f"pool-{number}", f"{address}:{self._pool_port}", **self._environment)
+        pool = worker_pool(self._logs / f"pool-{number}", f"{address}:{self._port}", **self._environment)
         self._stack.enter_context(pool)
-        main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-        started = self._java(f"taskmanager-{number}", main, f"-Djdk.net.hosts.file={hosts}")
-        self.task_managers.append(started)
-        wait_for("the task manager", lambda: self.num_alive() == sum(t.poll() is None for t in self.task_managers))
-
-    def num_alive(self) -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._rest}/taskmanagers", timeout=2) as answer:
-            return len(json.load(answer)["taskmanagers"])
-
-    def _java(self, name: str, main: str, *settings: str) -> subprocess.Popen:
-        command = (
-            "java", *OPENS, "-Xmx512m", *settings, "-cp", ROOT / "flink/lib/*", main, "--configDir", self._logs / "conf"
-        )  # fmt: skip
-        return self._stack.enter_context(process(self._logs / f"{name}.log", *command))
-
-
-@contextlib.contextmanager
-def flink(logs: Path, **environment: str) -> Iterator[Flink]:
-    with contextlib.ExitStack() as stack:
-        yield Flink(logs, stack, **environment)
+        return f"-Djdk.net.hosts.file={hosts}"
 
 
 def build(source: object, data_dir: object, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
