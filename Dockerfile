@@ -10,6 +10,7 @@ ENV PATH=/opt/hpa_stacked/bin:$PATH PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=/tmp/
 RUN python3 -m venv /opt/hpa_stacked
 COPY setup.cfg setup.py pyproject.toml README.md LICENSE /src/
 COPY pipeline /src/pipeline
+COPY hpa_cli /src/hpa_cli
 COPY hpa_tfds /src/hpa_tfds
 COPY model /src/model
 RUN pip install --no-cache-dir "/src[train]" && rm -rf /src

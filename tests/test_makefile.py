@@ -1,5 +1,6 @@
-"""What the targets for users call, and with which words."""
+"""What the targets for users call, and with which words, and what the image for users holds."""
 
+import configparser
 import shutil
 import subprocess
 from pathlib import Path
@@ -80,3 +81,11 @@ def test_dataflow_without_a_project_is_refused_on_one_line(checkout):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "RUNNER=DataflowRunner needs PROJECT= TEMP=, see docs/dataflow.md" in line
+
+
+def test_the_image_has_every_package_of_the_distribution():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    packages = [line.rstrip("*") for line in config["options.packages.find"]["include"].split()]
+    copied = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY")]
+    assert [name for name in packages if f"COPY {name} /src/{name}" not in copied] == []
