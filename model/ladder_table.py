@@ -12,19 +12,18 @@ from pipeline.console.commands import Command
 from pipeline.errors import echo, one_line_errors
 from pipeline.options import PATH, HomePath
 
-PART = "ladder"
-"""Name of the part of a document that the table is."""
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results", type=HomePath(path_type=Path, exists=True, dir_okay=False))
-@click.option("--write", type=PATH, help=f"Markdown file in which it replaces the part {markdown.begin(PART)}.")
-def main(results: Path, write: Path | None) -> None:
+@click.option("--write", type=PATH, help="Markdown file in which to replace the table.")
+@click.option("--part", default="ladder", show_default=True, help="The table stands after <!-- NAME --> in that file.")
+def main(results: Path, write: Path | None, part: str) -> None:
     """Print the results of `python -m model.ladder` as a table."""
     with one_line_errors():
         text = document(json.loads(results.read_text()))
         if write:
-            markdown.insert(text, write, PART)
+            markdown.insert(text, write, part)
     echo(f"written to {write}" if write else text)
 
 
@@ -44,26 +43,28 @@ def document(results: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns one line for each model: scores on test, and the change from another with its 95% interval."""
+    """Returns one line for each model: scores on test, and their changes from another with 95% intervals."""
     lines = [
-        "| model | what changes | pixels | images seen | mAP | macro F1 at 0.5 | at matched thresholds | its change |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| model | what changes | pixels | images seen | mAP | its change | macro F1 at 0.5 | at matched thresholds | "
+        "its change |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     several = len({row["seed"] for row in rows}) > 1
     for row in rows:
         name = f"{row['name']}, seed {row['seed']}" if several else row["name"]
-        scores = row["mean_average_precision"]["test"], row["macro_f1"]["test"], row["macro_f1"]["test_matched"]
-        shown = " | ".join(f"{value:.3f}" for value in scores)
+        step, of_f1, of_map = row["step"], row["macro_f1"], row["mean_average_precision"]["test"]
         lines.append(
-            f"| {name} | {row['adds']} | {row['pixels']} | {row['images_seen']:,} | {shown} | {_change(row['step'])} |"
+            f"| {name} | {row['adds']} | {row['pixels']} | {row['images_seen']:,} "
+            f"| {of_map:.3f} | {_change(step, 'mean_average_precision')} "
+            f"| {of_f1['test']:.3f} | {of_f1['test_matched']:.3f} | {_change(step, 'macro_f1')} |"
         )
     return "\n".join(lines)
 
 
-def _change(step: Mapping[str, Any] | None) -> str:
+def _change(step: Mapping[str, Any] | None, score: str) -> str:
     if step is None:
         return ""
-    change = step["macro_f1"]
+    change = step[score]
     return f"{change['estimate']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
 
 

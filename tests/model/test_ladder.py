@@ -85,10 +85,14 @@ ROW = {
     "without_model": {"macro_f1": 0.1, "mean_average_precision": 0.06},
     "step": None,
 }
+STEP = {
+    "macro_f1": {"estimate": 0.05, "low": -0.01, "high": 0.1},
+    "mean_average_precision": {"estimate": 0.02, "low": 0.01, "high": 0.03},
+}
 RESULTS = {
     "models": [
         ROW,
-        {**ROW, "name": "model-2", "step": {"macro_f1": {"estimate": 0.05, "low": -0.01, "high": 0.1}}},
+        {**ROW, "name": "model-2", "step": STEP},
     ],
     "num_examples": {"train": 4635, "dev": 579, "test": 786},
     "synthetic": True,
@@ -101,8 +105,8 @@ RESULTS = {
 
 def test_the_table_has_a_line_for_each_model_with_the_change_from_the_one_before():
     assert ladder_table.table(RESULTS["models"]).splitlines()[2:] == [
-        "| model-1 | green alone | 64 | 6,272 | 0.300 | 0.125 | 0.200 |  |",
-        "| model-2 | green alone | 64 | 6,272 | 0.300 | 0.125 | 0.200 | +0.050 [-0.010, +0.100] |",
+        "| model-1 | green alone | 64 | 6,272 | 0.300 |  | 0.125 | 0.200 |  |",
+        "| model-2 | green alone | 64 | 6,272 | 0.300 | +0.020 [+0.010, +0.030] | 0.125 | 0.200 | +0.050 [-0.010, +0.100] |",
     ]
 
 
@@ -117,6 +121,16 @@ def test_the_table_is_written_into_a_document(tmp_path):
     assert text.endswith("<!-- end -->\nafter\n")
     assert "stale" not in text
     assert "4,635 synthetic examples in train" in text
+
+
+def test_a_table_can_be_another_part_of_the_document(tmp_path):
+    results, document = tmp_path / "results.json", tmp_path / "best.md"
+    results.write_text(json.dumps(RESULTS))
+    document.write_text("<!-- ladder -->\nkept\n<!-- end -->\n<!-- ablation -->\nstale\n<!-- end -->\n")
+    done = CliRunner().invoke(ladder_table.main, [str(results), "--write", str(document), "--part", "ablation"])
+    assert done.exit_code == 0, done.output
+    assert document.read_text().startswith("<!-- ladder -->\nkept\n<!-- end -->\n<!-- ablation -->\n\n| model |")
+    assert "stale" not in document.read_text()
 
 
 def test_a_training_that_failed_stops_the_command(data_dir, tmp_path, monkeypatch):
