@@ -13,7 +13,6 @@ from pipeline.errors import echo, one_line_errors
 from pipeline.options import PATH, HomePath
 
 
-
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("results", type=HomePath(path_type=Path, exists=True, dir_okay=False))
 @click.option("--write", type=PATH, help="Markdown file in which to replace the table.")
