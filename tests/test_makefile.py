@@ -89,3 +89,5 @@ def test_the_image_has_every_package_of_the_distribution():
     packages = [line.rstrip("*") for line in config["options.packages.find"]["include"].split()]
     copied = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY")]
     assert [name for name in packages if f"COPY {name} /src/{name}" not in copied] == []
+    sent = (ROOT / ".dockerignore").read_text().splitlines()
+    assert [name for name in packages if f"!{name}" not in sent] == []
