@@ -53,6 +53,7 @@ TITLES = {"ladder": "The ladder of models", "ablation": "The preset best without
     show_default=True,
     help="Filters of the first stack; the paper has 64.",
 )
+@click.option("--examples", type=click.IntRange(1), help="Examples to train on, if not all of train.")
 @click.option("--budget", default=200_000, show_default=True, help="Training images that each model sees.")
 @click.option("--precision", type=click.Choice(settings_module.CHOICES["precision"]), default="auto", show_default=True)
 @click.option(
@@ -143,8 +144,10 @@ def train_rung(
     return path
 
 
-def fit(settings: Settings, data_dir: Path, *, width: int, budget: int, precision: str, seed: int) -> Settings:
-    """Returns the settings for networks of `width` and a budget of training images.
+def fit(
+    settings: Settings, data_dir: Path, *, width: int, examples: int | None, budget: int, precision: str, seed: int
+) -> Settings:
+    """Returns the settings for networks of `width`, trained on at most `examples` with a budget of training images.
 
     The number of epochs is the one nearest to the budget; repeating makes epochs longer.
     """
@@ -153,11 +156,16 @@ def fit(settings: Settings, data_dir: Path, *, width: int, budget: int, precisio
     from model.data.order import repeat_factors
 
     dataset = open_dataset(data_dir, settings.size)
-    per_epoch = float(dataset.num_examples["train"])
-    if settings.oversample:
-        per_epoch = float(repeat_factors(read_labels(dataset, "train"), settings.oversample).sum())
-    epochs = max(1, round(budget / per_epoch))
-    return dataclasses.replace(settings, width=width, epochs=epochs, precision=precision, seed=seed)
+    labels = read_labels(dataset, "train", examples)
+    per_epoch = repeat_factors(labels, settings.oversample).sum() if settings.oversample else len(labels)
+    return dataclasses.replace(
+        settings,
+        width=width,
+        epochs=max(1, round(budget / per_epoch)),
+        limit_examples=examples,
+        precision=precision,
+        seed=seed,
+    )
 
 
 def results_of(
@@ -195,6 +203,7 @@ def result(rung: Rung, run: "EvaluatedRun") -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "epochs": settings.epochs,
         "seed": settings.seed,
+        "limit_examples": settings.limit_examples,
         "images_seen": int(metrics[-1]["step"]) * settings.batch_size,
         "train_seconds": round(sum(float(row["seconds"]) for row in metrics), 1),
         "git_commit": run.run.config["git_commit"],

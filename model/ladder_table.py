@@ -31,9 +31,11 @@ def document(results: Mapping[str, Any]) -> str:
     rows, counts = results["models"], results["num_examples"]
     drawn = "synthetic" if results["synthetic"] else "real"
     widths = sorted({row["width"] for row in rows})
+    limit = rows[0].get("limit_examples")
+    part = f" (each model was trained on {limit:,} of them)" if limit else ""
     return (
         f"{table(rows)}\n\n"
-        f"{counts['train']:,} {drawn} examples in train, {counts['dev']:,} in dev, {counts['test']:,} in test; "
+        f"{counts['train']:,} {drawn} examples in train{part}, {counts['dev']:,} in dev, {counts['test']:,} in test; "
         f"networks of width {', '.join(map(str, widths))} (the paper's have 64). Without a model: macro F1 "
         f"{rows[0]['without_model']['macro_f1']:.3f} (every class for every image), mAP "
         f"{rows[0]['without_model']['mean_average_precision']:.3f}. {results['hardware']}; {results['date']}, "

@@ -123,6 +123,13 @@ def test_the_table_is_written_into_a_document(tmp_path):
     assert "4,635 synthetic examples in train" in text
 
 
+def test_a_limit_of_examples_is_said():
+    limited = {**RESULTS, "models": [{**ROW, "limit_examples": 2304}]}
+    assert "4,635 synthetic examples in train (each model was trained on 2,304 of them), 579" in ladder_table.document(
+        limited
+    )
+
+
 def test_a_table_can_be_another_part_of_the_document(tmp_path):
     results, document = tmp_path / "results.json", tmp_path / "best.md"
     results.write_text(json.dumps(RESULTS))
