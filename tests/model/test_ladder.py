@@ -14,7 +14,7 @@ from model.data.order import repeat_factors
 from pipeline.errors import InputError
 from tests.support.datasets import Shape, write_dataset
 
-FORM = {"width": 4, "precision": "float32"}
+FORM = {"width": 4, "precision": "float32", "examples": None}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,12 @@ def test_every_model_sees_the_budget_to_within_half_an_epoch(kind, data_dir):
             per_epoch = repeat_factors(labels, settings.oversample).sum()
         assert abs(settings.epochs * per_epoch - 6000) <= per_epoch / 2
         assert (settings.seed, settings.width, settings.size) == (3, 4, 16)
+
+
+def test_epochs_of_a_part_of_train_are_shorter(data_dir):
+    rung = rungs.rungs("ladder", 16, 1)[0]
+    settings = ladder.fit(rung.settings, data_dir, budget=6000, seed=3, **{**FORM, "examples": 32})
+    assert (settings.limit_examples, settings.epochs) == (32, round(6000 / 32))
 
 
 def changed(first, second):
