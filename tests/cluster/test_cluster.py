@@ -100,6 +100,26 @@ def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
     compare("Flink, after the loss", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
 
+def test_flink_jobs_in_a_row_beside_busy_loops(real_sample, tmp_path):
+    """FLINK_RUNS=20 make test-cluster: so many jobs, one after another, on a cluster whose processors are taken."""
+    direct = tmp_path / "direct"
+    assert cluster.build(real_sample, direct, "--num-shards", "8").returncode == 0
+    expected, outcomes = digests(direct / "hpa_stacked/256/1.1.0"), []
+    with contextlib.ExitStack() as stack:
+        for number in range(os.cpu_count()):
+            stack.enter_context(
+                cluster.process(tmp_path / f"busy-{number}.log", sys.executable, "-c", "while True: pass")
+            )
+        running = stack.enter_context(flink.flink(tmp_path / "logs"))
+        for number in range(int(os.environ.get("FLINK_RUNS", "3"))):
+            data_dir, start = tmp_path / f"data-{number}", time.monotonic()
+            done = cluster.build(real_sample, data_dir, "--num-shards", "8", *running.options)
+            failed = done.returncode or "warning" in done.stderr
+            outcomes.append(done.stderr if failed else digests(data_dir / "hpa_stacked/256/1.1.0") == expected)
+            print(f"\nFlink job {number + 1}, {time.monotonic() - start:.0f} s: {outcomes[-1]}", end="")
+    assert outcomes == [True] * len(outcomes)
+
+
 @contextlib.contextmanager
 def fake_gcs_server(folder: Path, logs: Path):
     """Runs fake-gcs-server; yields the environment variables that point to it."""
