@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import EXIT_FAILED
 from pipeline.write import runners
 from tests.support import cluster, flink, spark
 from tests.support.sources import SHARED, digests
@@ -87,7 +88,7 @@ def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
         outcome = "recovered" if process.returncode == 0 else errors.splitlines()[-1]
         print(f"\ntask manager killed after {finished} shards: {outcome}")
         if process.returncode:
-            assert process.returncode == 1
+            assert process.returncode == EXIT_FAILED
             assert "Traceback" not in errors
             assert runners.AGAIN in errors
             assert not (tmp_path / "data/hpa_stacked/256/1.1.0").exists()
