@@ -128,6 +128,12 @@ def main_rule(evaluation: Mapping[str, Any]) -> str:
     return describe.HIGHEST if evaluation["dataset"]["single_label"] else "fixed"
 
 
+def cut_splits(evaluation: Mapping[str, Any]) -> list[str]:
+    """Returns the scored splits of which only the first `limit_examples` were scored."""
+    sizes = evaluation["dataset"]["num_examples"]
+    return [split for split, scored in evaluation["splits"].items() if scored["num_examples"] < sizes[split]]
+
+
 def is_current(run: runs.Run) -> bool:
     """Returns whether the run's best checkpoint is the one that was evaluated."""
     try:

@@ -101,7 +101,7 @@ def test_every_section_of_one_run_is_filled(evaluated_copy):
 
 
 def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluated_copy):
-    change_evaluation(evaluated_copy, lambda evaluation: evaluation.update(limit_examples=1200))
+    change_evaluation(evaluated_copy, set_limit(1200, "train"))
     other = Path(shutil.copytree(evaluated_copy, tmp_path / "second"))
     predictions = other / "evaluation" / "predictions-test.npz"
     with np.load(predictions) as file:
@@ -113,7 +113,7 @@ def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluate
     assert result.exit_code == 0, result.output
     rows = check(out).rows
     assert "<title>A &amp; B</title>" in out.read_text()
-    assert "Scored on only part of each split: all runs on the first 1,200 examples." in out.read_text()
+    assert "Scored on only part of the examples: all runs on the first 1,200 of train." in out.read_text()
     # The same predictions in another order: no difference.
     assert ["evaluated", "second", "0.00", "[0.00, 0.00]", "no"] in rows
     assert "cannot be compared" not in out.read_text()
@@ -224,6 +224,17 @@ def change_evaluation(folder: Path, change) -> None:
     path.write_text(json.dumps(sealed(evaluation)))
 
 
+def set_limit(limit: int, *splits: str):
+    """Returns a change that makes the scored examples the first `limit` of larger splits."""
+
+    def change(evaluation):
+        evaluation["limit_examples"] = limit
+        for split in splits:
+            evaluation["dataset"]["num_examples"][split] = 10 * limit
+
+    return change
+
+
 def page_of(folder: Path) -> tuple[Checker, str]:
     """Returns the checked page of one run, and its text with single spaces."""
     result = run_command(folder)
@@ -265,15 +276,25 @@ def test_the_gallery_has_a_heading_for_each_kind(evaluated_copy):
 
 
 def test_notices_name_what_limits_the_figures(evaluated_copy):
-    def change(evaluation):
-        evaluation["same_dataset"], evaluation["limit_examples"] = False, 1200
-
-    change_evaluation(evaluated_copy, change)
+    change_evaluation(evaluated_copy, lambda evaluation: evaluation.update(same_dataset=False))
+    change_evaluation(evaluated_copy, set_limit(1200, "train", "test"))
     _, text = page_of(evaluated_copy)
     assert "SYNTHETIC data: the images are drawn by a program. No figure on this page says anything about real" in text
     assert "evaluated was scored on a different dataset from the one it was trained on." in text
-    assert "Scored on only part of each split: evaluated on the first 1,200 examples." in text
+    assert "Scored on only part of the examples: evaluated on the first 1,200 of train, test." in text
+    assert "whole splits" not in text
     assert "Trained on only part" not in text
+
+
+def test_a_limit_above_the_size_of_every_split_is_no_limit(evaluated_copy):
+    config = json.loads((evaluated_copy / "config.json").read_text())
+    config["settings"]["limit_examples"] = 192
+    (evaluated_copy / "config.json").write_text(json.dumps(config))
+    change_evaluation(evaluated_copy, lambda evaluation: evaluation.update(limit_examples=192))
+    _, text = page_of(evaluated_copy)
+    assert "Scored on only part" not in text
+    assert "Trained on only part" not in text
+    assert "F1 is computed over whole splits." in text
 
 
 def test_classes_without_examples_are_listed_once_for_each_split(evaluated_copy):
