@@ -35,6 +35,7 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
         "synthetic": any(run.evaluation["dataset"]["synthetic"] for run in loaded),
         "trained_on_part": _limited({run.name: _training_limit(run) for run in loaded}),
         "scored_on_part": _limited({run.name: _scoring_limit(run) for run in loaded}),
+        "single_group": evaluation.single_group_notice(last.evaluation),
         "comparable": evaluated.comparable(loaded),
         "scores": scores.scores(loaded),
         "differences": scores.differences(loaded),

@@ -318,6 +318,20 @@ def test_a_run_without_ablation_says_so(evaluated_copy):
 def test_a_run_without_errors_has_an_empty_matrix(evaluated_copy):
     def change(evaluation):
         evaluation["splits"]["test"]["confusion"] = [[0] * 28] * 28
+def test_a_split_of_a_single_group_has_a_notice_about_its_interval(evaluated_copy):
+    def change(evaluation):
+        evaluation["splits"]["test"]["num_groups"] = 1
+        evaluation["dataset"]["group_columns"] = ["plate"]
+
+    change_evaluation(evaluated_copy, change)
+    _, text = page_of(evaluated_copy)
+    assert (
+        "Test is a single group (plate): its interval does not include differences between groups. "
+        "split --folds tests every group."
+    ) in text
+    assert "The 48 examples of test are in 1 group; the simulations were of splits with many groups." in text
+
+
 
     change_evaluation(evaluated_copy, change)
     _, text = page_of(evaluated_copy)
