@@ -37,6 +37,7 @@ def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
         "num_quarantined": metadata.get("num_quarantined", 0),
         "quarantine": _quarantine(dataset)[:100],
         "num_grouped": num_grouped,
+        "group_columns": list(dataset.schema.table.groups),
     }
 
 

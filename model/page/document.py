@@ -1,6 +1,8 @@
 """The page as one HTML document: the sections' values, rendered by `report.html.j2`."""
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import jinja2
 from model.page import evaluated, formats, svg
 from model.page.evaluated import EvaluatedRun
 from model.page.sections import classes, gallery, origin, scores
+from model.scores import evaluation
 
 
 def html(loaded: Sequence[EvaluatedRun], title: str | None = None) -> str:
@@ -30,8 +33,9 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
         "dataset": last.evaluation["dataset"],
         "single_label": last.single_label,
         "synthetic": any(run.evaluation["dataset"]["synthetic"] for run in loaded),
-        "trained_on_part": _limits((run, run.run.settings.limit_examples) for run in loaded),
-        "scored_on_part": _limits((run, run.evaluation["limit_examples"]) for run in loaded),
+        "trained_on_part": _limited({run.name: _training_limit(run) for run in loaded}),
+        "scored_on_part": _limited({run.name: _scoring_limit(run) for run in loaded}),
+        "single_group": evaluation.single_group_notice(last.evaluation),
         "comparable": evaluated.comparable(loaded),
         "scores": scores.scores(loaded),
         "differences": scores.differences(loaded),
@@ -50,13 +54,29 @@ def content(loaded: Sequence[EvaluatedRun], title: str | None = None) -> dict[st
     }
 
 
-def _limits(pairs: Iterable[tuple[EvaluatedRun, int | None]]) -> list[tuple[str, int]]:
-    """Returns `(name of the run, examples)` of runs that are limited; one row if all have the same limit."""
-    limited = [(run.name, limit) for run, limit in pairs]
-    limits = {limit for _, limit in limited}
-    if len(limited) > 1 and len(limits) == 1:
-        limited = [("all runs", limits.pop())]
-    return [(name, limit) for name, limit in limited if limit]
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """Splits of which only the first `examples` were used."""
+
+    examples: int
+    splits: tuple[str, ...]
+
+
+def _training_limit(run: EvaluatedRun) -> Limit | None:
+    limit, sizes = run.run.settings.limit_examples, run.run.dataset.get("num_examples") or {}
+    return Limit(limit, ("train",)) if limit and limit < sizes.get("train", math.inf) else None
+
+
+def _scoring_limit(run: EvaluatedRun) -> Limit | None:
+    cut = evaluation.cut_splits(run.evaluation)
+    return Limit(run.evaluation["limit_examples"], tuple(cut)) if cut else None
+
+
+def _limited(limits: dict[str, Limit | None]) -> list[tuple[str, Limit]]:
+    """Returns the names of runs that are limited, and their limits; one row if all have the same limit."""
+    if len(limits) > 1 and len(set(limits.values())) == 1:
+        limits = {"all runs": next(iter(limits.values()))}
+    return [(name, limit) for name, limit in limits.items() if limit]
 
 
 def default_title(loaded: Sequence[EvaluatedRun]) -> str:

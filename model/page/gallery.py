@@ -107,7 +107,9 @@ def small(image: np.ndarray, side: int = SIDE) -> np.ndarray:
 
     if image.shape[0] <= side:
         return image
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1)
+    # One channel at a time: OpenCV 5 resizes images of at most four.
+    channels = np.moveaxis(image, -1, 0)
+    return np.stack([cv2.resize(channel, (side, side), interpolation=cv2.INTER_AREA) for channel in channels], axis=-1)
 
 
 def white_levels(schema: Schema, mean: Sequence[float], std: Sequence[float]) -> list[float]:

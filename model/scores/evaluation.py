@@ -128,6 +128,28 @@ def main_rule(evaluation: Mapping[str, Any]) -> str:
     return describe.HIGHEST if evaluation["dataset"]["single_label"] else "fixed"
 
 
+def cut_splits(evaluation: Mapping[str, Any]) -> list[str]:
+    """Returns the scored splits of which only the first `limit_examples` were scored."""
+    sizes = evaluation["dataset"]["num_examples"]
+    return [split for split, scored in evaluation["splits"].items() if scored["num_examples"] < sizes[split]]
+
+
+def single_group_notice(evaluation: Mapping[str, Any]) -> str:
+    """Returns which scored splits are a single group, and what their intervals leave out; empty if none is."""
+    splits = evaluation["splits"].items()
+    single = [name for name, scored in splits if scored["num_groups"] == 1 < scored["num_examples"]]
+    if not single:
+        return ""
+    columns = ", ".join(evaluation["dataset"].get("group_columns", []))  # older evaluations do not have them
+    columns = f" ({columns})" if columns else ""
+    if len(single) == 1:
+        named_splits, consequence = f"{single[0]} is a single group", "its interval does not"
+    else:
+        named_splits = f"{', '.join(single[:-1])} and {single[-1]} are a single group each"
+        consequence = "their intervals do not"
+    return f"{named_splits.capitalize()}{columns}: {consequence} include differences between groups."
+
+
 def is_current(run: runs.Run) -> bool:
     """Returns whether the run's best checkpoint is the one that was evaluated."""
     try:

@@ -85,12 +85,17 @@ class ResampledF1:
         return np.minimum(low, self.f1), np.maximum(high, self.f1)
 
     def macro(self, classes: np.ndarray | None = None) -> Interval:
-        """Returns mean F1 over the classes where `classes`, bool `[C]`, is true (default: all); 0 if there are none."""
+        """Returns mean F1 over the classes where `classes`, bool `[C]`, is true (default: all); 0 if there are none.
+
+        Its ends are within 0..1: with few groups, the correction for curvature may exceed 1.
+        """
         classes = np.ones(len(self.f1), bool) if classes is None else classes
         if not classes.any():
             return Interval(0.0, 0.0, 0.0)
-        low = (self.low + _curvature(self.low))[:, classes].mean(axis=1)
-        high = (self.high + _curvature(self.high))[:, classes].mean(axis=1)
+        low, high = (
+            np.clip((replicates + _curvature(replicates))[:, classes].mean(axis=1), 0, 1)
+            for replicates in (self.low, self.high)
+        )
         return of_replicates(float(self.f1[classes].mean()), low, high)
 
 

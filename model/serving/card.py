@@ -127,9 +127,8 @@ def _scores(scored: Mapping[str, Any]) -> list[str]:
             )
     baselines = scored["splits"][scored["shown_split"]]["baselines"]
     best = max(value for name, value in baselines.items() if not name.endswith(("precision", "accuracy")))
-    limit = (
-        f" Only the first {scored['limit_examples']:,} examples of a split count." if scored["limit_examples"] else ""
-    )
+    cut = ", ".join(evaluation.cut_splits(scored))
+    limit = f" Only the first {scored['limit_examples']:,} examples of {cut} were scored." if cut else ""
     return [*lines, f"\nThe best macro F1 without a model is {best:.3f} on {scored['shown_split']}.{limit}"]
 
 

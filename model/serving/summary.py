@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from model.scores.evaluation import main_rule
+from model.scores.evaluation import main_rule, single_group_notice
 
 
 def summary(evaluation: dict[str, Any]) -> str:
     """Returns scores, thresholds, baselines, absent classes and ablation of the content of `evaluation.json`."""
     parts = [
         _score_lines(evaluation),
+        _group_lines(evaluation),
         _threshold_lines(evaluation),
         _baseline_lines(evaluation),
         _absent_lines(evaluation),
@@ -34,6 +35,11 @@ def _score_lines(evaluation: dict[str, Any]) -> list[str]:
             f"{'-' if precision is None else f'{precision:.4f}':>8}{scores['calibration']['expected_error']:>8.4f}"
         )
     return lines
+
+
+def _group_lines(evaluation: dict[str, Any]) -> list[str]:
+    notice = single_group_notice(evaluation)
+    return [f"{notice} 'python -m pipeline split --folds' tests every group."] if notice else []
 
 
 def _accuracy_lines(evaluation: dict[str, Any]) -> list[str]:

@@ -110,8 +110,20 @@ def test_groups_of_the_dataset_are_redrawn_whole(tmp_path, tiny_data_dir, run_co
     assert result.exit_code == 0, result.output
     found = evaluation.load(run_copy)
     assert (found["splits"]["dev"]["num_examples"], found["splits"]["dev"]["num_groups"]) == (48, 2)
-    assert found["dataset"]["num_grouped"] == 48
+    assert (found["dataset"]["num_grouped"], found["dataset"]["group_columns"]) == (48, [])
     assert "ablation" not in found
+
+
+def test_the_summary_says_that_a_split_is_a_single_group(evaluated):
+    from model.serving import summary
+
+    found = evaluation.load(evaluated)
+    assert "single group" not in summary.summary(found)
+    found["splits"]["test"]["num_groups"] = 1
+    assert (
+        "\n\nTest is a single group: its interval does not include differences between groups. "
+        "'python -m pipeline split --folds' tests every group.\n\n"
+    ) in summary.summary(found)
 
 
 def test_the_command_prints_and_writes(run_copy):

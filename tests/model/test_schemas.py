@@ -106,6 +106,7 @@ def test_single_labels_are_learned_with_softmax_and_the_most_probable_class_is_p
     assert np.trace(found["confusion"]) == right.sum()
     assert found["rules"]["highest"]["macro_f1"] == metrics["splits"]["test"]["macro_f1"]
     assert (found["num_examples"], found["num_groups"]) == (48, 6)
+    assert evaluation.load(nuclei_run)["dataset"]["group_columns"] == ["plate"]
 
 
 @pytest.mark.parametrize("preset", ["green-256", "rgb-256", "stacked-256", "best"])

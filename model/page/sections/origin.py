@@ -3,9 +3,11 @@
 import json
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from model.page.evaluated import EvaluatedRun
+from pipeline.console.called import INSTALLED
 
 
 def datasets(loaded: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
@@ -34,11 +36,22 @@ def _reproduction(run: EvaluatedRun) -> dict[str, Any]:
 
 def commands(run: EvaluatedRun) -> list[str]:
     """Returns the command that trained the run, and the one that scored it."""
-    program, *arguments = run.run.config["command"]
-    train = "python -m model.train" if program.endswith("train.py") else shlex.quote(program)
-    score = ["python -m model.evaluate", shlex.quote(str(run.run.path)), "--views", run.evaluation["views"]]
+    train, module, arguments = _programs(run.run.config["command"])
+    score = [f"{module}evaluate", shlex.quote(str(run.run.path)), "--views", run.evaluation["views"]]
     score += ["--splits", ",".join(run.splits)]
     limit = run.evaluation["limit_examples"]
     if limit != run.run.settings.limit_examples:
         score += ["--limit", str(limit)]
     return [" ".join([train, *map(shlex.quote, arguments)]), " ".join(score)]
+
+
+def _programs(command: Sequence[str]) -> tuple[str, str, list[str]]:
+    """Returns how `train` was called, what precedes the names of commands called likewise, and the arguments."""
+    program, *arguments = command
+    path = Path(program)
+    if path.name == INSTALLED:
+        return f"{INSTALLED} train", f"{INSTALLED} ", arguments[1:]
+    module = "python -m model."
+    if path.parent.name == "hpa_cli":
+        return f"{module}train", module, arguments[1:]
+    return f"{module}train" if path.name == "train.py" else shlex.quote(program), module, arguments

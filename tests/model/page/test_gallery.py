@@ -37,6 +37,16 @@ def test_the_picture_of_the_atlas_is_mixed_as_before():
     np.testing.assert_array_equal(gallery.composite(image, colours, protein=1), expected)
 
 
+@pytest.mark.parametrize("num_channels", [1, 4, 5])
+def test_a_large_image_of_any_number_of_channels_becomes_a_small_picture(num_channels):
+    image = np.random.default_rng(0).integers(0, 65536, (288, 288, num_channels), np.uint16)
+    picture = gallery.small(image)
+    assert picture.dtype == np.uint16
+    halves = image.repeat(2, axis=0).repeat(2, axis=1)
+    expected = halves.reshape(192, 3, 192, 3, num_channels).mean(axis=(1, 3))
+    np.testing.assert_allclose(picture, expected, atol=0.5)
+
+
 def test_uint16_pictures_are_scaled_by_the_brightness_of_train():
     white = gallery.white_levels(PAINTING, [0.01] * 5, [0.01] * 4 + [0.5])
     assert white == pytest.approx([0.05 * 65535] * 4 + [65535])

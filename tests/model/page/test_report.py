@@ -8,6 +8,7 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from model.report import main
@@ -101,7 +102,7 @@ def test_every_section_of_one_run_is_filled(evaluated_copy):
 
 
 def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluated_copy):
-    change_evaluation(evaluated_copy, lambda evaluation: evaluation.update(limit_examples=1200))
+    change_evaluation(evaluated_copy, set_limit(1200, "train"))
     other = Path(shutil.copytree(evaluated_copy, tmp_path / "second"))
     predictions = other / "evaluation" / "predictions-test.npz"
     with np.load(predictions) as file:
@@ -113,7 +114,7 @@ def test_several_runs_are_compared_from_the_first_to_the_last(tmp_path, evaluate
     assert result.exit_code == 0, result.output
     rows = check(out).rows
     assert "<title>A &amp; B</title>" in out.read_text()
-    assert "Scored on only part of each split: all runs on the first 1,200 examples." in out.read_text()
+    assert "Scored on only part of the examples: all runs on the first 1,200 of train." in out.read_text()
     # The same predictions in another order: no difference.
     assert ["evaluated", "second", "0.00", "[0.00, 0.00]", "no"] in rows
     assert "cannot be compared" not in out.read_text()
@@ -179,13 +180,28 @@ def test_texts_from_data_are_escaped(evaluated_copy):
     assert sum("<script>alert('x')</script>" in one for one in checker.text) > 10
 
 
-def test_the_command_of_the_run_is_shown_as_it_was_typed(evaluated_copy):
-    config = json.loads((evaluated_copy / "config.json").read_text())
-    config["command"] = ["/some/where/model/train.py", "--preset", "best", "--out", "my runs/1"]
-    (evaluated_copy / "config.json").write_text(json.dumps(config))
+@pytest.mark.parametrize(
+    ("called", "train", "evaluate"),
+    [
+        (["/some/where/model/train.py"], "python -m model.train", "python -m model.evaluate"),
+        (["/some/where/bin/hpa-stacked", "train"], "hpa-stacked train", "hpa-stacked evaluate"),
+        (["/some/where/hpa_cli/__main__.py", "train"], "python -m model.train", "python -m model.evaluate"),
+    ],
+)
+def test_both_commands_of_the_run_are_shown_as_training_was_called(evaluated_copy, called, train, evaluate):
+    change_config(evaluated_copy, lambda config: config.update(command=[*called, "--preset", "best", "--out", "a b"]))
     assert run_command(evaluated_copy).exit_code == 0
-    expected = "python -m model.train --preset best --out &#39;my runs/1&#39;"
-    assert expected in (evaluated_copy / "report.html").read_text()
+    commands = sections_of(evaluated_copy / "report.html")["repeat"]
+    assert f"<pre>{train} --preset best --out &#39;a b&#39;\n{evaluate} {evaluated_copy} --views" in commands
+
+
+@pytest.mark.parametrize(("preset", "shown"), [("best", False), ("green-128", True)])
+def test_the_paper_has_a_column_if_it_has_a_score(evaluated_copy, preset, shown):
+    change_config(evaluated_copy, lambda config: config["settings"].update(preset=preset))
+    checker, _ = page_of(evaluated_copy)
+    (header,) = (row for row in checker.rows if row[:4] == ["run", "split", "examples", "macro F1"])
+    assert ("the paper, real images" in header) == shown
+    assert (["evaluated", "test", "about 0.1"] in [[*row[:2], row[-1]] for row in checker.rows]) == shown
 
 
 def test_a_run_that_was_not_evaluated_is_evaluated_first(run_copy):
@@ -222,6 +238,24 @@ def change_evaluation(folder: Path, change) -> None:
     evaluation = json.loads(path.read_text())
     change(evaluation)
     path.write_text(json.dumps(sealed(evaluation)))
+
+
+def set_limit(limit: int, *splits: str):
+    """Returns a change that makes the scored examples the first `limit` of larger splits."""
+
+    def change(evaluation):
+        evaluation["limit_examples"] = limit
+        for split in splits:
+            evaluation["dataset"]["num_examples"][split] = 10 * limit
+
+    return change
+
+
+def change_config(folder: Path, change) -> None:
+    """Applies `change` to the contents of the run's `config.json`."""
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def page_of(folder: Path) -> tuple[Checker, str]:
@@ -265,15 +299,37 @@ def test_the_gallery_has_a_heading_for_each_kind(evaluated_copy):
 
 
 def test_notices_name_what_limits_the_figures(evaluated_copy):
-    def change(evaluation):
-        evaluation["same_dataset"], evaluation["limit_examples"] = False, 1200
-
-    change_evaluation(evaluated_copy, change)
+    change_evaluation(evaluated_copy, lambda evaluation: evaluation.update(same_dataset=False))
+    change_evaluation(evaluated_copy, set_limit(1200, "train", "test"))
     _, text = page_of(evaluated_copy)
     assert "SYNTHETIC data: the images are drawn by a program. No figure on this page says anything about real" in text
     assert "evaluated was scored on a different dataset from the one it was trained on." in text
-    assert "Scored on only part of each split: evaluated on the first 1,200 examples." in text
+    assert "Scored on only part of the examples: evaluated on the first 1,200 of train, test." in text
+    assert "whole splits" not in text
     assert "Trained on only part" not in text
+
+
+def test_a_limit_above_the_size_of_every_split_is_no_limit(evaluated_copy):
+    change_config(evaluated_copy, lambda config: config["settings"].update(limit_examples=192))
+    change_evaluation(evaluated_copy, lambda evaluation: evaluation.update(limit_examples=192))
+    _, text = page_of(evaluated_copy)
+    assert "Scored on only part" not in text
+    assert "Trained on only part" not in text
+    assert "F1 is computed over whole splits." in text
+
+
+def test_a_split_of_a_single_group_has_a_notice_about_its_interval(evaluated_copy):
+    def change(evaluation):
+        evaluation["splits"]["test"]["num_groups"] = 1
+        evaluation["dataset"]["group_columns"] = ["plate"]
+
+    change_evaluation(evaluated_copy, change)
+    _, text = page_of(evaluated_copy)
+    assert (
+        "Test is a single group (plate): its interval does not include differences between groups. "
+        "split --folds tests every group."
+    ) in text
+    assert "The 48 examples of test are in 1 group; the simulations were of splits with many groups." in text
 
 
 def test_classes_without_examples_are_listed_once_for_each_split(evaluated_copy):

@@ -99,6 +99,13 @@ def test_an_interval_depends_on_its_seed_alone():
     assert intervals.difference(labels, predicted, changed) == intervals.difference(labels, predicted, changed)
 
 
+def test_macro_f1_of_one_group_is_at_most_1():
+    labels = np.array([[1]] * 12 + [[0]] * 28, np.uint8)
+    predicted = np.arange(40)[:, None] < 1
+    interval = intervals.resample_f1(labels, predicted, np.zeros(40, int)).macro()
+    assert 0 < interval.low < interval.estimate < interval.high <= 1
+
+
 def test_an_interval_over_no_classes_is_zero():
     labels, probabilities = draw(40, 8)
     none, predicted = np.zeros(28, bool), probabilities >= 0.5

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from model import runs
+from model.scores.evaluation import sealed
 from model.serving import card
 
 
@@ -47,6 +48,17 @@ def test_a_card_has_the_scores_and_thresholds_of_the_evaluation(evaluated):
     assert "fewer than 10 positives in test" in section(text, "Intended use and limits")
     assert "Rods & rings" in section(text, "Intended use and limits")
     assert text.startswith("# hpa_kaggle_2018: a classifier of 28 classes\n\n**SYNTHETIC")
+
+
+def test_a_card_names_the_splits_that_were_scored_in_part(evaluated_copy):
+    path = evaluated_copy / "evaluation/evaluation.json"
+    scored = json.loads(path.read_text()) | {"limit_examples": 48}
+    path.write_text(json.dumps(sealed(scored)))
+    assert "Only the first" not in card.text(runs.open_run(evaluated_copy), "one", 32, ["model.keras"])
+    scored["splits"]["train"]["num_examples"] = 48
+    path.write_text(json.dumps(sealed(scored)))
+    text = card.text(runs.open_run(evaluated_copy), "one", 32, ["model.keras"])
+    assert " Only the first 48 examples of train were scored." in section(text, "Scores")
 
 
 def test_a_run_that_was_not_evaluated_says_so(trained, evaluated_copy):
