@@ -13,13 +13,13 @@ Each choice and its source; "Kaggle" is the competition of 2018, of which Ouyang
 - Flips and rotations by 90 degrees gained 0.05 there. Free rotation: used by the winners of 2018 and 2021. Scale: cells
   differ in size with the magnification; the eleventh place gained by it.
 - Intensity per channel: the same team's, 0.8 to 1.2, against the difference between Kaggle's and external images.
-- Average and maximum pooling, dropout 0.5: the winner's.
-- Asymmetric loss: Ridnik et al. 2021; output prior: Lin et al. 2017; repeat factors: Gupta et al. 2019 (LVIS).
+- Output prior: Lin et al. 2017; repeat factors: Gupta et al. 2019 (LVIS).
 - AdamW: Loshchilov and Hutter 2019; warm-up: Goyal et al. 2017; averaged weights: Polyak and Juditsky 1992;
   clipped gradients: Pascanu et al. 2013.
 - Test-time flips gained about 0.01 there.
-- Off: mixup (Zhang et al. 2018), because no competitor reports a gain and it blurs the few images of rare classes; shear,
-  because no microscope shears.
+- Off, because in the comparison of `docs/best.md` they do not help: the asymmetric loss (Ridnik et al. 2021), focal loss
+  (Lin et al. 2017), average and maximum pooling together and dropout 0.5 (both used by the winner), mixup (Zhang et al.
+  2018), shear, random crops.
 """
 
 from model.settings import Settings
@@ -29,8 +29,6 @@ SETTINGS = Settings(
     preset="best",
     channels=HPA_KAGGLE_2018.channel_names,
     weights="imagenet",
-    pooling="avg-max",
-    dropout=0.5,
     epochs=40,
     batch_size=64,
     optimizer="adamw",
@@ -39,7 +37,7 @@ SETTINGS = Settings(
     clip_norm=1.0,
     schedule="cosine",
     warmup_epochs=1.0,
-    loss="asymmetric",
+    loss="cross-entropy",
     # 50,782 labels on 31,072 images of 28 classes are 0.058 positives per output.
     prior=0.058,
     oversample=0.1,
