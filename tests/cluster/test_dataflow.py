@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pipeline.errors import EXIT_FAILED
 from tests.cluster.test_cluster import _ready, fake_gcs_server  # noqa: F401
 from tests.support import cluster
 from tests.support.sources import digests
@@ -164,7 +165,7 @@ def test_the_submitted_job_is_small_and_its_workers_write_the_same_bytes(store, 
 
 def test_a_job_that_ends_without_its_shards_publishes_nothing(store, tmp_path):
     done = submit(Service(tmp_path, store, run=False))
-    assert done.returncode == 1
+    assert done.returncode == EXIT_FAILED
     assert "was never written" in done.stderr
     assert "nothing was published" in done.stderr
 
