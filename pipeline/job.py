@@ -111,7 +111,7 @@ def _build(
         bad=bad,
         metrics=tuple(metrics),
         kept=tuple(assigned.kept_lines()),
-        warnings=tuple(_failure_warnings(failure)),
+        warnings=(*assigned.empty(), *_failure_warnings(failure)),
     )
 
 
