@@ -90,6 +90,7 @@ def measure_range(
     from pipeline import progress
     from pipeline.schema.write import to_toml
     from pipeline.source import ranges
+    from pipeline.source.fitting import fitting_size
 
     with one_line_errors():
         manifest = _manifest(source, images, labels, schema)
@@ -97,8 +98,8 @@ def measure_range(
             measured = ranges.measure(manifest, percentiles or schema.percentiles, num=num, on_progress=update)
         _show(to_toml(measured), out)
     if out:
-        named = next_commands.source_arguments(schema=out)
-        echo_next("pipeline shards", *named)
+        sized = next_commands.size_arguments(fitting_size(manifest))
+        echo_next("pipeline shards", *next_commands.source_arguments(schema=out), *sized)
 
 
 @schema.command()

@@ -97,6 +97,24 @@ def test_audit_reports_every_problem_and_exits_with_1(source):
     assert "3 of 20 examples have problems" in deep.output
 
 
+def test_a_deep_audit_without_a_size_checks_for_one_that_the_first_image_has(source):
+    deep = run("audit", "--source", source.root, "--deep")
+    assert deep.exit_code == 0, deep.output
+    assert "no problems\nchecked for a dataset of 32 pixels a side; --size checks for another\n" in deep.output
+    assert "checked for" not in run("audit", "--source", source.root, "--deep", "--size", 16).output
+
+
+def test_the_next_command_builds_in_a_size_that_the_images_have(source, tmp_path):
+    assert f"shards --source {source.root} --size 32\n" in run("audit", "--source", source.root).output
+    out = tmp_path / "split.csv"
+    done = run("split", "--labels", source.table, "--out", out)
+    assert f"shards --source {source.root} --size 32 --keep {out}\n" in done.output
+    apart = tmp_path / "apart.csv"  # without images beside it
+    apart.write_bytes(source.table.read_bytes())
+    done = run("split", "--labels", apart, "--out", out)
+    assert f"shards --source {tmp_path} --keep {out}\n" in done.output
+
+
 def test_split_writes_the_plan_and_its_report(source, tmp_path):
     out = tmp_path / "split.csv"
     result = run("split", "--labels", source.table, "--out", out, "--sizes", "10,5,5")

@@ -17,7 +17,9 @@ from pipeline.plan import manifest, table
 from pipeline.schema import write
 from pipeline.source import ranges
 from pipeline.source.draft import draft
+from pipeline.source.fitting import fitting_size
 from tests.support.atlases import draw_painting
+from tests.support.sources import draw_source
 
 
 def run(*arguments):
@@ -138,11 +140,28 @@ def test_the_range_is_between_the_percentiles_of_all_pixels(tmp_path):
         "range", "--schema", tmp_path / "painting.toml", "--source", atlas.root, "--percentiles", 1, 99, "--out", out
     )
     assert done.exit_code == 0, done.output
+    assert f"next: python -m pipeline shards --source {atlas.root} --schema {out} --size 32\n" in done.output
     measured = schema.load(out)
     assert (measured.depth, measured.percentiles) == ("percentile", (1.0, 99.0))
     for index, channel in enumerate(measured.channels):
         every = np.stack([pixels[index] for pixels in atlas.pixels.values()])
         assert channel.range == tuple(np.percentile(every, (1, 99), method="inverted_cdf"))
+
+
+@pytest.mark.parametrize(("side", "size"), [(20, 20), (40, 32), (200, 192), (256, 256), (300, 256)])
+def test_a_fitting_size_is_the_default_or_what_the_first_image_has(tmp_path, side, size):
+    source = draw_source(tmp_path, 3, side=side)
+    source.image("ex-0000", "red").unlink()
+    read = manifest.read(source.table, sources.open_images(source.images, schema.HPA_KAGGLE_2018))
+    assert fitting_size(read) == size
+
+
+def test_a_source_without_a_good_image_has_the_default_size(tmp_path):
+    source = draw_source(tmp_path, 3, side=16)
+    for k in range(3):
+        source.image(f"ex-000{k}", "red").write_bytes(b"")
+    read = manifest.read(source.table, sources.open_images(source.images, schema.HPA_KAGGLE_2018))
+    assert fitting_size(read) == schema.DEFAULT_SIZE
 
 
 def test_a_range_needs_images_with_more_than_one_value(tmp_path):
