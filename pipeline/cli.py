@@ -427,7 +427,7 @@ def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, sch
     for problem in problems:
         echo(problem)
     if problems:
-        raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problems"))
+        raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problem{'s' * (len(problems) > 1)}"))
     echo(f"{dataset_dir}: intact" + (f", {num_rebuilt} examples built again: identical" if num_rebuilt else ""))
     echo(f"root: {root_digest(dataset_dir)}")
     next_commands.after_verify(dataset_dir)

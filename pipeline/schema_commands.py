@@ -63,7 +63,7 @@ def check(source: "Place | None", images: "Place | None", labels: "Place | None"
     for problem in problems[:20]:
         echo(problem)
     if problems:
-        click.echo(f"{len(problems)} problems")
+        click.echo(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
         sys.exit(1)
     click.echo("matches")
     echo_next("pipeline audit", *next_commands.source_arguments())

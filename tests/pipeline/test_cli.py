@@ -90,10 +90,10 @@ def test_audit_reports_every_problem_and_exits_with_1(source):
     source.image("ex-0003", "blue").write_bytes(b"no image")
     quick = run("audit", "--source", source.root)
     assert quick.exit_code == 1
-    assert "image 'ex-0001': filter 'red': missing_filter: no file ex-0001_red.png" in quick.output
+    assert "image 'ex-0001': channel 'red': missing_filter: no file ex-0001_red.png" in quick.output
     assert "2 of 20 examples have problems" in quick.output
     deep = run("audit", "--source", source.root, "--deep", "--size", 16)
-    assert "image 'ex-0003': filter 'blue': unreadable: not a PNG image" in deep.output
+    assert "image 'ex-0003': channel 'blue': unreadable: not a PNG image" in deep.output
     assert "3 of 20 examples have problems" in deep.output
 
 

@@ -76,8 +76,10 @@ def test_a_draft_is_written_once_and_fits_its_source(tmp_path):
     assert f"{out}: exists already; remove it or name another file" in run("init", atlas.root, "--out", out).output
     checked = run("check", "--schema", out, "--source", atlas.root)
     assert checked.stdout.endswith("matches\n"), checked.output
+    assert "\nopened 5 of 24 examples; 'python -m pipeline audit --deep' opens all\n" in checked.output
+    assert '\n5 channels still have shows = "?"\n' in checked.output
     assert "DNA                           24 of 24 files found" in checked.output
-    assert "groups by plate: 6 of 24 examples" in checked.output
+    assert "24 examples in 6 groups (plate)" in checked.output
 
 
 def test_what_cannot_be_drafted_is_said(tmp_path):
@@ -130,6 +132,8 @@ def test_what_does_not_match_is_named(source):
     assert "image 'ex-0001': no file ex-0001_red.png" in done.output
     assert "image 'ex-0002': blue: empty: the file has 0 bytes" in done.output
     assert done.output.endswith("2 problems\n")
+    source.image("ex-0001", "red").write_bytes(source.image("ex-0003", "red").read_bytes())
+    assert run("check", "--source", source.root).output.endswith("\n1 problem\n")
 
 
 def test_the_range_is_between_the_percentiles_of_all_pixels(tmp_path):
@@ -179,7 +183,7 @@ def test_a_range_needs_images_with_more_than_one_value(tmp_path):
 def test_an_audit_names_empty_files_by_their_channels(source):
     source.image("ex-0002", "blue").write_bytes(b"")
     done = CliRunner().invoke(main, ["audit", "--source", str(source.root)])
-    assert "image 'ex-0002': filter 'blue': empty: the file has 0 bytes and holds no image" in done.output
+    assert "image 'ex-0002': channel 'blue': empty: the file has 0 bytes and holds no image" in done.output
 
 
 def test_a_table_in_a_zip_without_it_is_refused(source, tmp_path):
