@@ -209,7 +209,7 @@ def groups(
     with one_line_errors():
         echo(find_groups.run(fingerprints, out, labels, images, schema, rotations=rotations, sheet=sheet))
     if labels is not None and images is not None:
-        echo_next("pipeline shards", *next_commands.source_arguments(), "--groups", out)
+        next_commands.after_groups(labels, images, schema, out)
 
 
 @main.command()

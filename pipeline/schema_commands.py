@@ -43,6 +43,8 @@ def init(folder: "Place", table: str | None, out: Path | None) -> None:
             raise InputError(f"{out}: exists already; remove it or name another file")
         drafted = draft(folder, table)
         comment = "A draft: check every line, above all what each channel shows, the classes and the groups."
+        if drafted.patterns == ("{id}",):
+            comment += f'\nThe id, column {drafted.table.id!r}, is the name of the file: pattern = "{{id}}".'
         _show(to_toml(drafted, comment), out)
     if out:
         echo_next("pipeline schema check", "--schema", out, "--source", folder)

@@ -1,5 +1,6 @@
 """The next command to run after another, with the arguments of the first one."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,26 +56,35 @@ def after_sample(out: "Place") -> None:
 
 def after_split(labels: "Place", schema: "Schema", out: "Place") -> None:
     """After a split: build with it, from the folder of the label table if that is a source."""
-    sized = size_arguments(_size_of_source(labels.parent, schema))
+    from pipeline.errors import InputError
+    from pipeline.images import sources
+
+    sized: list[Any] = []
+    with contextlib.suppress(InputError, OSError):  # the images may be elsewhere
+        sized = fitting_arguments(*sources.find(labels.parent, schema), schema)
     echo_next("pipeline shards", "--source", labels.parent, *schema_arguments(), *sized, "--keep", out)
 
 
-def _size_of_source(folder: "Place", schema: "Schema") -> int:
-    """Returns the size that fits the images of a folder; the default if it is remote or is no source."""
+def after_groups(labels: "Place", images: "Place", schema: "Schema", out: "Place") -> None:
+    """After a search for duplicates: build with the groups."""
+    sized = fitting_arguments(labels, images, schema)
+    echo_next("pipeline shards", *source_arguments(), *sized, "--groups", out)
+
+
+def fitting_arguments(labels: "Place", images: "Place", schema: "Schema") -> list[Any]:
+    """Returns `--size` if images are smaller than the default; nothing if they are remote or cannot be read."""
     from pipeline.errors import InputError, StorageError
     from pipeline.images import sources
     from pipeline.plan import manifest
-    from pipeline.schema import DEFAULT_SIZE
     from pipeline.source.fitting import fitting_size
     from pipeline.store import files
 
-    if files.is_remote(folder):
-        return DEFAULT_SIZE
+    if files.is_remote(images):
+        return []
     try:
-        labels, images = sources.find(folder, schema)
-        return fitting_size(manifest.read(labels, sources.open_images(images, schema), schema))
+        return size_arguments(fitting_size(manifest.read(labels, sources.open_images(images, schema), schema)))
     except (InputError, StorageError, OSError):
-        return DEFAULT_SIZE
+        return []
 
 
 def after_build(config: "BuildConfig", result: "BuildResult") -> None:

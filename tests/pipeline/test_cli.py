@@ -115,6 +115,22 @@ def test_the_next_command_builds_in_a_size_that_the_images_have(source, tmp_path
     assert f"shards --source {tmp_path} --keep {out}\n" in done.output
 
 
+def test_a_dataset_with_an_empty_split_is_warned_about(source, tmp_path):
+    rows = [f"{example_id},{k % 2}" for k, example_id in enumerate(source.labels)]
+    (tmp_path / "groups.csv").write_text("\n".join(["Id,Group", *rows]) + "\n")
+    named = ("--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
+    done = run("shards", *named, "--groups", tmp_path / "groups.csv")
+    assert done.exit_code == 0, done.output
+    assert " is empty: 2 groups for 3 splits\n" in done.output.partition("WARNING: ")[2]
+
+
+def test_groups_name_the_next_command_with_a_size(source, tmp_path):
+    fingerprints, out = tmp_path / "fingerprints.csv", tmp_path / "groups.csv"
+    assert run("fingerprint", "--source", source.root, "--out", fingerprints).exit_code == 0
+    done = run("groups", "--fingerprints", fingerprints, "--out", out, "--source", source.root)
+    assert f"shards --source {source.root} --size 32 --groups {out}\n" in done.output
+
+
 def test_split_writes_the_plan_and_its_report(source, tmp_path):
     out = tmp_path / "split.csv"
     result = run("split", "--labels", source.table, "--out", out, "--sizes", "10,5,5")

@@ -64,6 +64,7 @@ def test_files_of_several_planes_and_single_labels_are_drafted(tmp_path):
     assert drafted.patterns == ("{id}",)
     assert [channel.planes for channel in drafted.channels] == [(0,), (1,), (2,)]
     assert (drafted.single_label, drafted.classes, drafted.depth) == (True, ("alive", "dead cell"), "16")
+    assert "# The id, column 'file', is the name of the file: pattern = \"{id}\".\n" in run("init", tmp_path).output
 
 
 def test_a_draft_is_written_once_and_fits_its_source(tmp_path):
@@ -73,6 +74,7 @@ def test_a_draft_is_written_once_and_fits_its_source(tmp_path):
     assert done.exit_code == 0, done.output
     assert f"next: python -m pipeline schema check --schema {out} --source {atlas.root}" in done.output
     assert schema.load(out) == draft(atlas.root)
+    assert "is the name of the file" not in out.read_text()
     assert f"{out}: exists already; remove it or name another file" in run("init", atlas.root, "--out", out).output
     checked = run("check", "--schema", out, "--source", atlas.root)
     assert checked.stdout.endswith("matches\n"), checked.output
