@@ -111,9 +111,9 @@ def sample(out: Path, num: int, seed: int, balanced: bool, workers: int | None) 
 @click.option("--deep", is_flag=True, help="Also decode every image, which takes as long as a build.")
 @click.option(
     "--size",
-    default=DEFAULT_SIZE,
-    show_default=True,
-    help="With --deep: size of the dataset to be built, in pixels a side.",
+    type=click.IntRange(1),
+    help=f"With --deep: size of the dataset to be built, in pixels a side.  [default: {DEFAULT_SIZE}, or what fits the "
+    "first image if that is smaller]",
 )
 @click.option("--threads", type=click.IntRange(1), help="With --deep: decoding threads.  [default: one per processor]")
 def audit(
@@ -122,7 +122,7 @@ def audit(
     labels: "Place | None",
     schema: "Schema",
     deep: bool,
-    size: int,
+    size: int | None,
     threads: int | None,
 ) -> None:
     """Check a source before building: count everything, report every problem, write nothing.
@@ -139,9 +139,11 @@ def audit(
                 labels_path, images_path, schema, deep=deep, size=size, threads=threads, on_progress=update
             )
         echo(found.report())
+    if deep and size is None:
+        echo(f"checked for a dataset of {found.size} pixels a side; --size checks for another")
     if found.problems:
         sys.exit(1)
-    echo_next("pipeline shards", *next_commands.source_arguments(), make=next_commands.make_shards(source))
+    next_commands.after_audit(source, found.size)
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
@@ -207,7 +209,7 @@ def groups(
     with one_line_errors():
         echo(find_groups.run(fingerprints, out, labels, images, schema, rotations=rotations, sheet=sheet))
     if labels is not None and images is not None:
-        echo_next("pipeline shards", *next_commands.source_arguments(), "--groups", out)
+        next_commands.after_groups(labels, images, schema, out)
 
 
 @main.command()
@@ -259,7 +261,7 @@ def split(labels: "Place", schema: "Schema", out: Path, page: Path | None, folds
     echo(report)
     if num_extra:
         echo(f"{num_extra} ids of {groups_path} are not in the label table and were ignored")
-    next_commands.after_split(labels, out / "fold-0.csv" if folds else out)
+    next_commands.after_split(labels, schema, out / "fold-0.csv" if folds else out)
 
 
 def _split_folds(
@@ -425,7 +427,7 @@ def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, sch
     for problem in problems:
         echo(problem)
     if problems:
-        raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problems"))
+        raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problem{'s' * (len(problems) > 1)}"))
     echo(f"{dataset_dir}: intact" + (f", {num_rebuilt} examples built again: identical" if num_rebuilt else ""))
     echo(f"root: {root_digest(dataset_dir)}")
     next_commands.after_verify(dataset_dir)

@@ -111,7 +111,7 @@ def _build(
         bad=bad,
         metrics=tuple(metrics),
         kept=tuple(assigned.kept_lines()),
-        warnings=tuple(_failure_warnings(failure)),
+        warnings=(*assigned.empty(), *_failure_warnings(failure)),
     )
 
 
@@ -328,7 +328,7 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
     if num_extra := result.metadata.get("num_groups_extra"):
         lines.append(f"  {num_extra} ids of {config.groups} are not in the label table and were ignored")
     lines += [f"  WARNING: {warning}" for warning in result.warnings]
-    lines += _dim_channels(result)
+    lines += _dim_channels(config, result)
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
     lines += [f"  {line}" for line in (*result.kept, *result.metrics)]
@@ -340,12 +340,19 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
     return "\n".join(lines)
 
 
-def _dim_channels(result: BuildResult) -> list[str]:
-    """Returns a warning for each channel of which at least a tenth of the images are dim."""
+def _dim_channels(config: BuildConfig, result: BuildResult) -> list[str]:
+    """Returns a warning for each channel of which at least a tenth of the images are dim, and one line of advice."""
     num, dim = sum(result.num_examples.values()), result.metadata["num_dim_images"]
-    return [
-        f"  WARNING: {count} of {num} images of channel '{name}' use less than an eighth of the range of their values; "
-        "if the camera has fewer bits than the files, set depth in the schema"
+    percentile = config.schema.depth == "percentile"
+    of = "that the schema declares" if percentile else "of their values"
+    lines = [
+        f"  WARNING: {count} of {num} images of channel '{name}' use less than an eighth of the range {of}"
         for name, count in dim.items()
         if 10 * count >= num
     ]
+    command = "'python -m pipeline schema range --schema SCHEMA --source DIR --out MEASURED.toml'"
+    if lines and percentile:
+        lines.append(f"  if their channels are too dark, {command} measures the ranges again")
+    elif lines:
+        lines.append(f"  if the camera has fewer bits than the files, set depth in the schema: {command} measures it")
+    return lines

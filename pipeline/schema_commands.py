@@ -43,6 +43,8 @@ def init(folder: "Place", table: str | None, out: Path | None) -> None:
             raise InputError(f"{out}: exists already; remove it or name another file")
         drafted = draft(folder, table)
         comment = "A draft: check every line, above all what each channel shows, the classes and the groups."
+        if drafted.patterns == ("{id}",):
+            comment += f'\nThe id, column {drafted.table.id!r}, is the name of the file: pattern = "{{id}}".'
         _show(to_toml(drafted, comment), out)
     if out:
         echo_next("pipeline schema check", "--schema", out, "--source", folder)
@@ -63,7 +65,7 @@ def check(source: "Place | None", images: "Place | None", labels: "Place | None"
     for problem in problems[:20]:
         echo(problem)
     if problems:
-        click.echo(f"{len(problems)} problems")
+        click.echo(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
         sys.exit(1)
     click.echo("matches")
     echo_next("pipeline audit", *next_commands.source_arguments())
@@ -90,6 +92,7 @@ def measure_range(
     from pipeline import progress
     from pipeline.schema.write import to_toml
     from pipeline.source import ranges
+    from pipeline.source.fitting import fitting_size
 
     with one_line_errors():
         manifest = _manifest(source, images, labels, schema)
@@ -97,8 +100,8 @@ def measure_range(
             measured = ranges.measure(manifest, percentiles or schema.percentiles, num=num, on_progress=update)
         _show(to_toml(measured), out)
     if out:
-        named = next_commands.source_arguments(schema=out)
-        echo_next("pipeline shards", *named)
+        sized = next_commands.size_arguments(fitting_size(manifest))
+        echo_next("pipeline shards", *next_commands.source_arguments(schema=out), *sized)
 
 
 @schema.command()

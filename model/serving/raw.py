@@ -148,7 +148,7 @@ def report_bad(bad: Sequence[BadImage], table: Path, say: Callable[[str], None])
     if not bad:
         return 0
     for example_id, filter_name, code, detail in bad[:10]:
-        say(f"left out {example_id}: filter '{filter_name}': {code}: {detail}")
+        say(f"left out {example_id}: channel '{filter_name}': {code}: {detail}")
     if len(bad) > 10:
         say(f"and {len(bad) - 10:,} more")
     with files.staged(table) as temporary, open(temporary, "w", newline="") as file:

@@ -1,5 +1,6 @@
 """The next command to run after another, with the arguments of the first one."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,9 +32,19 @@ def schema_arguments() -> list[Any]:
     return [] if typed == "hpa_kaggle_2018" else ["--schema", typed]
 
 
-def make_shards(source: "Place | None") -> list[Any] | None:
-    """Returns the words after `make` that build from a source of the default schema; `None` of any other input."""
-    return None if source is None or schema_arguments() else ["shards", f"SOURCE={source}"]
+def size_arguments(size: int) -> list[Any]:
+    """Returns `--size`; nothing for the default."""
+    from pipeline.schema import DEFAULT_SIZE
+
+    return ["--size", size] if size != DEFAULT_SIZE else []
+
+
+def after_audit(source: "Place | None", size: int) -> None:
+    """After an audit: build, in a size that the images have."""
+    sized = size_arguments(size)
+    make = ["shards", f"SOURCE={source}", *([f"SIZE={size}"] if sized else [])]
+    by_make = make if source is not None and not schema_arguments() else None
+    echo_next("pipeline shards", *source_arguments(), *sized, make=by_make)
 
 
 def after_sample(out: "Place") -> None:
@@ -43,9 +54,37 @@ def after_sample(out: "Place") -> None:
     echo_next("pipeline shards", "--source", out, "--data-dir", data_dirs.SYNTHETIC, make=[])
 
 
-def after_split(labels: "Place", out: "Place") -> None:
+def after_split(labels: "Place", schema: "Schema", out: "Place") -> None:
     """After a split: build with it, from the folder of the label table if that is a source."""
-    echo_next("pipeline shards", "--source", labels.parent, *schema_arguments(), "--keep", out)
+    from pipeline.errors import InputError
+    from pipeline.images import sources
+
+    sized: list[Any] = []
+    with contextlib.suppress(InputError, OSError):  # the images may be elsewhere
+        sized = fitting_arguments(*sources.find(labels.parent, schema), schema)
+    echo_next("pipeline shards", "--source", labels.parent, *schema_arguments(), *sized, "--keep", out)
+
+
+def after_groups(labels: "Place", images: "Place", schema: "Schema", out: "Place") -> None:
+    """After a search for duplicates: build with the groups."""
+    sized = fitting_arguments(labels, images, schema)
+    echo_next("pipeline shards", *source_arguments(), *sized, "--groups", out)
+
+
+def fitting_arguments(labels: "Place", images: "Place", schema: "Schema") -> list[Any]:
+    """Returns `--size` if images are smaller than the default; nothing if they are remote or cannot be read."""
+    from pipeline.errors import InputError, StorageError
+    from pipeline.images import sources
+    from pipeline.plan import manifest
+    from pipeline.source.fitting import fitting_size
+    from pipeline.store import files
+
+    if files.is_remote(images):
+        return []
+    try:
+        return size_arguments(fitting_size(manifest.read(labels, sources.open_images(images, schema), schema)))
+    except (InputError, StorageError, OSError):
+        return []
 
 
 def after_build(config: "BuildConfig", result: "BuildResult") -> None:

@@ -12,6 +12,7 @@ from pipeline.plan import manifest
 from pipeline.plan.manifest import Manifest, file_names
 from pipeline.plan.table import Example, count_labels
 from pipeline.schema import HPA_KAGGLE_2018, Schema
+from pipeline.source.fitting import fitting_size
 from pipeline.store.files import Place
 from pipeline.threads import map_ahead
 from pipeline.write.reports import BadImageRow
@@ -20,12 +21,13 @@ from pipeline.write.writer import bad_rows
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """The outcome of an audit; `problems` has one line for each bad image."""
+    """The outcome of an audit; `problems` has one line for each bad image, `size` is what a build would ask for."""
 
     source: Manifest
     problems: tuple[str, ...]
     num_bad: int
     deep: bool
+    size: int
 
     def report(self) -> str:
         """Returns the counts and every problem, as text."""
@@ -53,7 +55,7 @@ def audit(
     schema: Schema = HPA_KAGGLE_2018,
     *,
     deep: bool = False,
-    size: int = 1,
+    size: int | None = None,
     threads: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Audit:
@@ -64,7 +66,7 @@ def audit(
       images: folder or zip.
       schema: what the source is made of.
       deep: decode too.
-      size: the pixels a side that a build would ask for; smaller images are a problem.
+      size: the pixels a side that a build would ask for; smaller images are a problem. `None`: what fits the first.
       threads: to decode with; `None`: as many as suit the machine and the source.
       on_progress: called with (examples done, examples in all) while decoding.
 
@@ -72,12 +74,13 @@ def audit(
       InputError: a label table that cannot be used, every bad row named.
     """
     source = manifest.read(labels, sources.open_images(images, schema), schema)
+    size = size or fitting_size(source)
     if deep:
         bad = _decode_all(source, size, threads or source.images.threads, on_progress)
     else:
         bad = quarantine.missing_images(source) + _empty_files(source)
     rows = sorted(bad, key=lambda row: (row.id, row.filter))
-    return Audit(source, tuple(map(str, rows)), len({row.id for row in rows}), deep)
+    return Audit(source, tuple(map(str, rows)), len({row.id for row in rows}), deep, size)
 
 
 def _empty_files(source: Manifest) -> list[BadImageRow]:

@@ -11,7 +11,7 @@ from pipeline.images import depth, formats, limits, reading
 from pipeline.images.limits import MAX_SIDE, BadImage, Unusable
 from pipeline.images.resize import resize
 from pipeline.images.sources import Images
-from pipeline.schema import Schema
+from pipeline.schema import Channel, Schema
 from pipeline.schema.declared import Source
 
 
@@ -36,7 +36,10 @@ CODES = {
 }
 
 DIM = 8
-"""An image is dim if no pixel reaches the full range divided by this: 12-bit values in a 16-bit file, for example."""
+"""An image is dim if no pixel reaches the full range divided by this: 12-bit values in a 16-bit file, for example.
+
+With depth `percentile` the full range is the one that the schema declares for the channel.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +71,19 @@ def stack_example(images: Images, names: Sequence[str], schema: Schema, size: in
     channels = read_channels(images, names, schema)
     if bad := list(_mismatches(schema, channels, size)):
         raise BadExample(bad)
-    dim = tuple(int(image.max()) < depth.full_range(image, schema.depth) // DIM for image in channels)
+    dim = tuple(is_dim(image, schema, channel) for image, channel in zip(channels, schema.channels, strict=True))
     converted = _convert(schema, channels)
     num_16bit = sum(before.itemsize > after.itemsize for before, after in zip(channels, converted, strict=True))
     resized = [resize(image, size) for image in converted]
     return Stacked(stack(resized), moments(resized), num_16bit, dim)
+
+
+def is_dim(image: np.ndarray, schema: Schema, channel: Channel) -> bool:
+    """Returns whether all pixels of a channel are in the lowest eighth of their range (see `DIM`)."""
+    low, high = 0, depth.full_range(image, schema.depth)
+    if schema.depth == "percentile" and channel.range is not None:
+        low, high = channel.range
+    return int(image.max()) < low + (high - low) // DIM
 
 
 def read_channels(images: Images, names: Sequence[str], schema: Schema) -> list[np.ndarray]:

@@ -113,10 +113,11 @@ class Splits:
         if self.sizes != self.wanted:
             lines.append(f"{'examples wanted':<34}" + "".join(f"{n:>8}" for n in self.wanted))
         if self.grouped:
-            lines.append(f"{self.num_groups} groups of {self.num_kinds} kinds; none is divided")
+            kinds = f" of {self.num_kinds} kinds" if self.num_kinds < self.num_groups else ""
+            lines.append(f"{self.num_groups} groups{kinds}; none is divided")
         off, name, split = self.worst()
         lines.append(f"largest deviation from the exact share: {off:.2f} examples ({name} in {split})")
-        return "\n".join([*lines, self.proof(), *self.kept_lines(), *self.absent()])
+        return "\n".join([*lines, self.proof(), *self.kept_lines(), *self.empty(), *self.absent()])
 
     def proof(self) -> str:
         """Returns what is proven about the deviations, in one line."""
@@ -138,6 +139,16 @@ class Splits:
         if self.vanished:
             lines.append(f"no longer in the label table: {kept.listed(self.vanished)}")
         return lines
+
+    def empty(self) -> list[str]:
+        """Returns a line for each split that is empty but should not be."""
+        units = f"{self.num_groups} groups" if self.grouped else f"{len(self.of)} examples"
+        stay = f", and {self.num_kept} examples stay where they were" if self.num_kept else ""
+        return [
+            f"{name} is empty: {units} for {sum(map(bool, self.wanted))} splits{stay}"
+            for name, wanted, size in zip(self.names, self.wanted, self.sizes, strict=True)
+            if wanted and not size
+        ]
 
     def absent(self) -> list[str]:
         """Returns a line for each class that is not in every split, and why."""
@@ -347,7 +358,32 @@ def _hash(seed: int, purpose: str, name: str) -> bytes:
 
 
 def _divide(problem: Problem, seed: int) -> tuple[np.ndarray, float]:
-    """Returns (quotas of the free units, a lower bound of the sum of deviations)."""
+    """Returns (quotas of the free units, a lower bound of the sum of deviations).
+
+    No split of a wanted size above 0 is empty if there are enough units: if the nearest sizes leave one without any,
+    the unit that suits it best is placed in it, and the others are divided again.
+    """
+    quotas, bound = _divide_nearest(problem, seed)
+    occupied = problem.placed.any(axis=0)
+    needed = (np.array(problem.wanted) > 0) & ~occupied
+    empty = np.flatnonzero(needed & ~quotas.any(axis=0))
+    if len(empty) == 0 or problem.units.sum() < needed.sum():
+        return quotas, bound
+    first = np.zeros_like(problem.placed)
+    first[_most_suitable(problem, int(empty[0])), empty[0]] = 1
+    others = dataclasses.replace(problem, units=problem.units - first.sum(axis=1), placed=problem.placed + first)
+    return first + _divide(others, seed)[0], bound
+
+
+def _most_suitable(problem: Problem, split: int) -> int:
+    """Returns the kind of free unit whose size, and then whose classes, are nearest to those wanted in a split."""
+    off = np.abs(problem.counts - problem.shares[split]).sum(axis=1)
+    cost = np.round(off, 6) + SIZE_WEIGHT * np.abs(problem.examples - problem.wanted[split])
+    return int(np.where(problem.units > 0, cost, np.inf).argmin())
+
+
+def _divide_nearest(problem: Problem, seed: int) -> tuple[np.ndarray, float]:
+    """As `_divide`, but a split may be empty."""
     bound = bounds.of_classes(problem)
     if not problem.units.any():
         return np.zeros_like(problem.placed), bound

@@ -21,6 +21,7 @@ from pipeline.schema.declared import placeholders
 from pipeline.store.files import Place
 
 MAX_LISTED = 10
+NEAR = 0.5  # similarity from which on a class is suggested for a label
 MAX_SHOWN = 120  # characters of a row or header in a message
 
 
@@ -281,9 +282,13 @@ def _name_parser(schema: Schema) -> Callable[[str], int]:
     def parse(word: str) -> int:
         if word in ids:
             return ids[word]
-        near = difflib.get_close_matches(word, ids, n=1, cutoff=0)
+        near = difflib.get_close_matches(word, ids, n=1, cutoff=NEAR)
+        known = f"; the nearest is '{near[0]}'" if near else ""
+        if not near and len(ids) <= MAX_LISTED:
+            known = "; the classes are " + ", ".join(f"'{cut(name)}'" for name in ids)
         raise ValueError(
-            f"has label '{cut(word)}', which is not a class of schema '{schema.name}'; the nearest is '{near[0]}'"
+            f"has label '{cut(word)}', which is not a class of schema '{schema.name}'{known}; "
+            "correct it, or add it to classes in the schema"
         )
 
     return parse

@@ -21,7 +21,7 @@ def _facts(source: Manifest) -> Iterator[str]:
     yield f"schema {schema.name}: {schema.num_channels} channels, {schema.num_classes} classes"
     yield f"label table: {num} examples, {len({example.labels for example in source.examples})} distinct label sets"
     if groups := source.groups:
-        yield f"groups by {', '.join(schema.table.groups)}: {len(set(groups.values()))} of {len(groups)} examples"
+        yield f"{len(groups)} examples in {len(set(groups.values()))} groups ({', '.join(schema.table.groups)})"
     if source.examples:
         yield f"files of the first example: {', '.join(file_names(schema, source.examples[0]))}"
     missing = Counter(name for file in source.missing for name in file.channels)
@@ -30,6 +30,9 @@ def _facts(source: Manifest) -> Iterator[str]:
     yield f"image files of ids that are not in the label table: {source.num_unlisted}"
     for example in source.examples[:NUM_DECODED]:
         yield from _decoded(source, example)
+    yield f"opened {min(num, NUM_DECODED)} of {num} examples; 'python -m pipeline audit --deep' opens all"
+    if unknown := sum(channel.shows == "?" for channel in schema.channels):
+        yield f'{unknown} channel{"s" * (unknown > 1)} still {"have" if unknown > 1 else "has"} shows = "?"'
     counts = table.count_labels(source.examples, schema.num_classes)
     if unused := [name for name, count in zip(schema.classes, counts, strict=True) if not count]:
         yield f"classes without an example: {', '.join(unused)}"

@@ -22,7 +22,7 @@ class BadImageRow:
     detail: str
 
     def __str__(self) -> str:
-        return f"image '{self.id}': filter '{self.filter}': {self.code}: {self.detail}"
+        return f"image '{self.id}': channel '{self.filter}': {self.code}: {self.detail}"
 
 
 @dataclasses.dataclass(frozen=True)

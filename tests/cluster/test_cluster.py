@@ -116,7 +116,9 @@ def test_flink_jobs_in_a_row_beside_busy_loops(real_sample, tmp_path):
             data_dir, start = tmp_path / f"data-{number}", time.monotonic()
             done = cluster.build(real_sample, data_dir, "--num-shards", "8", *running.options)
             failed = done.returncode or "WARNING" in done.stdout
-            outcomes.append(done.stdout + done.stderr if failed else digests(data_dir / "hpa_stacked/256/1.1.0") == expected)
+            outcomes.append(
+                done.stdout + done.stderr if failed else digests(data_dir / "hpa_stacked/256/1.1.0") == expected
+            )
             print(f"\nFlink job {number + 1}, {time.monotonic() - start:.0f} s: {outcomes[-1]}", end="")
     assert outcomes == [True] * len(outcomes)
 

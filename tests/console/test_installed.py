@@ -70,7 +70,7 @@ def test_from_a_source_to_the_trainer_each_command_names_the_next(command, folde
         done = installed.run(command, *arguments, cwd=folder, PATH=path)
         assert done.returncode == 0, done.stderr
         lines.append(done.stderr.splitlines()[-1])
-    assert lines == [f"next: hpa-stacked shards --source {source.root}", "next: hpa-stacked train --size 16"]
+    assert lines == [f"next: hpa-stacked shards --source {source.root} --size 32", "next: hpa-stacked train --size 16"]
     assert (folder / "build/last").read_text() == f"{folder}/build/synthetic\n"
     done = installed.run(command, "verify", "build/synthetic/hpa_stacked/16/1.1.0", cwd=folder)
     assert done.stderr.splitlines()[-1] == f"next: {command} train --size 16 --data-dir build/synthetic"
@@ -95,7 +95,10 @@ def test_python_m_names_the_interpreter_that_was_called(source, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(installed.ROOT)}
     command = [sys.executable, "-m", "pipeline", "audit", "--source", str(source.root)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] + "\n" == f"next: {sys.executable} -m pipeline shards --source {source.root}\n"
+    assert (
+        done.stderr.splitlines()[-1] + "\n"
+        == f"next: {sys.executable} -m pipeline shards --source {source.root} --size 32\n"
+    )
 
 
 @pytest.fixture(scope="module")

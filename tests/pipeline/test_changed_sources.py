@@ -135,7 +135,7 @@ def test_what_is_no_file_or_too_large_is_refused_before_it_is_read(source, tmp_p
     path.unlink()
     make(path)
     monkeypatch.setattr(sources.Folder, "read", lambda *_: pytest.fail("an image was read"))
-    with pytest.raises(BadExamples, match=f"image 'ex-0002': filter 'red': {detail}"):
+    with pytest.raises(BadExamples, match=f"image 'ex-0002': channel 'red': {detail}"):
         build(config_for(source, tmp_path / "data"))
 
 

@@ -90,11 +90,45 @@ def test_audit_reports_every_problem_and_exits_with_1(source):
     source.image("ex-0003", "blue").write_bytes(b"no image")
     quick = run("audit", "--source", source.root)
     assert quick.exit_code == 1
-    assert "image 'ex-0001': filter 'red': missing_filter: no file ex-0001_red.png" in quick.output
+    assert "image 'ex-0001': channel 'red': missing_filter: no file ex-0001_red.png" in quick.output
     assert "2 of 20 examples have problems" in quick.output
     deep = run("audit", "--source", source.root, "--deep", "--size", 16)
-    assert "image 'ex-0003': filter 'blue': unreadable: not a PNG image" in deep.output
+    assert "image 'ex-0003': channel 'blue': unreadable: not a PNG image" in deep.output
     assert "3 of 20 examples have problems" in deep.output
+
+
+def test_a_deep_audit_without_a_size_checks_for_one_that_the_first_image_has(source):
+    deep = run("audit", "--source", source.root, "--deep")
+    assert deep.exit_code == 0, deep.output
+    assert "no problems\nchecked for a dataset of 32 pixels a side; --size checks for another\n" in deep.output
+    assert "checked for" not in run("audit", "--source", source.root, "--deep", "--size", 16).output
+
+
+def test_the_next_command_builds_in_a_size_that_the_images_have(source, tmp_path):
+    assert f"shards --source {source.root} --size 32\n" in run("audit", "--source", source.root).output
+    out = tmp_path / "split.csv"
+    done = run("split", "--labels", source.table, "--out", out)
+    assert f"shards --source {source.root} --size 32 --keep {out}\n" in done.output
+    apart = tmp_path / "apart.csv"  # without images beside it
+    apart.write_bytes(source.table.read_bytes())
+    done = run("split", "--labels", apart, "--out", out)
+    assert f"shards --source {tmp_path} --keep {out}\n" in done.output
+
+
+def test_a_dataset_with_an_empty_split_is_warned_about(source, tmp_path):
+    rows = [f"{example_id},{k % 2}" for k, example_id in enumerate(source.labels)]
+    (tmp_path / "groups.csv").write_text("\n".join(["Id,Group", *rows]) + "\n")
+    named = ("--source", source.root, "--data-dir", tmp_path / "data", "--size", 16)
+    done = run("shards", *named, "--groups", tmp_path / "groups.csv")
+    assert done.exit_code == 0, done.output
+    assert " is empty: 2 groups for 3 splits\n" in done.output.partition("WARNING: ")[2]
+
+
+def test_groups_name_the_next_command_with_a_size(source, tmp_path):
+    fingerprints, out = tmp_path / "fingerprints.csv", tmp_path / "groups.csv"
+    assert run("fingerprint", "--source", source.root, "--out", fingerprints).exit_code == 0
+    done = run("groups", "--fingerprints", fingerprints, "--out", out, "--source", source.root)
+    assert f"shards --source {source.root} --size 32 --groups {out}\n" in done.output
 
 
 def test_split_writes_the_plan_and_its_report(source, tmp_path):

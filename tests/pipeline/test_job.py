@@ -182,7 +182,7 @@ def test_bad_images_stop_the_build_and_are_all_listed(source, tmp_path):
     spoil(source)
     with pytest.raises(BadExamples, match="2 of 20 examples are bad, and nothing was published") as caught:
         build(config_for(source, tmp_path / "data"))
-    assert "image 'ex-0003': filter 'blue': empty: the file has 0 bytes, expected a PNG image" in str(caught.value)
+    assert "image 'ex-0003': channel 'blue': empty: the file has 0 bytes, expected a PNG image" in str(caught.value)
     assert nothing_published(tmp_path / "data")
     rows = list(csv.reader(open(tmp_path / "data/hpa_stacked/16/bad_examples.csv")))
     assert [row[:3] for row in rows] == [

@@ -1,6 +1,7 @@
 """Datasets of other schemas: built by the command, read by TFDS, every pixel compared with an independent computation."""
 
 import csv
+import dataclasses
 import io
 import json
 import zipfile
@@ -121,9 +122,30 @@ def test_12_bits_taken_for_16_are_warned_about(tmp_path):
         "--schema", tmp_path / "painting.toml", "--source", atlas.root, "--data-dir", tmp_path / "data", "--size", 20
     )
     assert (
-        "WARNING: 24 of 24 images of channel 'DNA' use less than an eighth of the range of their values; "
+        "WARNING: 24 of 24 images of channel 'DNA' use less than an eighth of the range of their values\n"
         in done.output
     )
+    assert done.output.count("WARNING") == 5
+    assert done.output.count("if the camera has fewer bits than the files, set depth in the schema: ") == 1
+    assert (
+        "'python -m pipeline schema range --schema SCHEMA --source DIR --out MEASURED.toml' measures it\n"
+        in done.output
+    )
+
+
+def test_images_are_compared_with_the_range_that_the_schema_declares(tmp_path):
+    atlas = draw_painting(tmp_path / "source", depth="16")
+    named = ["--source", atlas.root, "--data-dir", tmp_path / "data", "--size", 20]
+    for largest, num_warnings in ((4095, 0), (65535, 5)):
+        channels = [dataclasses.replace(channel, range=(0, largest)) for channel in atlas.schema.channels]
+        schema = dataclasses.replace(atlas.schema, depth="percentile", channels=tuple(channels))
+        (tmp_path / "ranged.toml").write_text(write.to_toml(schema))
+        done = shards("--schema", tmp_path / "ranged.toml", *named, "--overwrite")
+        assert done.exit_code == 0, done.output
+        assert done.output.count("use less than an eighth of the range that the schema declares") == num_warnings
+        assert done.output.count("if their channels are too dark, 'python -m pipeline schema range ") == bool(
+            num_warnings
+        )
 
 
 def test_single_labels_are_one_class_id(tmp_path):
@@ -315,7 +337,8 @@ def test_columns_cannot_lead_out_of_the_folder(painting, tmp_path):
     [
         ("Well id,plate,well,dose\n", "the header is 'Well id,plate,well,dose', expected 'Well id,Found,plate,dose,well'"),
         ("Well id,plate,well,dose,Found,dose\n", "the header has column 'dose' 2 times, expected once"),
-        ("Well id,plate,well,dose,Found\na,P,A,1,toxic\n", "has label 'toxic', which is not a class of schema 'painting'; the nearest is 'toxic, slowly'"),
+        ("Well id,plate,well,dose,Found\na,P,A,1,toxic\n", "has label 'toxic', which is not a class of schema 'painting'; the nearest is 'toxic, slowly'; correct it, or add"),
+        ("Well id,plate,well,dose,Found\na,P,A,1,proteasome\n", "schema 'painting'; the classes are 'control', 'toxic, slowly', 'binucleate'; correct it, or add it to classes in the schema"),
         ("Well id,plate,well,dose,Found\na,P,A,1,\n", "id 'a' has no labels, expected class names separated by ';'"),
     ],
 )  # fmt: skip

@@ -89,8 +89,8 @@ def test_a_corrupt_image_is_reported_and_left_out(tmp_path, raw_run, raw_source,
     out, submission = tmp_path / "out.csv", tmp_path / "submission.csv"
     result = run_command(raw_run, "--images", images, "--out", out, "--submission", submission)
     assert result.exit_code == 0, result.output
-    assert "left out ex-0003: filter 'blue': truncated: the file ends at byte 60" in result.output
-    assert "left out ex-0007: filter 'yellow': missing_filter: no file ex-0007_yellow.png" in result.output
+    assert "left out ex-0003: channel 'blue': truncated: the file ends at byte 60" in result.output
+    assert "left out ex-0007: channel 'yellow': missing_filter: no file ex-0007_yellow.png" in result.output
     assert f"46 examples predicted, 2 left out: {out}" in result.output
     expected = read_table(raw_table)
     found = read_table(out)

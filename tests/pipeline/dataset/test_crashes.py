@@ -51,7 +51,7 @@ def test_an_example_that_ends_the_process_is_named_and_left_out(source, tmp_path
     process = build_elsewhere(source, tmp_path / "data", write)
     assert process.wait() == -signal.Signals[name]
     config = config_for(source, tmp_path / "data", write=getattr(crashing, write))
-    row = f"image 'ex-0007': filter 'red\\+green\\+blue\\+yellow': decoder_crash: decoding it ends the process \\({name}\\)"
+    row = f"image 'ex-0007': channel 'red\\+green\\+blue\\+yellow': decoder_crash: decoding it ends the process \\({name}\\)"
     for _ in range(2):  # it is still known after it was named
         with pytest.raises(BadExamples, match=f"1 of 20 examples are bad, and nothing was published(.|\n)*{row}"):
             build(config)

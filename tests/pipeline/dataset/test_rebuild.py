@@ -139,7 +139,7 @@ def test_the_command_names_differences_and_exits_with_1(dataset, source):
     done = verify_command(dataset, "--source", source.root, "--schema", "hpa_kaggle_2018")
     assert done.exit_code == 1
     assert "id 'ex-0003': " in done.stdout
-    assert f"{dataset}: 1 problems" in done.stderr
+    assert f"{dataset}: 1 problem\n" in done.stderr
     assert "root:" not in done.stdout
 
 

@@ -94,6 +94,11 @@ def test_two_examples_make_no_folds():
 
 
 def test_groups_too_large_for_a_fold_are_refused():
-    groups = {example.id: "large" if k < 78 else f"small-{k}" for k, example in enumerate(SINGLE)}
+    groups = {example.id: "large" if k < 40 else f"plate-{k // 20}" for k, example in enumerate(SINGLE)}
     with pytest.raises(InputError, match="folds: fold-. has no example in .*, because whole groups are too large"):
-        assign(SINGLE, 3, groups=groups)
+        assign(SINGLE, 2, groups=groups)
+
+
+def test_a_group_larger_than_a_fold_leaves_no_split_of_it_empty():
+    groups = {example.id: "large" if k < 78 else f"small-{k}" for k, example in enumerate(SINGLE)}
+    assert assign(SINGLE, 3, groups=groups).sizes.min() == 1

@@ -144,6 +144,49 @@ def test_a_group_larger_than_a_split_leaves_sizes_off_and_says_so():
     assert "(it has 2 independent groups for 3 splits)" in assigned.report()
 
 
+def test_six_large_groups_leave_no_split_empty():
+    # The nearest sizes to 185, 23, 32 are 200, 0, 40.
+    examples = [Example(f"id{k:03d}", (k % 5,)) for k in range(240)]
+    groups = {example.id: f"plate {k // 40}" for k, example in enumerate(examples)}
+    for seed in range(2):
+        assigned = assign(examples, groups, seed=seed)
+        assert assigned.sizes == (160, 40, 40)
+        assert assigned.counts.min() == 8
+        assert not assigned.empty()
+
+
+def test_a_split_that_is_to_be_empty_stays_empty():
+    examples = [Example(f"id{k}", (k % 2,)) for k in range(20)]
+    groups = {f"id{k}": f"g{k // 5}" for k in range(20)}
+    assert assign(examples, groups, sizes=(19, 0, 1)).sizes == (15, 0, 5)
+
+
+def test_fewer_groups_than_splits_are_reported():
+    examples = [Example(f"id{k}", (k // 10,)) for k in range(20)]
+    assigned = assign(examples, {f"id{k}": f"g{k // 10}" for k in range(20)}, sizes=(12, 4, 4))
+    assert "\n2 groups; none is divided\n" in assigned.report()
+    (line,) = assigned.empty()
+    assert line.endswith(" is empty: 2 groups for 3 splits")
+    assert line in assigned.report()
+
+
+@few
+@given(grouped_tables(), st.integers(1, 39))
+def test_no_wanted_split_is_empty_if_there_are_enough_groups(table, num_old):
+    examples, groups = table
+    old = examples[:num_old]
+    units = {groups.get(example.id, example.id) for example in examples}
+    assume(len(old) >= 3 and len(units) >= 3)
+    earlier = dict.fromkeys([example.id for example in old if example.id in groups], "train")
+    free = units - {groups[example_id] for example_id in earlier}
+    for assigned, num_free in (
+        (assign(examples, groups), len(units)),
+        (assign(examples, groups, earlier=earlier), len(free)),
+    ):
+        if num_free >= 3:
+            assert min(assigned.sizes) > 0
+
+
 def test_groups_and_what_stays_may_leave_a_class_out_of_a_split():
     examples = [Example(f"old{k}", (0,)) for k in range(8)] + [Example(f"big{k}", (1,)) for k in range(24)]
     groups = {f"big{k}": f"g{k // 8}" for k in range(24)}

@@ -17,7 +17,9 @@ from pipeline.plan import manifest, table
 from pipeline.schema import write
 from pipeline.source import ranges
 from pipeline.source.draft import draft
+from pipeline.source.fitting import fitting_size
 from tests.support.atlases import draw_painting
+from tests.support.sources import draw_source
 
 
 def run(*arguments):
@@ -62,6 +64,7 @@ def test_files_of_several_planes_and_single_labels_are_drafted(tmp_path):
     assert drafted.patterns == ("{id}",)
     assert [channel.planes for channel in drafted.channels] == [(0,), (1,), (2,)]
     assert (drafted.single_label, drafted.classes, drafted.depth) == (True, ("alive", "dead cell"), "16")
+    assert "# The id, column 'file', is the name of the file: pattern = \"{id}\".\n" in run("init", tmp_path).output
 
 
 def test_a_draft_is_written_once_and_fits_its_source(tmp_path):
@@ -71,11 +74,14 @@ def test_a_draft_is_written_once_and_fits_its_source(tmp_path):
     assert done.exit_code == 0, done.output
     assert f"next: python -m pipeline schema check --schema {out} --source {atlas.root}" in done.output
     assert schema.load(out) == draft(atlas.root)
+    assert "is the name of the file" not in out.read_text()
     assert f"{out}: exists already; remove it or name another file" in run("init", atlas.root, "--out", out).output
     checked = run("check", "--schema", out, "--source", atlas.root)
     assert checked.stdout.endswith("matches\n"), checked.output
+    assert "\nopened 5 of 24 examples; 'python -m pipeline audit --deep' opens all\n" in checked.output
+    assert '\n5 channels still have shows = "?"\n' in checked.output
     assert "DNA                           24 of 24 files found" in checked.output
-    assert "groups by plate: 6 of 24 examples" in checked.output
+    assert "24 examples in 6 groups (plate)" in checked.output
 
 
 def test_what_cannot_be_drafted_is_said(tmp_path):
@@ -128,6 +134,8 @@ def test_what_does_not_match_is_named(source):
     assert "image 'ex-0001': no file ex-0001_red.png" in done.output
     assert "image 'ex-0002': blue: empty: the file has 0 bytes" in done.output
     assert done.output.endswith("2 problems\n")
+    source.image("ex-0001", "red").write_bytes(source.image("ex-0003", "red").read_bytes())
+    assert run("check", "--source", source.root).output.endswith("\n1 problem\n")
 
 
 def test_the_range_is_between_the_percentiles_of_all_pixels(tmp_path):
@@ -138,11 +146,28 @@ def test_the_range_is_between_the_percentiles_of_all_pixels(tmp_path):
         "range", "--schema", tmp_path / "painting.toml", "--source", atlas.root, "--percentiles", 1, 99, "--out", out
     )
     assert done.exit_code == 0, done.output
+    assert f"next: python -m pipeline shards --source {atlas.root} --schema {out} --size 32\n" in done.output
     measured = schema.load(out)
     assert (measured.depth, measured.percentiles) == ("percentile", (1.0, 99.0))
     for index, channel in enumerate(measured.channels):
         every = np.stack([pixels[index] for pixels in atlas.pixels.values()])
         assert channel.range == tuple(np.percentile(every, (1, 99), method="inverted_cdf"))
+
+
+@pytest.mark.parametrize(("side", "size"), [(20, 20), (40, 32), (200, 192), (256, 256), (300, 256)])
+def test_a_fitting_size_is_the_default_or_what_the_first_image_has(tmp_path, side, size):
+    source = draw_source(tmp_path, 3, side=side)
+    source.image("ex-0000", "red").unlink()
+    read = manifest.read(source.table, sources.open_images(source.images, schema.HPA_KAGGLE_2018))
+    assert fitting_size(read) == size
+
+
+def test_a_source_without_a_good_image_has_the_default_size(tmp_path):
+    source = draw_source(tmp_path, 3, side=16)
+    for k in range(3):
+        source.image(f"ex-000{k}", "red").write_bytes(b"")
+    read = manifest.read(source.table, sources.open_images(source.images, schema.HPA_KAGGLE_2018))
+    assert fitting_size(read) == schema.DEFAULT_SIZE
 
 
 def test_a_range_needs_images_with_more_than_one_value(tmp_path):
@@ -160,7 +185,7 @@ def test_a_range_needs_images_with_more_than_one_value(tmp_path):
 def test_an_audit_names_empty_files_by_their_channels(source):
     source.image("ex-0002", "blue").write_bytes(b"")
     done = CliRunner().invoke(main, ["audit", "--source", str(source.root)])
-    assert "image 'ex-0002': filter 'blue': empty: the file has 0 bytes and holds no image" in done.output
+    assert "image 'ex-0002': channel 'blue': empty: the file has 0 bytes and holds no image" in done.output
 
 
 def test_a_table_in_a_zip_without_it_is_refused(source, tmp_path):

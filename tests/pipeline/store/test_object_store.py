@@ -164,7 +164,7 @@ def test_audit_and_verify_find_what_is_wrong_in_a_store(store, place, drawn):
     (remote.images / "ex-0001_red.png").unlink()
     (remote.images / "ex-0002_blue.png").write_bytes(b"no image")
     found = audit(remote.table, remote.images, deep=True)
-    assert found.problems[0] == "image 'ex-0001': filter 'red': missing_filter: no file ex-0001_red.png"
+    assert found.problems[0] == "image 'ex-0001': channel 'red': missing_filter: no file ex-0001_red.png"
     assert "ex-0002_blue.png" in found.problems[1] or "not a PNG image" in found.problems[1]
     assert found.num_bad == 2
 
