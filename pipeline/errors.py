@@ -13,9 +13,6 @@ EXIT_FAILED = 3
 EXIT_STOPPED = 130
 """What a shell reports of a program that Ctrl-C ended."""
 
-FOR_TRAINING = ("keras", "matplotlib", "tensorflow")
-"""Packages that only the extra `train` brings."""
-
 MAX_SHOWN = 4096
 """Longest line that is shown, in characters: as long as the longest path."""
 
@@ -98,10 +95,13 @@ def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
     except KeyboardInterrupt:
         raise _stopped(when_stopped) from None
     except ModuleNotFoundError as error:
-        if error.name not in FOR_TRAINING:
+        from pipeline.console import extras
+
+        if error.name not in extras.FOR_TRAINING:
             raise
+        name = extras.FOR_TRAINING[error.name]
         raise click.ClickException(
-            f"{error.name} is not installed, which this command needs: pip install 'hpa-stacked[train]'"
+            f"{name} is not installed, which this command needs: {extras.install('train')}"
         ) from error
     except Exception:
         if signals:

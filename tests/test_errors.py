@@ -9,6 +9,7 @@ import click
 import pytest
 
 from pipeline import errors
+from pipeline.console import extras
 from pipeline.errors import DivergedError, InputError, JobError, MissingError, StoppedError, StorageError
 from tests.support.sources import draw_source
 
@@ -37,8 +38,9 @@ def test_exit_codes_tell_input_from_failures(error, expected):
     assert outcome(error) == expected
 
 
-def test_a_package_of_an_extra_that_is_not_installed_is_named():
-    expected = "matplotlib is not installed, which this command needs: pip install 'hpa-stacked[train]'"
+def test_a_package_of_an_extra_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(extras, "ROOT", tmp_path)
+    expected = "Matplotlib is not installed, which this command needs: pip install 'hpa-stacked[train]'"
     assert outcome(ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")) == (1, expected)
     with pytest.raises(ModuleNotFoundError), errors.one_line_errors():
         raise ModuleNotFoundError(name="pipeline.missing")
