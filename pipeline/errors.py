@@ -47,7 +47,9 @@ class DivergedError(JobError):
 
 
 class StoppedError(JobError):
-    """A signal stopped the run after it saved its position."""
+    """A signal stopped the run after it saved its position; `next_command` continues it."""
+
+    next_command: tuple[object, ...] = ()
 
 
 def shown(text: str) -> str:
@@ -89,6 +91,7 @@ def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
         bare = error.strerror if isinstance(error, OSError) and error.filename is None else None
         failure = click.ClickException(shown(bare or str(error)))
         failure.exit_code = _exit_code(error)  # type: ignore[misc]
+        failure.next_command = getattr(error, "next_command", ())  # type: ignore[attr-defined]
         if signals and not isinstance(error, JobError):
             raise _stopped(when_stopped) from None
         raise failure from error

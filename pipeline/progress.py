@@ -5,6 +5,13 @@ from types import TracebackType
 from typing import Any
 
 
+def say(line: str) -> None:
+    """Prints a line on standard error, above the bars that are shown there."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+
+
 class Bar:
     """A bar with rate and time left, drawn from the first update on.
 

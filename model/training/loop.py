@@ -64,6 +64,7 @@ def train(
                     log(f"dev loss has not been lower for {run.settings.patience} epochs: stopped")
                     break
                 observe(train_epoch(session, epoch, log))
+                session.recorder.check_stop()
         return score_splits(session, log)
 
 
