@@ -242,5 +242,5 @@ def test_damaged_checkpoint_is_rejected(tiny_data_dir, tiny_dataset, uninterrupt
 
 def test_run_without_a_finished_epoch_has_no_classifier(tiny_dataset, tmp_path):
     run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
-    with pytest.raises(MissingError, match=r"run has no checkpoint: no epoch of it was finished$"):
+    with pytest.raises(MissingError, match=r"run: no epoch is finished yet, so there is nothing to score: "):
         runs.load_classifier(run)
