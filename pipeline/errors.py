@@ -77,7 +77,8 @@ def echo(text: str, *, err: bool = False) -> None:
 def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
     """Turns expected errors into one line and an exit code; other errors keep their traceback.
 
-    `when_stopped` is the message after Ctrl-C or SIGTERM, whatever error a library made of it.
+    `when_stopped` is the message after Ctrl-C or SIGTERM, whatever error a library made of it, unless the
+    `KeyboardInterrupt` has a note that says more.
     """
     import click
 
@@ -95,8 +96,9 @@ def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
         if signals and not isinstance(error, JobError):
             raise _stopped(when_stopped) from None
         raise failure from error
-    except KeyboardInterrupt:
-        raise _stopped(when_stopped) from None
+    except KeyboardInterrupt as error:
+        notes = getattr(error, "__notes__", None)
+        raise _stopped(f"stopped; {notes[-1]}" if notes else when_stopped) from None
     except ModuleNotFoundError as error:
         from pipeline.console import extras
 

@@ -1,5 +1,6 @@
 """What commands show of errors, and their exit codes."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +47,12 @@ def test_a_package_of_an_extra_that_is_not_installed_is_named(tmp_path, monkeypa
         raise ModuleNotFoundError(name="pipeline.missing")
 
 
+def test_a_note_of_ctrl_c_says_what_is_kept():
+    error = KeyboardInterrupt()
+    error.add_note("1 of 2 shards are finished")
+    assert outcome(error) == (130, "stopped; 1 of 2 shards are finished")
+
+
 def test_defects_keep_their_traceback():
     with pytest.raises(ZeroDivisionError), errors.one_line_errors():
         raise ZeroDivisionError
@@ -63,7 +70,9 @@ def test_a_command_that_is_stopped_exits_with_130(tmp_path, number):
     process.send_signal(number)
     _, shown = process.communicate()
     assert process.returncode == 130, shown
-    assert shown.splitlines()[-1] == "Error: stopped; the same command continues where it was"
+    stopped = r"Error: stopped; (\d+) of \d+ shards are finished, the same command makes the rest"
+    num = int(re.fullmatch(stopped, shown.splitlines()[-1])[1])
+    assert 1 <= num <= len(list(reports.glob("*.json")))
     assert "Traceback" not in shown
     assert not list(tmp_path.glob("data/**/.tmp-*"))
 
