@@ -43,6 +43,12 @@ class Bar:
             self._tqdm.set_postfix_str(note, refresh=False)
         self._tqdm.update(done - self._tqdm.n)
 
+    def show_as(self, bar_format: str) -> None:
+        """Shows other parts from the next update on."""
+        self._settings["bar_format"] = bar_format
+        if self._tqdm is not None:
+            self._tqdm.bar_format = bar_format
+
     def close(self) -> None:
         """Leaves the terminal in order."""
         if self._tqdm is not None:

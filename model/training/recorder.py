@@ -17,6 +17,11 @@ from model.training.clock import Clock
 from pipeline.errors import DivergedError, StoppedError
 from pipeline.progress import Bar, say
 
+PROGRESS = "{desc} {percentage:3.0f}% {rate_fmt}{postfix}"
+
+COMPILING = "{desc} {percentage:3.0f}% compiling"
+"""The first step takes long, and the rate says nothing until the second one is done."""
+
 
 class Events:
     """Scalars for TensorBoard, without TensorBoard: `tf.summary.scalar` needs it installed."""
@@ -57,6 +62,7 @@ class Recorder(keras.callbacks.Callback):
         self.stop_requested = False
         self._bar: Bar | None = None
         self._steps_here = 0
+        self._is_compiled = keras.backend.backend() == "torch"
         self._last_end: float | None = None
         self._restored_loss: list[Any] = []
 
@@ -74,7 +80,7 @@ class Recorder(keras.callbacks.Callback):
         self._bar = Bar(
             f"epoch {epoch + 1}/{self.run.settings.epochs}",
             leave=False,  # the summary of the epoch takes its place
-            bar_format="{desc} {percentage:3.0f}% {rate_fmt}{postfix}",
+            bar_format=PROGRESS if self._is_compiled else COMPILING,
         )
         self._show_progress()
 
@@ -90,6 +96,9 @@ class Recorder(keras.callbacks.Callback):
         self._steps_here += 1
         if self._steps_here == 1:
             self._first_end = time.perf_counter()
+        if self._bar and self._steps_here == 2 and not self._is_compiled:
+            self._is_compiled = True
+            self._bar.show_as(PROGRESS)
         is_last = position.step_in_epoch == self.num_steps[position.epoch]
         note = ""
         if position.step_in_epoch % settings.log_every == 0 or is_last:
