@@ -47,6 +47,13 @@ CASES    ?= 1060000
 FAULTS   ?= 1100
 TEST_ARGS ?=
 
+# Everything that may be set on the command line: a misspelt name would be ignored.
+OPTIONS  := PYTHON VENV EXTRAS SOURCE NUM SEED SIZE DATA_DIR PRESET TRAIN_ARGS RUN LADDER_NUM LADDER_SIZE LADDER_ARGS \
+  GPU_EXTRAS GPU_ARGS WHEELS CELLS CELLS_ARGS ARGS JOBS CASES FAULTS TEST_ARGS RUNNER PROJECT REGION TEMP IMAGE \
+  FLINK BEAM_GO SHELL
+UNKNOWN  := $(strip $(foreach name,$(filter-out $(OPTIONS),$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(name))))
+$(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); those that can be set are $(filter-out SHELL,$(OPTIONS))))
+
 # On a cluster (docs/dataflow.md, docs/flink.md): RUNNER, and for Dataflow these.
 RUNNER   ?=
 PROJECT  ?=
@@ -81,10 +88,15 @@ help: ## show this list
 
 install: $(STAMP) ## make the environment in .venv (other targets do this when needed)
 
+INSTALLING-base  := what building needs into $(VENV) (0.8 GB, some minutes)
+INSTALLING-train := what training needs into $(VENV) (2.9 GB, some minutes)
+
+# Setuptools warns in a box of any editable installation.
 $(VENV)/.installed-%: setup.cfg pyproject.toml
+	@echo "installing $(or $(INSTALLING-$*),the extra $(subst -,$(comma),$*) into $(VENV) (some minutes))" >&2
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install $(PIP_ARGS) --upgrade pip
-	$(BIN)/pip install $(PIP_ARGS) --editable '.$(if $(filter-out base,$*),[$(subst -,$(comma),$*)])'
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install $(PIP_ARGS) --editable '.$(if $(filter-out base,$*),[$(subst -,$(comma),$*)])'
 	@touch $@ $(VENV)/.installed-base $(if $(findstring dev,$*),$(TRAIN))
 
 shards: $(BUILD) ## build the dataset from SOURCE=DIR, or from a synthetic sample

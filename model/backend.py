@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.console import extras
 from pipeline.errors import InputError
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -50,10 +51,7 @@ def start(deterministic: bool = False) -> str:
             importlib.import_module(name)
             import keras
         except ImportError as error:
-            extra = "train" if name == "tensorflow" else name
-            raise InputError(
-                f"KERAS_BACKEND is {name!r}, which is not installed ({error}): pip install 'hpa-stacked[{extra}]'"
-            ) from error
+            raise _cannot_import(name, error) from error
         for gpu in tf.config.list_physical_devices("GPU"):  # without a driver, logs many lines
             if name == "tensorflow":
                 tf.config.experimental.set_memory_growth(gpu, True)
@@ -62,6 +60,15 @@ def start(deterministic: bool = False) -> str:
         if deterministic:
             tf.config.experimental.enable_op_determinism()
     return keras.backend.backend()
+
+
+def _cannot_import(name: str, error: ImportError) -> InputError:
+    if name != "tensorflow":
+        return InputError(f"KERAS_BACKEND is {name!r}, which cannot be imported ({error}): {extras.install(name)}")
+    if isinstance(error, ModuleNotFoundError) and error.name in extras.FOR_TRAINING:
+        package = extras.FOR_TRAINING[error.name]
+        return InputError(f"{package} is not installed, which training needs: {extras.install('train')}")
+    return InputError(f"TensorFlow cannot be imported ({error}): {extras.install('train')} may help")
 
 
 def gpus() -> int:

@@ -212,6 +212,20 @@ def _are(kind: type, values: Any, count: int) -> bool:
     )
 
 
+def best_checkpoint(run: Run) -> Path:
+    """Returns the path of the run's best weights.
+
+    Raises:
+        MissingError: the run has finished no epoch.
+    """
+    if not run.best.exists():
+        raise MissingError(
+            f"run {run.path}: no epoch is finished yet, so there is nothing to score: "
+            f"'python -m model.train --resume --out {shlex.quote(str(run.path))}' continues it"
+        )
+    return run.best
+
+
 def load_classifier(run: Run) -> Any:
     """Returns the run's classifier (see `classifier.build`) with the weights of its best checkpoint.
 
@@ -222,8 +236,7 @@ def load_classifier(run: Run) -> Any:
     from model.network import classifier
     from model.training import weights
 
-    if not run.best.exists():
-        raise MissingError(f"run {run.path} has no checkpoint: no epoch of it was finished")
+    best_checkpoint(run)
     model = classifier.build(run.settings, run.mean, run.std, run.schema)
     weights.check(run.best)
     try:

@@ -1,8 +1,10 @@
 """The command `python -m model.train`."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +13,13 @@ from model import settings as settings_module
 from model.settings import Settings
 from pipeline.console.called import echo_next
 from pipeline.console.commands import Command
-from pipeline.errors import InputError, echo, one_line_errors
+from pipeline.errors import InputError, StoppedError, echo, one_line_errors
 from pipeline.options import PATH
 from pipeline.schema import Schema
+
+if TYPE_CHECKING:
+    from model.data.dataset import Dataset
+    from model.runs import Run
 
 # The rest is imported where it is needed, so that `--help` is fast.
 
@@ -158,7 +164,7 @@ def _train(
     backend.start(settings.deterministic)
     from model import runs
     from model.data.card import absent_classes
-    from model.data.dataset import check_batch_size, check_same, check_splits, default_data_dir, open_dataset
+    from model.data.dataset import check_batch_size, check_splits, default_data_dir, open_dataset
     from model.training import loop, tracking
 
     if resume:
@@ -173,18 +179,49 @@ def _train(
         echo(f"WARNING: no example of train has {', '.join(absent)}: the model cannot learn to find them")
     check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if resume and out:
-        run = runs.open_run(out)
-        check_same(dataset, run.dataset, run.path)
-        run = runs.extend(run, settings, echo)
-        runs.report_backend(run, backend.versions()["backend"], echo)
+        run = _reopened(out, dataset, settings)
     else:
         path = out or runs.default_path(settings, smoke=smoke, resume=False)
         origin = _origin(init_from, settings, dataset.schema) if init_from else None
         run = runs.create(path, settings, dataset, backend.versions(), origin)
-    echo(f"run {run.path} ({settings.preset})")
-    with runs.removed_unless_started(run), tracking.tracked(track, run, echo) as reported:
+    echo(f"run {run.path} ({_named_with_size(settings)})")
+    with (
+        _naming_resume(run.path, data_dir),
+        runs.removed_unless_started(run),
+        tracking.tracked(track, run, echo) as reported,
+    ):
         reported.scores(loop.train(run, dataset, resume=resume, log=echo, observe=reported.epoch))
     echo_next("model.evaluate", run.path, make=runs.make_words("evaluate", run.path))
+
+
+def _named_with_size(settings: Settings) -> str:
+    """Returns the name of the preset, and the size of images if it is another than the preset's."""
+    known = settings.preset in presets.NAMES
+    own = known and presets.load(settings.preset).size == settings.size
+    return settings.preset if own else f"{settings.preset} at {settings.size} pixels"
+
+
+def _reopened(path: Path, dataset: "Dataset", settings: Settings) -> "Run":
+    """Returns the run in a folder, with settings that may have more epochs than before."""
+    from model import backend, runs
+    from model.data.dataset import check_same
+
+    run = runs.open_run(path)
+    check_same(dataset, run.dataset, run.path)
+    run = runs.extend(run, settings, echo)
+    runs.report_backend(run, backend.versions()["backend"], echo)
+    return run
+
+
+@contextlib.contextmanager
+def _naming_resume(run: Path, data_dir: Path | None) -> Iterator[None]:
+    """Adds the command that continues the run to the error that ends a stopped one."""
+    try:
+        yield
+    except StoppedError as error:
+        where = ("--data-dir", data_dir) if data_dir else ()
+        error.next_command = ("model.train", "--resume", "--out", run, *where)
+        raise
 
 
 def _origin(path: Path, settings: Settings, schema: Schema) -> dict[str, Any]:

@@ -13,9 +13,6 @@ EXIT_FAILED = 3
 EXIT_STOPPED = 130
 """What a shell reports of a program that Ctrl-C ended."""
 
-FOR_TRAINING = ("keras", "matplotlib", "tensorflow")
-"""Packages that only the extra `train` brings."""
-
 MAX_SHOWN = 4096
 """Longest line that is shown, in characters: as long as the longest path."""
 
@@ -50,7 +47,9 @@ class DivergedError(JobError):
 
 
 class StoppedError(JobError):
-    """A signal stopped the run after it saved its position."""
+    """A signal stopped the run after it saved its position; `next_command` continues it."""
+
+    next_command: tuple[object, ...] = ()
 
 
 def shown(text: str) -> str:
@@ -78,7 +77,8 @@ def echo(text: str, *, err: bool = False) -> None:
 def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
     """Turns expected errors into one line and an exit code; other errors keep their traceback.
 
-    `when_stopped` is the message after Ctrl-C or SIGTERM, whatever error a library made of it.
+    `when_stopped` is the message after Ctrl-C or SIGTERM, whatever error a library made of it, unless the
+    `KeyboardInterrupt` has a note that says more.
     """
     import click
 
@@ -92,16 +92,21 @@ def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
         bare = error.strerror if isinstance(error, OSError) and error.filename is None else None
         failure = click.ClickException(shown(bare or str(error)))
         failure.exit_code = _exit_code(error)  # type: ignore[misc]
+        failure.next_command = getattr(error, "next_command", ())  # type: ignore[attr-defined]
         if signals and not isinstance(error, JobError):
             raise _stopped(when_stopped) from None
         raise failure from error
-    except KeyboardInterrupt:
-        raise _stopped(when_stopped) from None
+    except KeyboardInterrupt as error:
+        notes = getattr(error, "__notes__", None)
+        raise _stopped(f"stopped; {notes[-1]}" if notes else when_stopped) from None
     except ModuleNotFoundError as error:
-        if error.name not in FOR_TRAINING:
+        from pipeline.console import extras
+
+        if error.name not in extras.FOR_TRAINING:
             raise
+        name = extras.FOR_TRAINING[error.name]
         raise click.ClickException(
-            f"{error.name} is not installed, which this command needs: pip install 'hpa-stacked[train]'"
+            f"{name} is not installed, which this command needs: {extras.install('train')}"
         ) from error
     except Exception:
         if signals:

@@ -300,7 +300,7 @@ def make_graph(pipeline: Any, path: Place, ranges: Sequence[tuple[int, int]], wr
 
 @contextlib.contextmanager
 def _showing_progress(workspace: Workspace, every: Sequence[Task], on_progress: OnProgress) -> Iterator[None]:
-    """Calls `on_progress` as reports appear, which works on every runner."""
+    """Calls `on_progress` as reports appear, which works on every runner; notes at Ctrl-C how many shards are kept."""
     total = sum(len(task.plan.examples) for task in every)
 
     def show() -> None:
@@ -308,8 +308,14 @@ def _showing_progress(workspace: Workspace, every: Sequence[Task], on_progress: 
             on_progress(resume.num_reported(workspace, every), total)
 
     show()
-    with calling_every(workspace.poll_seconds, show, name="progress"):
-        yield
+    try:
+        with calling_every(workspace.poll_seconds, show, name="progress"):
+            yield
+    except KeyboardInterrupt as error:
+        with contextlib.suppress(JobError, OSError):
+            num = resume.num_finished(workspace, every)
+            error.add_note(f"{num} of {len(every)} shards are finished, the same command makes the rest")
+        raise
     show()
 
 

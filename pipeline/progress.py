@@ -5,6 +5,13 @@ from types import TracebackType
 from typing import Any
 
 
+def say(line: str) -> None:
+    """Prints a line on standard error, above the bars that are shown there."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+
+
 class Bar:
     """A bar with rate and time left, drawn from the first update on.
 
@@ -35,6 +42,12 @@ class Bar:
         if note:
             self._tqdm.set_postfix_str(note, refresh=False)
         self._tqdm.update(done - self._tqdm.n)
+
+    def show_as(self, bar_format: str) -> None:
+        """Shows other parts from the next update on."""
+        self._settings["bar_format"] = bar_format
+        if self._tqdm is not None:
+            self._tqdm.bar_format = bar_format
 
     def close(self) -> None:
         """Leaves the terminal in order."""

@@ -1,5 +1,6 @@
 """What commands show of errors, and their exit codes."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import click
 import pytest
 
 from pipeline import errors
+from pipeline.console import extras
 from pipeline.errors import DivergedError, InputError, JobError, MissingError, StoppedError, StorageError
 from tests.support.sources import draw_source
 
@@ -37,11 +39,18 @@ def test_exit_codes_tell_input_from_failures(error, expected):
     assert outcome(error) == expected
 
 
-def test_a_package_of_an_extra_that_is_not_installed_is_named():
-    expected = "matplotlib is not installed, which this command needs: pip install 'hpa-stacked[train]'"
+def test_a_package_of_an_extra_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(extras, "ROOT", tmp_path)
+    expected = "Matplotlib is not installed, which this command needs: pip install 'hpa-stacked[train]'"
     assert outcome(ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")) == (1, expected)
     with pytest.raises(ModuleNotFoundError), errors.one_line_errors():
         raise ModuleNotFoundError(name="pipeline.missing")
+
+
+def test_a_note_of_ctrl_c_says_what_is_kept():
+    error = KeyboardInterrupt()
+    error.add_note("1 of 2 shards are finished")
+    assert outcome(error) == (130, "stopped; 1 of 2 shards are finished")
 
 
 def test_defects_keep_their_traceback():
@@ -61,7 +70,9 @@ def test_a_command_that_is_stopped_exits_with_130(tmp_path, number):
     process.send_signal(number)
     _, shown = process.communicate()
     assert process.returncode == 130, shown
-    assert shown.splitlines()[-1] == "Error: stopped; the same command continues where it was"
+    stopped = r"Error: stopped; (\d+) of \d+ shards are finished, the same command makes the rest"
+    num = int(re.fullmatch(stopped, shown.splitlines()[-1])[1])
+    assert 1 <= num <= len(list(reports.glob("*.json")))
     assert "Traceback" not in shown
     assert not list(tmp_path.glob("data/**/.tmp-*"))
 

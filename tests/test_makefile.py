@@ -1,6 +1,7 @@
 """What the targets for users call, and with which words, and what the image for users holds."""
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -63,6 +64,35 @@ def test_building_installs_neither_tensorflow_nor_what_tests_need(checkout):
         stamp.unlink()
     for target, installed in (("shards", "'.'"), ("train", "'.[train]'"), ("test", "'.[dev]'")):
         assert any(line.endswith(f"--editable {installed}") for line in make(checkout, "--dry-run", target))
+
+
+def test_what_is_installed_is_said_before(checkout):
+    said = {
+        "train": "what training needs into .venv (2.9 GB, some minutes)",
+        "shards": "what building needs into .venv (0.8 GB, some minutes)",
+        "test": "the extra dev into .venv (some minutes)",
+    }
+    for stamp in checkout.glob(".venv/.installed-*"):
+        stamp.unlink()
+    for target, expected in said.items():
+        # The first command that the rule calls fails, so that nothing is installed.
+        done = subprocess.run(["make", target, "PYTHON=false"], cwd=checkout, capture_output=True, text=True)
+        assert done.stderr.splitlines()[0] == f"installing {expected}"
+        assert done.returncode == 2
+
+
+def test_a_misspelt_variable_is_refused(checkout):
+    done = subprocess.run(["make", "train", "SIZES=128"], cwd=checkout, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "no such variable: SIZES; those that can be set are PYTHON VENV EXTRAS SOURCE NUM SEED SIZE " in line
+
+
+def test_every_variable_with_a_default_can_be_set(checkout):
+    text = (checkout / "Makefile").read_text()
+    names = re.findall(r"^([A-Z_]+) *\?=", text, re.MULTILINE)
+    assert len(names) > 20
+    make(checkout, "help", *(f"{name}=x" for name in names))
 
 
 DATAFLOW = ("RUNNER=DataflowRunner", "PROJECT=p", "REGION=r", "TEMP=gs://b/t", "SOURCE=gs://b/x")

@@ -23,9 +23,7 @@ def checkpoint_digest(run: runs.Run) -> str:
     Raises:
         MissingError: the run has no checkpoint.
     """
-    if not run.best.exists():
-        raise MissingError(f"run {run.path} has no checkpoint: no epoch of it was finished")
-    with open(run.best, "rb") as file:
+    with open(runs.best_checkpoint(run), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

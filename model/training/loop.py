@@ -17,6 +17,7 @@ from model.training import checkpoints, norm_statistics
 from model.training.clock import Clock
 from model.training.recorder import Events, Recorder, learning_rate
 from pipeline.errors import InputError
+from pipeline.progress import Bar
 from pipeline.schema import SPLITS
 from pipeline.store import files
 
@@ -64,6 +65,7 @@ def train(
                     log(f"dev loss has not been lower for {run.settings.patience} epochs: stopped")
                     break
                 observe(train_epoch(session, epoch, log))
+                session.recorder.check_stop()
         return score_splits(session, log)
 
 
@@ -160,7 +162,9 @@ def train_epoch(session: Session, epoch: int, log: Log) -> dict[str, float]:
         callbacks=[session.recorder],
     )
     loss = position.loss_sum / max(position.loss_steps, 1)
-    dev_loss, counts = score_dev(session)
+    with Bar(f"epoch {epoch + 1}/{settings.epochs}", leave=False, bar_format="{desc} scoring dev") as show:
+        show(0, 1)
+        dev_loss, counts = score_dev(session)
     row = record_epoch(session, loss, dev_loss, counts, log)
     position.epoch, position.step_in_epoch, position.loss_sum, position.loss_steps = epoch + 1, 0, 0.0, 0
     session.recorder.save(dev_loss)

@@ -1,23 +1,26 @@
 """What a run records while it trains: `steps.csv`, TensorBoard events, checkpoints, progress."""
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import keras
 
 from model import runs
 from model.network.averages import as_array
-from model.training import checkpoints
+from model.training import checkpoints, stopping
 from model.training.checkpoints import Position
 from model.training.clock import Clock
 from pipeline.errors import DivergedError, StoppedError
-from pipeline.progress import Bar
+from pipeline.progress import Bar, say
+
+PROGRESS = "{desc} {percentage:3.0f}% {rate_fmt}{postfix}"
+
+COMPILING = "{desc} {percentage:3.0f}% compiling"
+"""The first step takes long, and the rate says nothing until the second one is done."""
 
 
 class Events:
@@ -59,6 +62,7 @@ class Recorder(keras.callbacks.Callback):
         self.stop_requested = False
         self._bar: Bar | None = None
         self._steps_here = 0
+        self._is_compiled = keras.backend.backend() == "torch"
         self._last_end: float | None = None
         self._restored_loss: list[Any] = []
 
@@ -76,7 +80,7 @@ class Recorder(keras.callbacks.Callback):
         self._bar = Bar(
             f"epoch {epoch + 1}/{self.run.settings.epochs}",
             leave=False,  # the summary of the epoch takes its place
-            bar_format="{desc} {percentage:3.0f}% {rate_fmt}{postfix}",
+            bar_format=PROGRESS if self._is_compiled else COMPILING,
         )
         self._show_progress()
 
@@ -92,6 +96,9 @@ class Recorder(keras.callbacks.Callback):
         self._steps_here += 1
         if self._steps_here == 1:
             self._first_end = time.perf_counter()
+        if self._bar and self._steps_here == 2 and not self._is_compiled:
+            self._is_compiled = True
+            self._bar.show_as(PROGRESS)
         is_last = position.step_in_epoch == self.num_steps[position.epoch]
         note = ""
         if position.step_in_epoch % settings.log_every == 0 or is_last:
@@ -99,10 +106,7 @@ class Recorder(keras.callbacks.Callback):
         if (position.step % settings.save_every == 0 and not is_last) or self.stop_requested:
             self.save(float(logs["loss"]))
         self._show_progress(note)
-        if self.stop_requested:
-            raise StoppedError(
-                f"stopped at step {position.step} (epoch {position.epoch + 1}); --resume continues there"
-            )
+        self.check_stop()
         self._last_end = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -137,23 +141,21 @@ class Recorder(keras.callbacks.Callback):
     @contextmanager
     def stopping_on_signals(self) -> Iterator[None]:
         """Lets the current step finish and be saved at Ctrl-C or SIGTERM; a second one stops at once."""
-        previous: dict[int, Callable | int | None] = {}
 
-        def request_stop(number: int, frame: FrameType | None) -> None:
+        def request_stop() -> None:
             self.stop_requested = True
-            signal.signal(number, previous[number])
 
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                previous[number] = signal.signal(number, request_stop)
-        except ValueError:  # only the main thread may set handlers
-            pass
-        try:
-            yield
+            with stopping.requested_by_signals(request_stop, say):
+                yield
         finally:
-            for stopped, handler in previous.items():
-                signal.signal(stopped, handler)
             self.close()
+
+    def check_stop(self) -> None:
+        """Raises `StoppedError` if a signal has asked for it; the position must have been saved."""
+        if self.stop_requested:
+            epoch = min(self.position.epoch + 1, self.run.settings.epochs)
+            raise StoppedError(f"stopped at step {self.position.step} (epoch {epoch}); --resume continues there")
 
     def _record_loss(self, loss: float) -> str:
         """Writes the mean loss since the last row of `steps.csv`, and returns a note for the progress bar."""

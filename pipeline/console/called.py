@@ -48,18 +48,24 @@ def _program() -> tuple[str, ...] | None:
 def echo_next(command: str, *arguments: object, make: Sequence[object] | None = None) -> None:
     """Prints the command that comes next to standard error, ready to be pasted.
 
+    Where the packages that it needs are missing, the target is named that installs them, or a line before says how to.
+
     Args:
       command: `pipeline shards` or `model.train`.
       arguments: what follows it.
       make: the words after `make` of a target that does the same, which is named if the Makefile called this
         process; none if a target calls both commands.
     """
+    from pipeline.console import extras
     from pipeline.errors import echo
 
-    if make is not None and os.environ.get(MAKE):
+    missing = extras.missing_for_training() if command.startswith("model.") else None
+    if make is not None and (os.environ.get(MAKE) or (missing and extras.made_by_make())):
         if not make:
             return
         line = shlex.join(["make", *map(str, make)])
     else:
+        if missing:
+            echo(f"{missing} is not installed, which training needs: {extras.install('train')}", err=True)
         line = f"python -m {command} {shlex.join(map(str, arguments))}".rstrip()
     echo(f"next: {line}", err=True)

@@ -64,7 +64,9 @@ class Group(_OneLine, click.Group):
 
 
 def show(error: click.ClickException) -> None:
-    """Prints an error to standard error, with its usage if it is a wrong call."""
+    """Prints an error to standard error, with its usage if it is a wrong call, and the command that comes next."""
     text = io.StringIO()
     error.show(file=text)
     click.echo(colour.highlight(called.as_called(text.getvalue()), sys.stderr), err=True, nl=False)
+    if next_command := getattr(error, "next_command", ()):
+        called.echo_next(*next_command)

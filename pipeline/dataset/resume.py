@@ -63,6 +63,12 @@ def read_reports(workspace: Workspace, tasks: Sequence[Task]) -> list[ShardRepor
         return list(pool.map(read, tasks))
 
 
+def num_finished(workspace: Workspace, tasks: Sequence[Task]) -> int:
+    """Returns how many shards have a report."""
+    names = files.listing(workspace.reports)
+    return sum(report_name(task.filename) in names for task in tasks)
+
+
 def num_reported(workspace: Workspace, tasks: Sequence[Task]) -> int:
     """Returns how many examples are in shards that have a report."""
     names = files.listing(workspace.reports)

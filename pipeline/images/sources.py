@@ -3,8 +3,10 @@
 A source is a small immutable value. It is sent to the workers, and each process opens what it needs.
 """
 
+import contextlib
 import dataclasses
 import os
+import shlex
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -251,11 +253,13 @@ def find(source: Place, schema: Schema = HPA_KAGGLE_2018) -> tuple[Place, Place]
     """Returns the paths of (label table, images) in a folder with the layout of the schema, or in a zip of it.
 
     Raises:
-      FileNotFoundError: naming every path that is missing.
+      FileNotFoundError: naming every path that is missing, and a zip in the folder that holds it.
       InputError: a zip of zips.
     """
     if source.name.endswith(".zip") and not source.is_dir():
         return _in_zip(source, schema)
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such folder or zip file")
     labels, folder = source / schema.table.file, source / schema.folder if schema.folder else source
     archive = source / f"{schema.folder}.zip" if schema.folder else folder
     images = archive if archive.exists() and not folder.exists() else folder
@@ -265,8 +269,27 @@ def find(source: Place, schema: Schema = HPA_KAGGLE_2018) -> tuple[Place, Place]
     if not images.exists():
         missing.append(f"{folder}/ or {archive}")
     if missing:
+        if holder := _zip_of(source, {schema.table.file, archive.name}):
+            raise FileNotFoundError(
+                f"{source}: missing {' and '.join(missing)}: unzip {holder.name} in it ({_unzip(holder, source)}) "
+                "and run the same command again"
+            )
         raise FileNotFoundError(f"{source}: missing {' and '.join(missing)}; expected {layout(schema)}")
     return labels, images
+
+
+def _zip_of(folder: Place, names: set[str]) -> Place | None:
+    """Returns the first zip in a folder that holds one of these files, as Kaggle's download of everything does."""
+    for name in sorted(files.listing(folder)):
+        if name.lower().endswith(".zip") and name not in names:
+            with contextlib.suppress(InputError):  # damaged
+                if names & set(zips.members((folder / name).absolute())):
+                    return folder / name
+    return None
+
+
+def _unzip(path: Place, folder: Place) -> str:
+    return shlex.join(["unzip", str(path), "-d", str(folder)])
 
 
 def _other_tables(folder: Place) -> str:
@@ -285,7 +308,10 @@ def _in_zip(source: Place, schema: Schema) -> tuple[Place, Place]:
     names = zips.members(source.absolute())
     inner = f"{schema.folder}.zip"
     if inner in names:
-        raise InputError(f"{source}: {inner} in it is zipped once more; unzip {source.name} and name its folder")
+        raise InputError(
+            f"{source}: {inner} in it is zipped once more; unzip it ({_unzip(source, source.parent / 'kaggle')}) "
+            "and name that folder"
+        )
     if schema.table.file not in names:
         raise FileNotFoundError(f"{source}: no {schema.table.file} in it; expected {layout(schema)}")
     return source, source

@@ -184,7 +184,10 @@ def test_a_run_without_checkpoint_is_refused(run_copy):
     (run_copy / "checkpoints" / "best.weights.h5").unlink()
     result = run_command(run_copy)
     assert result.exit_code == 1
-    assert result.output == f"Error: run {run_copy} has no checkpoint: no epoch of it was finished\n"
+    assert result.output == (
+        f"Error: run {run_copy}: no epoch is finished yet, so there is nothing to score: "
+        f"'python -m model.train --resume --out {run_copy}' continues it\n"
+    )
 
 
 def test_a_dataset_of_other_contents_is_refused_unless_told(tmp_path, run_copy):

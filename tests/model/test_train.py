@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from model import presets, runs, settings
-from model.train import chosen_settings, main
+from model.train import _named_with_size, chosen_settings, main
 from pipeline.errors import InputError, MissingError
 from tests.support.datasets import LEARNABLE, LEARNING, Shape, tiny_settings, train_tiny, write_dataset
 from tests.support.hpa import CLASS_NAMES
@@ -129,6 +129,19 @@ def test_every_setting_can_be_set_and_is_parsed_by_its_type():
 def test_invalid_setting_is_rejected(text, message):
     done = run_command("--set", text)
     assert (done.exit_code, done.output) == (1, f"Error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("preset", "size", "expected"),
+    [
+        ("stacked-256", 256, "stacked-256"),
+        ("stacked-256", 128, "stacked-256 at 128 pixels"),
+        ("any", 64, "any at 64 pixels"),
+        ("model-1", 64, "model-1 at 64 pixels"),
+    ],
+)
+def test_a_run_of_another_size_than_its_presets_says_so(preset, size, expected):
+    assert _named_with_size(settings.Settings(preset=preset, size=size)) == expected
 
 
 def test_the_preset_is_no_setting_to_be_set():

@@ -264,7 +264,10 @@ def test_a_run_without_checkpoint_is_refused(tmp_path, run_copy):
     for given in (["--split", "dev"], ["--export", tmp_path / "exported"]):
         result = run_command(run_copy, *given)
         assert result.exit_code == 1
-        assert result.output == f"Error: run {run_copy} has no checkpoint: no epoch of it was finished\n"
+        assert result.output == (
+            f"Error: run {run_copy}: no epoch is finished yet, so there is nothing to score: "
+            f"'python -m model.train --resume --out {run_copy}' continues it\n"
+        )
 
 
 def test_images_that_are_not_there_are_refused(tmp_path, run_copy):

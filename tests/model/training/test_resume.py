@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from model import runs
 from pipeline.errors import DivergedError, InputError, MissingError, StoppedError
@@ -135,6 +136,46 @@ def test_killed_and_resumed_process_equals_an_uninterrupted_run(tiny_data_dir, u
     assert comparable(runs.open_run(path)) == comparable(uninterrupted)
 
 
+def test_a_stopped_command_names_the_one_that_continues(tiny_data_dir, tmp_path, monkeypatch):
+    from model import train
+
+    def interrupt(recorder):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    path, config = tmp_path / "my run", tmp_path / "config.json"
+    config.write_text(json.dumps({k: v for k, v in tiny_settings(**SMALL).to_json().items() if k != "preset"}))
+    after_step(monkeypatch, 2, interrupt)
+    options = ["--data-dir", str(tiny_data_dir), "--out", str(path)]
+    done = CliRunner().invoke(train.main, [*options, "--config", str(config)])
+    assert done.exit_code == 130, done.output
+    assert done.stderr.splitlines()[-2:] == [
+        "Error: stopped at step 3 (epoch 1); --resume continues there",
+        f"next: python -m model.train --resume --out '{path}' --data-dir {tiny_data_dir}",
+    ]
+
+
+def test_the_progress_says_what_takes_long(tiny_data_dir, tmp_path, capsys):
+    train_tiny(tiny_data_dir, tmp_path / "run", **SMALL, epochs=1)
+    shown = capsys.readouterr().err
+    assert "epoch 1/1   0% compiling" in shown
+    assert "epoch 1/1 scoring dev" in shown
+
+
+def test_a_stop_during_the_scores_of_the_last_epoch_is_not_forgotten(tiny_data_dir, tmp_path, monkeypatch):
+    from model.training import loop
+
+    def interrupted(session):
+        os.kill(os.getpid(), signal.SIGINT)
+        return score_dev(session)
+
+    score_dev = loop.score_dev
+    monkeypatch.setattr(loop, "score_dev", interrupted)
+    with pytest.raises(StoppedError, match=r"^stopped at step \d+ \(epoch 1\); --resume continues there$"):
+        train_tiny(tiny_data_dir, tmp_path / "run", **{**SMALL, "epochs": 1})
+    monkeypatch.setattr(loop, "score_dev", score_dev)
+    assert train_tiny(tiny_data_dir, tmp_path / "run", resume=True).metrics_json.exists()
+
+
 def wait_for_rows(path: Path, num: int, process: subprocess.Popen) -> None:
     until = time.monotonic() + 120
     while len(runs.read_rows(path)) < num:
@@ -208,5 +249,5 @@ def test_damaged_checkpoint_is_rejected(tiny_data_dir, tiny_dataset, uninterrupt
 
 def test_run_without_a_finished_epoch_has_no_classifier(tiny_dataset, tmp_path):
     run = runs.create(tmp_path / "run", tiny_settings(), tiny_dataset, {})
-    with pytest.raises(MissingError, match=r"run has no checkpoint: no epoch of it was finished$"):
+    with pytest.raises(MissingError, match=r"run: no epoch is finished yet, so there is nothing to score: "):
         runs.load_classifier(run)

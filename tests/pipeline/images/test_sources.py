@@ -15,6 +15,28 @@ def test_find_names_every_path_that_is_missing(tmp_path):
         sources.find(tmp_path)
 
 
+def test_a_source_that_does_not_exist_is_said_not_to(tmp_path):
+    with pytest.raises(FileNotFoundError, match="kaggle: no such folder or zip file$"):
+        sources.find(tmp_path / "kaggle")
+
+
+@pytest.mark.parametrize("name", ["human-protein-atlas-image-classification.zip", "train.csv.zip"])
+def test_a_zip_that_holds_what_is_missing_is_named_with_the_command_that_unpacks_it(tmp_path, name):
+    folder = tmp_path / "my kaggle"
+    folder.mkdir()
+    (folder / "a.zip").write_bytes(b"an interrupted download")
+    with zipfile.ZipFile(folder / name, "w") as file:
+        file.writestr("train.csv", "Id,Target\n")
+    expected = f": unzip {name} in it (unzip '{folder}/{name}' -d '{folder}') and run the same command again"
+    with pytest.raises(FileNotFoundError, match=re.escape(expected)):
+        sources.find(folder)
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as file:
+        file.writestr("train.zip", b"")
+    expected = f"unzip it (unzip {tmp_path}/outer.zip -d {tmp_path}/kaggle) and name that folder"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        sources.find(tmp_path / "outer.zip")
+
+
 def test_find_takes_the_unopened_zip(source):
     archive = source.root / "train.zip"
     with zipfile.ZipFile(archive, "w") as file:

@@ -1,0 +1,38 @@
+"""How to install what a command lacks, for the environment that called it."""
+
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+
+FOR_TRAINING = {"keras": "Keras", "matplotlib": "Matplotlib", "tensorflow": "TensorFlow"}
+"""Packages that only the extra `train` brings, and how they are written."""
+
+ROOT = Path(__file__).parents[2]
+"""The source code's folder, or `site-packages`."""
+
+
+def missing_for_training() -> str | None:
+    """Returns the name of a package that training needs and that is not installed; `None` if all are there."""
+    lacking = [written for name, written in FOR_TRAINING.items() if importlib.util.find_spec(name) is None]
+    return lacking[-1] if lacking else None
+
+
+def install(extra: str) -> str:
+    """Returns the command that installs an extra, with this interpreter's pip where `make` made the environment."""
+    if not _is_checkout():
+        return f"pip install 'hpa-stacked[{extra}]'"
+    target = shlex.quote(f"{'.' if Path.cwd() == ROOT else ROOT}[{extra}]")
+    if not made_by_make():
+        return f"pip install -e {target}"
+    also = "'make train', or " if extra == "train" else ""
+    return f"{also}.venv/bin/pip install -e {target}"
+
+
+def made_by_make() -> bool:
+    """Returns whether the environment is `.venv` of the source code in the current folder, where `make` works."""
+    return _is_checkout() and Path.cwd() == ROOT and Path(sys.prefix).resolve() == (ROOT / ".venv").resolve()
+
+
+def _is_checkout() -> bool:
+    return (ROOT / "setup.cfg").exists() and (ROOT / "Makefile").exists()
