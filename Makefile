@@ -50,7 +50,7 @@ TEST_ARGS ?=
 # Everything that may be set on the command line: a misspelt name would be ignored.
 OPTIONS  := PYTHON VENV EXTRAS SOURCE NUM SEED SIZE DATA_DIR PRESET TRAIN_ARGS RUN LADDER_NUM LADDER_SIZE LADDER_ARGS \
   GPU_EXTRAS GPU_ARGS WHEELS CELLS CELLS_ARGS ARGS JOBS CASES FAULTS TEST_ARGS RUNNER PROJECT REGION TEMP IMAGE \
-  FLINK BEAM_GO SHELL
+  FLINK FLINK_RUNS BEAM_GO SHELL
 UNKNOWN  := $(strip $(foreach name,$(filter-out $(OPTIONS),$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(name))))
 $(if $(UNKNOWN),$(error no such variable: $(UNKNOWN); those that can be set are $(filter-out SHELL,$(OPTIONS))))
 
