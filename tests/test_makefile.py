@@ -82,7 +82,9 @@ def test_what_is_installed_is_said_before(checkout):
 
 
 def test_a_misspelt_variable_is_refused(checkout):
-    done = subprocess.run(["make", "train", "SIZES=128"], cwd=checkout, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "train", "SIZES=128"], cwd=checkout, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert "no such variable: SIZES; those that can be set are PYTHON VENV EXTRAS SOURCE NUM SEED SIZE " in line

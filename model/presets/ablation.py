@@ -15,6 +15,7 @@ CHANGES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "no-average": ("no averaged weights", {"ema": 0.0}),
     "no-decay": ("no weight decay", {"weight_decay": 0.0}),
     "no-clipping": ("gradients not clipped", {"clip_norm": 0.0}),
+    "adam": ("Adam instead of AdamW", {"optimizer": "adam"}),
     "constant-rate": ("a constant learning rate after warm-up", {"schedule": "constant"}),
     "no-warmup": ("no warm-up", {"warmup_epochs": 0.0}),
     "no-prior": ("outputs start at a probability of 0.5", {"prior": None}),
