@@ -1,6 +1,7 @@
 """The job that turns a label table and images into a published dataset."""
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -342,7 +343,9 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
     with contextlib.suppress(OSError):
         lines.append(f"  root: {publish.root_digest(result.path)}")
     reader = "load" if config.file_format == "tfrecord" else "data_source"
-    lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r})")
+    lacking = reader == "load" and importlib.util.find_spec("tensorflow") is None
+    without = "; it needs TensorFlow, and docs/reading.md shows how to read without it" if lacking else ""
+    lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r}){without}")
     return "\n".join(lines)
 
 

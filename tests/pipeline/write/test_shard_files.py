@@ -1,6 +1,7 @@
 """Shards as ArrayRecord: the same examples, plan, proof and resume as TFRecord."""
 
 import hashlib
+import importlib.util
 import json
 
 import numpy as np
@@ -249,3 +250,12 @@ def test_the_command_writes_array_records(source, tmp_path):
     done = CliRunner().invoke(main, [*map(str, arguments)])
     assert done.exit_code == 0, done.output
     assert "read it with tfds.data_source('hpa_stacked/16'" in done.output
+
+
+def test_without_tensorflow_the_command_says_that_its_reader_needs_it(source, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else find(name))
+    arguments = ["shards", "--source", source.root, "--data-dir", tmp_path, "--size", 16]
+    done = CliRunner().invoke(main, [*map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    assert "it needs TensorFlow, and docs/reading.md shows how to read without it" in done.output
