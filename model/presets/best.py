@@ -7,19 +7,20 @@ Training starts from ImageNet weights, which Keras downloads. Without a connecti
 `--weights FILE` (`resnet50_weights_tf_dim_ordering_tf_kernels.h5`, with or without `_notop`).
 
 Each choice and its source; "Kaggle" is the competition of 2018, of which Ouyang et al. 2019 describe the winners.
+`docs/best.md` shows what each is worth in a small form.
 
 - ResNet-50 from ImageNet: at 256 pixels it scored higher than DenseNet-121 there (0.473 and 0.461, one author's runs),
   at 512 lower (0.497 and 0.509).
-- Flips and rotations by 90 degrees gained 0.05 there. Free rotation: used by the winners of 2018 and 2021. Scale: cells
-  differ in size with the magnification; the eleventh place gained by it.
-- Intensity per channel: the same team's, 0.8 to 1.2, against the difference between Kaggle's and external images.
-- Output prior: Lin et al. 2017; repeat factors: Gupta et al. 2019 (LVIS).
-- AdamW: Loshchilov and Hutter 2019; warm-up: Goyal et al. 2017; averaged weights: Polyak and Juditsky 1992;
-  clipped gradients: Pascanu et al. 2013.
+- Flips and rotations by 90 degrees gained 0.05 there. Free rotation: used by the winners of 2018 and 2021.
+- Intensity per channel: 0.8 to 1.2, as used by the eleventh place, against the difference between Kaggle's and external
+  images.
+- Repeat factors: Gupta et al. 2019 (LVIS).
+- AdamW: Loshchilov and Hutter 2019; warm-up: Goyal et al. 2017; clipped gradients: Pascanu et al. 2013.
 - Test-time flips gained about 0.01 there.
-- Off, because in the comparison of `docs/best.md` they do not help: the asymmetric loss (Ridnik et al. 2021), focal loss
-  (Lin et al. 2017), average and maximum pooling together and dropout 0.5 (both used by the winner), mixup (Zhang et al.
-  2018), shear, random crops.
+- Off, because they do not help in the small form: asymmetric loss (Ridnik et al. 2021), focal loss (Lin et al. 2017),
+  average and maximum pooling together and dropout 0.5 (both used by the winner), mixup (Zhang et al. 2018), shear,
+  random crops, random scale, averaged weights (Polyak and Juditsky 1992), outputs that start at the share of positives
+  (Lin et al. 2017).
 """
 
 from model.settings import Settings
@@ -38,13 +39,9 @@ SETTINGS = Settings(
     schedule="cosine",
     warmup_epochs=1.0,
     loss="cross-entropy",
-    # 50,782 labels on 31,072 images of 28 classes are 0.058 positives per output.
-    prior=0.058,
     oversample=0.1,
     augment="d4",
     rotation=180.0,
-    scale=0.2,
     brightness=0.2,
-    ema=0.999,
     test_time="flips",
 )

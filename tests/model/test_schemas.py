@@ -121,7 +121,7 @@ def test_presets_of_the_paper_refuse_another_schema(nuclei_dir, tmp_path, preset
 
 
 def test_a_loss_and_a_prior_for_several_labels_are_refused_for_a_single_one(nuclei_dir):
-    both = ("--preset", "best", "--set", "loss=asymmetric")
+    both = ("--preset", "best", "--set", "loss=asymmetric", "--set", "prior=0.058")
     done = run_command(train, *both, "--size", 32, "--channels", "all", "--data-dir", nuclei_dir)
     path = nuclei_dir / "hpa_stacked/nuclei-32/1.1.0"
     assert done.output.splitlines()[-1] == (
