@@ -153,15 +153,14 @@ def fit(
     """
     from model.data.batches import read_labels
     from model.data.dataset import open_dataset
-    from model.data.order import repeat_factors
+    from model.data.order import num_epochs
 
     dataset = open_dataset(data_dir, settings.size)
     labels = read_labels(dataset, "train", examples)
-    per_epoch = repeat_factors(labels, settings.oversample).sum() if settings.oversample else len(labels)
     return dataclasses.replace(
         settings,
         width=width,
-        epochs=max(1, round(budget / per_epoch)),
+        epochs=num_epochs(budget, labels, settings.oversample),
         limit_examples=examples,
         precision=precision,
         seed=seed,

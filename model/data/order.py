@@ -67,6 +67,15 @@ def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
     return np.maximum(1.0, (label_vectors * per_class).max(axis=1))
 
 
+def num_epochs(budget: int, label_vectors: np.ndarray, threshold: float) -> int:
+    """Returns the number of epochs, at least one, that shows nearest to `budget` images.
+
+    The other arguments are those of `repeat_factors`; a threshold of 0 repeats nothing.
+    """
+    per_epoch = repeat_factors(label_vectors, threshold).sum() if threshold else len(label_vectors)
+    return max(1, round(budget / per_epoch))
+
+
 def rounded_repeats(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns `factors` as whole numbers, int64 `[N]`, rounded up with the probability of the fractional part."""
     whole = np.floor(factors)

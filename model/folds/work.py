@@ -131,13 +131,11 @@ def fitted(plan: Plan, fold: Fold) -> Settings:
     """Returns the settings of a fold: the number of epochs is the one nearest to the budget."""
     from model.data.batches import read_labels
     from model.data.dataset import open_dataset
-    from model.data.order import repeat_factors
+    from model.data.order import num_epochs
 
     settings = settings_module.override(presets.load(plan.preset), {**plan.values, "seed": plan.seed}, "--config")
     dataset = open_dataset(fold.data_dir, plan.size)
-    labels = read_labels(dataset, "train")
-    per_epoch = repeat_factors(labels, settings.oversample).sum() if settings.oversample else len(labels)
-    epochs = max(1, round(plan.budget / per_epoch))
+    epochs = num_epochs(plan.budget, read_labels(dataset, "train"), settings.oversample)
     settings_module.check_fit(settings, dataset.schema, f"dataset {dataset.path}")
     settings = dataclasses.replace(settings, epochs=epochs, warmup_epochs=min(settings.warmup_epochs, epochs / 4))
     return settings_module.resolve(settings, dataset.size, dataset.channels)
