@@ -57,6 +57,8 @@ def start(deterministic: bool = False) -> str:
                 tf.config.experimental.set_memory_growth(gpu, True)
         if name != "tensorflow":
             tf.config.set_visible_devices([], "GPU")
+        # Such as advice on retracing, which concerns programmers: a model is traced for each size of batch.
+        tf.get_logger().setLevel("ERROR")
         if deterministic:
             tf.config.experimental.enable_op_determinism()
     return keras.backend.backend()
@@ -142,7 +144,7 @@ def summary() -> str:
 
     num, name = gpus(), keras.backend.backend()
     if not num and NVIDIA_DRIVER.exists():
-        return f"{name} on CPU: it does not see this machine's NVIDIA GPU, pip install 'hpa-stacked[gpu]' may help"
+        return f"{name} on CPU: it does not see this machine's NVIDIA GPU, {extras.install('gpu')} may help"
     return f"{name} on {f'{num} GPU' if num else 'CPU'}{'s' if num > 1 else ''}"
 
 

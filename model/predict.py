@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from model import backend
 from model.settings import CHOICES
 from pipeline import errors
+from pipeline.console import extras
 from pipeline.console.called import echo_next
 from pipeline.console.commands import Command
 from pipeline.errors import InputError, one_line_errors
@@ -27,17 +29,16 @@ from pipeline.progress import Bar
     type=PATH,
     help="Probabilities, .csv or .parquet.  [default: RUN/predictions/NAME.csv]",
 )
+@click.option("--classes", type=PATH, help="Also write the names of the predicted classes, as CSV.")
 @click.option("--submission", type=PATH, help="Also write a CSV in the form of Kaggle's 2018 competition.")
 @click.option(
     "--rule",
     type=click.Choice(["fixed", "flat", "matched", "shrunk", "matched-set"]),
     default="fixed",
     show_default=True,
-    help="Thresholds of the submission: 0.5, or chosen on dev by model.evaluate, or matched to these images.",
+    help="Thresholds of the classes: 0.5, or chosen on dev by model.evaluate, or matched to these images.",
 )
-@click.option(
-    "--at-least-one", is_flag=True, help="In the submission, if no class is above its threshold, take the nearest."
-)
+@click.option("--at-least-one", is_flag=True, help="If no class is above its threshold, predict the nearest.")
 @click.option(
     "--views", type=click.Choice(CHOICES["test_time"]), help="As in model.evaluate.  [default: the run's setting]"
 )
@@ -57,14 +58,16 @@ def main(folders: tuple[Path, ...], **options: Any) -> None:
     Raw images are prepared by the code that made the dataset. Bad ones are left out and listed, with the reason, in
     a table beside the probabilities. Images are streamed, so that any number of them fits in memory.
 
-    If examples have several labels, an image may have no class above its threshold. Its row in the submission is then
-    empty, as in the scores of model.evaluate. In the atlas every image shows the protein somewhere: --at-least-one
-    takes the class nearest to its threshold.
+    If examples have several labels, an image may have no class above its threshold. Its row in --classes and
+    --submission is then empty, as in the scores of model.evaluate. In the atlas every image shows the protein
+    somewhere: --at-least-one takes the class nearest to its threshold. If examples have one label each, the most
+    probable class is predicted.
 
     --rule matched-set predicts each class for the same share of the images as in train. Each decision then depends on
     all images: predict the whole set at once, at least 100 images, sampled as train was.
 
     \b
+    python -m model.predict RUN --images test.zip --classes classes.csv
     python -m model.predict RUN --images test.zip --submission submission.csv
     python -m model.predict RUN --split dev --out dev.parquet
     python -m model.predict RUN RUN RUN --images test.zip      the mean over three runs
@@ -82,6 +85,7 @@ def predict(
     split: str | None = None,
     export_dir: Path | None = None,
     out: Path | None = None,
+    classes: Path | None = None,
     submission: Path | None = None,
     rule: str = "fixed",
     at_least_one: bool = False,
@@ -91,36 +95,35 @@ def predict(
     input_size: int | None = None,
     echo: Callable[[str], None] = print,
 ) -> None:
-    """Writes probabilities and, if asked for, a submission; or exports the model.
+    """Writes probabilities and, if asked for, the predicted classes; or exports the model.
 
     Raises:
         InputError: no run, checkpoint, images or dataset, no usable image, options that do not go together, or runs
             that cannot be averaged.
     """
-    from model import backend
     from model.serving import members as members_module
     from model.serving import tables
 
     _check_choice(folders, images, split, export_dir)
     run, *_ = members = members_module.open_runs(folders)
     out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
-    tables.check_name(out)
-    tables.check_submission(run, submission)
+    tables.check(run, out, classes, submission)
     backend.start(run.settings.deterministic)
     from model.scores import thresholds
     from model.serving import decisions, scoring
 
     if export_dir:
         return _export(run, export_dir, scoring.choose_views(run, views), input_size, echo)
-    decide, what = decisions.by_rule(members, rule, views, at_least_one=at_least_one) if submission else (None, "")
+    wanted = tables.class_tables(run.schema, by_name=classes, submission=submission)
+    decide, what = decisions.by_rule(members, rule, views, at_least_one=at_least_one) if wanted else (None, "")
     source = _open(members, images, str(split), data_dir, other=other_dataset)
     at_once = rule == thresholds.MATCHED_SET
-    with tables.writing(out, run.schema.classes, submission, decide, at_once=at_once) as write:
+    with tables.writing(out, run.schema.classes, wanted, decide, at_once=at_once) as write:
         num, num_bad = _predict(members, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
-    whole = f", chosen for these {num:,} images as a whole" if at_once else ""
+    what += f", chosen for these {num:,} images as a whole" if at_once else ""
     echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
-    if submission:
-        echo(f"submission: {submission} ({what}{whole})")
+    for table in wanted:
+        echo(f"{table.kind}: {table.path} ({what})")
 
 
 def _check_choice(folders: Sequence[Path], images: Path | None, split: str | None, export_dir: Path | None) -> None:
@@ -138,7 +141,7 @@ def _export(run: Any, folder: Path, views: str, input_size: int | None, echo: Ca
     echo(f"{', '.join(map(str, files))}: same probabilities as the run, to {worst:.1g}")
     echo(f"model card: {folder / export.CARD_FILE}")
     if missing := export.missing_for_onnx():
-        echo(f"no {export.ONNX_FILE}, without {', '.join(missing)}: pip install 'hpa-stacked[onnx]'")
+        echo(f"no {export.ONNX_FILE}, without {', '.join(missing)}: {extras.install('onnx')}")
 
 
 def _open(members: Sequence[Any], images: Path | None, split: str, data_dir: Path | None, *, other: bool) -> Any:

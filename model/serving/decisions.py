@@ -1,5 +1,6 @@
 """Decisions: from probabilities to predicted classes."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,10 +28,19 @@ def by_rule(
     set. With `at_least_one`, an example above no threshold gets the class nearest to its own. Decisions by
     `matched-set` are for all examples of a set at once, and raise `InputError` for fewer than `FEWEST`.
 
+    Where examples have one label each, the most probable class is predicted, and thresholds do not matter.
+
     Raises:
         MissingError: a run was not evaluated.
         InputError: the thresholds are for another checkpoint or other views, or there are none for `rule`.
     """
+    if members[0].schema.single_label:
+        if rule != "fixed":
+            raise InputError(
+                f"--rule {rule} chooses thresholds, and examples of schema '{members[0].schema.name}' have one label "
+                "each: leave it out, the most probable class is predicted"
+            )
+        return functools.partial(thresholds.decide, single_label=True), "the most probable class of each"
     if rule == thresholds.MATCHED_SET:
         choose, origin = _matching_set(members), ""
     else:

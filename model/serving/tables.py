@@ -2,18 +2,43 @@
 
 import contextlib
 import csv
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model import runs
-from model.serving.decisions import Decide
 from pipeline.errors import InputError
-from pipeline.schema import HPA_KAGGLE_2018
+from pipeline.schema import HPA_KAGGLE_2018, Schema
 from pipeline.store import files
 
+if TYPE_CHECKING:
+    from model.serving.decisions import Decide  # imports Keras, which the backend must start first
+
 Write = Callable[[Sequence[str], np.ndarray], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassTable:
+    """A table of predicted classes to be written: `words` stand for the classes, with `separator` between them."""
+
+    kind: str
+    path: Path
+    words: tuple[str, ...]
+    separator: str
+
+
+def class_tables(schema: Schema, *, by_name: Path | None = None, submission: Path | None = None) -> list[ClassTable]:
+    """Returns the tables of predicted classes that were asked for: by name, and in the form of Kaggle's competition.
+
+    Names are separated as in the label table, or by `|` if that has class ids.
+    """
+    separator = "|" if schema.table.numbers else schema.table.separator
+    ids = tuple(str(index) for index in range(len(schema.classes)))
+    tables = [ClassTable("classes", by_name, schema.classes, separator)] if by_name else []
+    return tables + ([ClassTable("submission", submission, ids, " ")] if submission else [])
 
 
 def check_name(path: Path) -> None:
@@ -26,16 +51,24 @@ def check_name(path: Path) -> None:
         raise InputError(f"{path}: expected a name that ends in .csv or .parquet")
 
 
-def check_submission(run: runs.Run, path: Path | None) -> None:
-    """Checks that the run predicts the classes of Kaggle's competition, if a submission is to be written to `path`.
+def check(run: runs.Run, out: Path, by_name: Path | None, submission: Path | None) -> None:
+    """Checks that the tables of probabilities and of classes can be written for the run.
 
     Raises:
-        InputError: it is of another schema.
+        InputError: an unknown ending, two tables at the same path, or a submission for other classes than Kaggle's.
     """
+    check_name(out)
+    _check_submission(run, submission)
+    given = [path.resolve() for path in (out, by_name, submission) if path]
+    if double := [path for path in given if given.count(path) > 1]:
+        raise InputError(f"{double[0]}: named for two tables, expected a file for each")
+
+
+def _check_submission(run: runs.Run, path: Path | None) -> None:
     if path and run.schema.name != HPA_KAGGLE_2018.name:
         raise InputError(
             f"run {run.path}: a submission is for the classes of schema '{HPA_KAGGLE_2018.name}', and the run is of "
-            f"'{run.schema.name}'; leave out --submission: the table of probabilities has every class"
+            f"'{run.schema.name}'; --classes writes the predicted classes by name"
         )
 
 
@@ -43,22 +76,24 @@ def check_submission(run: runs.Run, path: Path | None) -> None:
 def writing(
     path: Path,
     class_names: Sequence[str],
-    submission_path: Path | None = None,
-    decide: Decide | None = None,
+    class_tables: Sequence[ClassTable] = (),
+    decide: "Decide | None" = None,
     *,
     at_once: bool = False,
 ) -> Iterator[Write]:
-    """Yields `write(ids, probabilities)`, which adds rows to the table of probabilities and to the submission, if any.
+    """Yields `write(ids, probabilities)`, which adds rows to the table of probabilities and to those of classes.
 
-    `decide` gives the classes of the submission, batch by batch, or `at_once` for all rows when the block ends.
+    `decide` gives the classes, batch by batch, or `at_once` for all rows when the block ends.
     """
     with contextlib.ExitStack() as stack:
         write_probabilities = stack.enter_context(probabilities(path, class_names))
-        write_classes = stack.enter_context(submission(submission_path)) if submission_path else None
+        write_classes = [stack.enter_context(predicted_classes(table)) for table in class_tables]
 
         def add_decisions(ids: Sequence[str], rows: np.ndarray) -> None:
-            if write_classes and decide:
-                write_classes(ids, decide(rows))
+            if decide:
+                predicted = decide(rows)
+                for add in write_classes:
+                    add(ids, predicted)
 
         decided = stack.enter_context(_collected(add_decisions)) if at_once and write_classes else add_decisions
 
@@ -97,17 +132,17 @@ def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def submission(path: Path) -> Iterator[Write]:
-    """Yields `write(ids, predicted)`, bool `[N, classes]`, which adds rows in Kaggle's form: `Id,Predicted`.
+def predicted_classes(table: ClassTable) -> Iterator[Write]:
+    """Yields `write(ids, predicted)`, bool `[N, classes]`, which adds rows `Id,Predicted`.
 
-    `Predicted` is the class ids with spaces between them; empty where no class is predicted.
+    `Predicted` is empty where no class is predicted. The file appears when the block ends well.
     """
-    with files.staged(path) as temporary, open(temporary, "w", newline="") as file:
+    with files.staged(table.path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["Id", "Predicted"])
 
         def write(ids: Sequence[str], predicted: np.ndarray) -> None:
-            rows = (" ".join(map(str, np.flatnonzero(row))) for row in predicted)
+            rows = (table.separator.join(table.words[index] for index in np.flatnonzero(row)) for row in predicted)
             writer.writerows(zip(ids, rows, strict=True))
 
         yield write

@@ -260,9 +260,25 @@ def test_a_submission_is_for_the_classes_of_the_competition_only(nuclei_run, tmp
     done = run_command(predict, nuclei_run, "--split", "test", "--submission", tmp_path / "submission.csv")
     assert done.output == (
         f"Error: run {nuclei_run}: a submission is for the classes of schema 'hpa_kaggle_2018', and the run is of "
-        "'nuclei'; leave out --submission: the table of probabilities has every class\n"
+        "'nuclei'; --classes writes the predicted classes by name\n"
     )
     assert not (tmp_path / "submission.csv").exists()
+
+
+def test_the_most_probable_class_is_predicted_by_name_and_without_thresholds(nuclei_run, tmp_path):
+    out, classes = tmp_path / "test.csv", tmp_path / "classes.csv"
+    arguments = (nuclei_run, "--split", "test", "--out", out, "--classes", classes)
+    done = run_command(predict, *arguments)
+    assert done.exit_code == 0, done.output
+    assert f"classes: {classes} (the most probable class of each)\n" in done.output
+    rows = {row.pop("Id"): row for row in csv.DictReader(out.open(newline=""))}
+    best = {key: max(row, key=lambda name: float(row[name])) for key, row in rows.items()}
+    assert {row["Id"]: row["Predicted"] for row in csv.DictReader(classes.open(newline=""))} == best
+    done = run_command(predict, *arguments, "--rule", "matched")
+    assert done.output == (
+        "Error: --rule matched chooses thresholds, and examples of schema 'nuclei' have one label each: leave it out, "
+        "the most probable class is predicted\n"
+    )
 
 
 def test_raw_images_whose_names_need_a_table_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Predictions from raw images, from shards and from the exported model are the same; what is bad is left out."""
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import os
@@ -18,6 +19,7 @@ from model import runs
 from model.predict import main
 from model.scores.evaluation import sealed
 from model.serving import tables
+from pipeline.console import extras
 from pipeline.errors import InputError
 from pipeline.schema import HPA_KAGGLE_2018
 from tests.support.sources import draw_source, stacked
@@ -169,9 +171,39 @@ def test_an_empty_prediction_stays_empty_unless_told(tmp_path, evaluated):
     predicted = thresholds.predict(probabilities, chosen)
     assert not predicted.any()
     assert thresholds.at_least_one(predicted, probabilities, chosen).tolist() == [[False, True, False]]
-    with tables.submission(tmp_path / "s.csv") as write:
+    (table,) = tables.class_tables(HPA_KAGGLE_2018, submission=tmp_path / "s.csv")
+    with tables.predicted_classes(table) as write:
         write(["a", "b"], np.array([[False] * 28, [True] + [False] * 26 + [True]]))
     assert (tmp_path / "s.csv").read_text() == "Id,Predicted\na,\nb,0 27\n"
+
+
+def test_the_table_of_classes_names_those_of_the_submission(tmp_path, evaluated):
+    classes, submission = tmp_path / "classes.csv", tmp_path / "submission.csv"
+    arguments = ["--split", "test", "--out", tmp_path / "p.csv", "--rule", "matched"]
+    result = run_command(evaluated, *arguments, "--classes", classes, "--submission", submission)
+    assert result.exit_code == 0, result.output
+    assert f"classes: {classes} (matched thresholds)\n" in result.output
+    by_id, by_name = (dict(list(csv.reader(open(path, newline="")))[1:]) for path in (submission, classes))
+    names = HPA_KAGGLE_2018.classes
+    assert any(by_id.values())
+    assert {key: "|".join(names[int(label)] for label in row.split()) for key, row in by_id.items()} == by_name
+
+
+def test_names_of_classes_are_separated_as_in_the_label_table(tmp_path):
+    table = dataclasses.replace(HPA_KAGGLE_2018.table, numbers=False, separator=";")
+    schema = dataclasses.replace(HPA_KAGGLE_2018, table=table)
+    (found,) = tables.class_tables(schema, by_name=tmp_path / "c.csv")
+    with tables.predicted_classes(found) as write:
+        write(["a"], np.array([[True, True] + [False] * 26]))
+    assert (tmp_path / "c.csv").read_text() == "Id,Predicted\na,Nucleoplasm;Nuclear membrane\n"
+
+
+def test_two_tables_do_not_share_a_file(tmp_path, run_copy):
+    path = tmp_path / "p.csv"
+    result = run_command(run_copy, "--split", "test", "--out", path, "--classes", path)
+    assert result.exit_code == 1
+    assert result.output.endswith(f"Error: {path}: named for two tables, expected a file for each\n")
+    assert not path.exists()
 
 
 def test_a_table_appears_only_when_it_is_complete(tmp_path):
@@ -244,7 +276,7 @@ def test_without_the_extra_the_export_says_how_to_get_onnx(tmp_path, run_copy, m
     monkeypatch.setattr(export, "FOR_ONNX", ("onnx_of_nobody",))
     result = run_command(run_copy, "--export", tmp_path)
     assert result.exit_code == 0, result.output
-    assert result.output.endswith("no model.onnx, without onnx_of_nobody: pip install 'hpa-stacked[onnx]'\n")
+    assert result.output.endswith(f"no model.onnx, without onnx_of_nobody: {extras.install('onnx')}\n")
     assert not (tmp_path / "model.onnx").exists()
     assert "onnxruntime" not in (tmp_path / "README.md").read_text()
 
