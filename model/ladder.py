@@ -27,7 +27,7 @@ from model.settings import Settings
 from pipeline.console.commands import Command
 from pipeline.errors import InputError, echo, one_line_errors
 from pipeline.options import PATH
-from pipeline.threads import num_cores
+from pipeline.threads import num_cores, sharing_environment
 
 if TYPE_CHECKING:
     from model.page.evaluated import EvaluatedRun
@@ -114,10 +114,7 @@ def train_all(
     models: Sequence[tuple[Rung, int]], data_dir: Path, out: Path, *, jobs: int, **form: Any
 ) -> dict[tuple[str, int], Path]:
     """Trains each model with its seed, `jobs` at a time, and returns the run folder of each by name and seed."""
-    threads = max(1, num_cores() // jobs)
-    # TensorFlow divides one operation among its threads, which wait for each other after each.
-    limits = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(threads))
-    environment = {**os.environ, **limits} if jobs > 1 else dict(os.environ)
+    environment = {**os.environ, **(sharing_environment(jobs) if jobs > 1 else {})}
 
     def train(model: tuple[Rung, int]) -> Path:
         return train_rung(model[0], data_dir, out, environment, seed=model[1], **form)

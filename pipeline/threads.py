@@ -19,6 +19,17 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
+def sharing_environment(num_processes: int) -> dict[str, str]:
+    """Returns the environment variables that give each of several processes an equal part of this one's cores.
+
+    TensorFlow divides one operation among its threads, which wait for each other after each. Variables that are set
+    already stay as they are.
+    """
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    num = str(max(1, num_cores() // num_processes))
+    return {name: os.environ.get(name, num) for name in names}
+
+
 def map_ahead(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], look_ahead: int) -> Iterator[R]:
     """Yields `function(item)` in order, computed in `pool`, with at most `look_ahead` results in memory.
 

@@ -19,7 +19,7 @@ from model.settings import Settings
 from pipeline.errors import InputError, MissingError
 from pipeline.schema import write
 from pipeline.store import files
-from pipeline.threads import num_cores
+from pipeline.threads import sharing_environment
 
 VIEWS = "d4"
 """A nucleus has no up and no left: predictions are averaged over its mirror images and their transposes."""
@@ -64,10 +64,8 @@ class Processes:
 
 
 def environment(jobs: int) -> dict[str, str]:
-    """Returns the environment of the processes: each of `jobs` gets an equal part of the processor cores."""
-    threads = str(max(1, num_cores() // jobs))
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    return {"TF_ENABLE_ONEDNN_OPTS": "1", **dict.fromkeys(names, threads), **os.environ}
+    """Returns the environment of the processes, `jobs` of which run at the same time."""
+    return {"TF_ENABLE_ONEDNN_OPTS": "1", **os.environ, **sharing_environment(jobs)}
 
 
 def run(plan: Plan, folds: Sequence[Fold], jobs: int, log: Log) -> None:

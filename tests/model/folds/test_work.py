@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from model import cells, presets, settings
 from model.folds import work
 from model.folds.plan import GROUPED, RANDOM, Fold, Plan
+from pipeline import threads
 from pipeline.errors import InputError, MissingError
 from pipeline.schema import HPA_KAGGLE_2018, load
 from tests.support.datasets import NUCLEI, Shape, tiny_settings, write_dataset
@@ -154,7 +155,7 @@ def test_what_is_running_ends_when_another_fold_fails(tmp_path):
 
 
 def test_each_process_gets_its_part_of_the_cores(monkeypatch):
-    monkeypatch.setattr(work, "num_cores", lambda: 8)
+    monkeypatch.setattr(threads, "num_cores", lambda: 8)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     assert work.environment(4)["TF_NUM_INTRAOP_THREADS"] == "2"
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
