@@ -12,7 +12,7 @@ from pipeline import schema_commands
 from pipeline.console import next_commands
 from pipeline.console.called import echo_next
 from pipeline.console.commands import Group
-from pipeline.errors import echo, one_line_errors, shown
+from pipeline.errors import counted, echo, one_line_errors, shown
 from pipeline.options import BEAM_ARGUMENTS, PATH, PLACE, SCHEMA_OPTION, find_source, load_schema, source_options
 from pipeline.schema import DEFAULT_SIZE
 
@@ -427,7 +427,7 @@ def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, sch
     for problem in problems:
         echo(problem)
     if problems:
-        raise click.ClickException(shown(f"{dataset_dir}: {len(problems)} problem{'s' * (len(problems) > 1)}"))
+        raise click.ClickException(shown(f"{dataset_dir}: {counted(len(problems), 'problem')}"))
     echo(f"{dataset_dir}: intact" + (f", {num_rebuilt} examples built again: identical" if num_rebuilt else ""))
     echo(f"root: {root_digest(dataset_dir)}")
     next_commands.after_verify(dataset_dir)

@@ -64,6 +64,11 @@ def shown(text: str) -> str:
     return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), "\n".join(lines))
 
 
+def counted(num: int, noun: str) -> str:
+    """Returns a count with its noun: `1 problem`, `2 problems`."""
+    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
+
+
 def echo(text: str, *, err: bool = False) -> None:
     """Prints text as `shown` to standard output, or to standard error; the commands in it are named as called."""
     import click

@@ -1,11 +1,11 @@
 """The job that turns a label table and images into a published dataset."""
 
 import contextlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult
+from pipeline.console import extras
 from pipeline.dataset import conservation, crashes, earlier, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.dataset.crashes import Rows
@@ -343,7 +343,7 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
     with contextlib.suppress(OSError):
         lines.append(f"  root: {publish.root_digest(result.path)}")
     reader = "load" if config.file_format == "tfrecord" else "data_source"
-    lacking = reader == "load" and importlib.util.find_spec("tensorflow") is None
+    lacking = reader == "load" and not extras.is_installed("tensorflow")
     without = "; it needs TensorFlow, and docs/reading.md shows how to read without it" if lacking else ""
     lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r}){without}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import click
 from pipeline.console import next_commands
 from pipeline.console.called import echo_next
 from pipeline.console.commands import Group
-from pipeline.errors import echo, one_line_errors
+from pipeline.errors import counted, echo, one_line_errors
 from pipeline.options import PATH, PLACE, SCHEMA_OPTION, find_source, source_options
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def check(source: "Place | None", images: "Place | None", labels: "Place | None"
     for problem in problems[:20]:
         echo(problem)
     if problems:
-        click.echo(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
+        click.echo(counted(len(problems), "problem"))
         sys.exit(1)
     click.echo("matches")
     echo_next("pipeline audit", *next_commands.source_arguments())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from model import runs
+from pipeline.console import extras
 from pipeline.errors import InputError, StoppedError
 from pipeline.schema import NAME
 
@@ -85,7 +86,7 @@ def _start(name: str, run: runs.Run, log: Callable[[str], None]) -> Tracker:
     try:
         module = importlib.import_module(name)
     except ImportError:
-        raise InputError(f"--track {name}: it is not installed: pip install 'hpa-stacked[{name}]'") from None
+        raise InputError(f"--track {name}: it is not installed: {extras.install(name)}") from None
     try:
         tracker = TRACKERS[name](module, run, ids.get(name), log)
     except Exception as error:

@@ -14,8 +14,13 @@ ROOT = Path(__file__).parents[2]
 
 def missing_for_training() -> str | None:
     """Returns the name of a package that training needs and that is not installed; `None` if all are there."""
-    lacking = [written for name, written in FOR_TRAINING.items() if importlib.util.find_spec(name) is None]
+    lacking = [written for name, written in FOR_TRAINING.items() if not is_installed(name)]
     return lacking[-1] if lacking else None
+
+
+def is_installed(name: str) -> bool:
+    """Returns whether a package can be imported, without importing it."""
+    return importlib.util.find_spec(name) is not None
 
 
 def install(extra: str) -> str:

@@ -42,7 +42,7 @@ class Audit:
             ),
             f"images of ids that are not in the label table (left alone): {self.source.num_unlisted}",
             *self.problems,
-            f"{self.num_bad} of {len(examples)} examples have problems"
+            f"examples with problems: {self.num_bad} of {len(examples)}"
             if self.problems
             else ("no problems" if self.deep else "no problems (images were listed, not decoded: see --deep)"),
         ]

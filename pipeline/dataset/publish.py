@@ -102,14 +102,25 @@ def find_same(
     )
 
 
+def _what_differs(config: BuildConfig, source: Manifest, metadata: Mapping[str, Any]) -> str:
+    """Returns in words how a published dataset with another fingerprint differs from the one to build."""
+    if not metadata.get("fingerprint"):
+        return "no fingerprint, which this project did not build"
+    expected = config.parameters(len(source.examples))
+    differ = [name for name, value in expected.items() if metadata.get(name, value) != value]
+    if not differ:
+        return "other input: other images, labels, schema or kept split"
+    listed = (f"{name} is {json.dumps(metadata[name])}, expected {json.dumps(expected[name])}" for name in differ)
+    return f"other parameters: {', '.join(listed)}" if differ != ["groups_sha256"] else "another table of groups"
+
+
 def _check_same(
     config: BuildConfig, source: Manifest, workspace: Workspace, metadata: dict[str, Any], fingerprints: Sequence[str]
 ) -> None:
     target, actual = workspace.target, metadata.get("fingerprint")
     if actual not in fingerprints:
-        found = f"fingerprint {str(actual)[:12]}" if actual else "no fingerprint"
         raise AlreadyPublished(
-            f"{target}: holds a dataset of other input or parameters ({found}, expected {fingerprints[0][:12]}); "
+            f"{target}: holds a dataset of {_what_differs(config, source, metadata)}; "
             "use another data directory, or --overwrite to replace it"
         )
     if ids := provenance.changed_since_published(source, workspace, check_content=config.check_content):

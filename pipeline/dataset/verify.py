@@ -111,8 +111,9 @@ def _read_sums(directory: Place) -> bytes:
     try:
         return (directory / CHECKSUMS).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
+        found = f"no {CHECKSUMS} there" if directory.is_dir() else "no such folder"
         raise InputError(
-            f"{directory}: no {CHECKSUMS} there; expected the folder of one version of the dataset, "
+            f"{directory}: {found}; expected the folder of one version of the dataset, "
             f"like data/{NAME}/{DEFAULT_SIZE}/{VERSION}"
         ) from None
 

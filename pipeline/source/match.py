@@ -32,7 +32,7 @@ def _facts(source: Manifest) -> Iterator[str]:
         yield from _decoded(source, example)
     yield f"opened {min(num, NUM_DECODED)} of {num} examples; 'python -m pipeline audit --deep' opens all"
     if unknown := sum(channel.shows == "?" for channel in schema.channels):
-        yield f'{unknown} channel{"s" * (unknown > 1)} still {"have" if unknown > 1 else "has"} shows = "?"'
+        yield f'channels that still have shows = "?": {unknown}'
     counts = table.count_labels(source.examples, schema.num_classes)
     if unused := [name for name, count in zip(schema.classes, counts, strict=True) if not count]:
         yield f"classes without an example: {', '.join(unused)}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.console import extras
 from pipeline.errors import InputError, JobError, StorageError
 
 STORES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -142,7 +143,7 @@ class ObjectPath:
         try:
             return _filesystem_class(self._scheme)(use_listings_cache=False, **settings)
         except ImportError as error:
-            raise InputError(f"{self}: needs more libraries ({error}): pip install 'hpa-stacked[{extra}]'") from None
+            raise InputError(f"{self}: needs more libraries ({error}): {extras.install(extra)}") from None
 
     @property
     def _scheme(self) -> str:

@@ -25,9 +25,7 @@ MOST_SECONDS = 10.0
 MOST_MIB = 1500
 """Of the whole process, with the libraries, and with what it takes to make the inputs."""
 
-_NOISE = re.compile(
-    r"^(\d+ examples, |labels per example|  +\d+ |images of ids |next: |\d+ of \d+ examples have problems)"
-)
+_NOISE = re.compile(r"^(\d+ examples, |labels per example|  +\d+ |images of ids |next: |examples with problems: )")
 _BAR = re.compile(r"^.*ex/s\] *")
 
 

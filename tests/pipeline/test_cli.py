@@ -91,10 +91,10 @@ def test_audit_reports_every_problem_and_exits_with_1(source):
     quick = run("audit", "--source", source.root)
     assert quick.exit_code == 1
     assert "image 'ex-0001': channel 'red': missing_filter: no file ex-0001_red.png" in quick.output
-    assert "2 of 20 examples have problems" in quick.output
+    assert "examples with problems: 2 of 20" in quick.output
     deep = run("audit", "--source", source.root, "--deep", "--size", 16)
     assert "image 'ex-0003': channel 'blue': unreadable: not a PNG image" in deep.output
-    assert "3 of 20 examples have problems" in deep.output
+    assert "examples with problems: 3 of 20" in deep.output
 
 
 def test_a_deep_audit_without_a_size_checks_for_one_that_the_first_image_has(source):

@@ -97,7 +97,7 @@ def test_other_input_is_refused_unless_overwrite(source, tmp_path, built):
     before = digests(built.path)
     source.labels["ex-0000"] = (5,)
     source.write_table()
-    with pytest.raises(AlreadyPublished, match="holds a dataset of other input or parameters .*--overwrite to replace"):
+    with pytest.raises(AlreadyPublished, match="holds a dataset of other input: .*--overwrite to replace"):
         build(config_for(source, tmp_path / "data"))
     assert digests(built.path) == before
     replaced = build(config_for(source, tmp_path / "data", overwrite=True))

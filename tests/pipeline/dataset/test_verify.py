@@ -72,6 +72,8 @@ def test_a_folder_without_dataset_is_refused(tmp_path):
         InputError, match="no SHA256SUMS there; expected the folder of one version of the dataset, like"
     ):
         verify(tmp_path)
+    with pytest.raises(InputError, match="1.1.9: no such folder; expected the folder of one version of the dataset"):
+        verify(tmp_path / "1.1.9")
 
 
 def replace_shard(dataset, examples) -> str:

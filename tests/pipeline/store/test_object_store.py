@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import inspect
+import re
 import sys
 import zipfile
 
@@ -10,6 +11,7 @@ import pytest
 
 from pipeline import job
 from pipeline.config import BuildConfig
+from pipeline.console import extras
 from pipeline.dataset.audit import audit
 from pipeline.dataset.conservation import ConservationError
 from pipeline.dataset.publish import AlreadyPublished, published_metadata
@@ -90,7 +92,8 @@ def test_a_place_is_a_path_or_a_url_of_a_known_store(tmp_path):
 
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(InputError, match=r"s3://bucket/x: needs more libraries .*: pip install 'hpa-stacked\[aws\]'"):
+    expected = rf"s3://bucket/x: needs more libraries .*: {re.escape(extras.install('aws'))}$"
+    with pytest.raises(InputError, match=expected):
         files.at("s3://bucket/x").exists()
 
 
@@ -217,7 +220,9 @@ def test_overwriting_removes_the_metadata_first(store, place, drawn, monkeypatch
     source, reference = drawn
     build(config_for(source, place / "data", num_shards=1))
     target = place / "data/hpa_stacked/16/1.1.0"
-    with pytest.raises(AlreadyPublished, match="holds a dataset of other input or parameters"):
+    with pytest.raises(
+        AlreadyPublished, match="holds a dataset of other parameters: num_shards_per_split is 1, expected null"
+    ):
         build(config_for(source, place / "data"))
 
     def killed(*args, **settings):
