@@ -46,7 +46,7 @@ def content(splits: Splits, others: Sequence[Other], title: str) -> dict[str, An
 
 def _row(splits: Splits, label: int) -> dict[str, Any]:
     cells = [
-        {"count": int(count), "share": float(share), "off": float(count - share), "absent": count == 0 < size}
+        {"count": int(count), "share": float(share), "off": _signed(float(count - share)), "absent": count == 0 < size}
         for count, share, size in zip(splits.counts[:, label], splits.shares[:, label], splits.wanted, strict=True)
     ]
     return {
@@ -56,6 +56,12 @@ def _row(splits: Splits, label: int) -> dict[str, Any]:
         "groups": int(splits.carriers[label]),
         "cells": cells,
     }
+
+
+def _signed(deviation: float) -> str:
+    """Returns a deviation to two places with its sign; 0.00 has none."""
+    text = f"{deviation:+.2f}"
+    return text if text.strip("+-0.") else "0.00"
 
 
 def _method(name: str, splits: Splits, other: Other) -> dict[str, Any]:
