@@ -11,8 +11,10 @@ BUILD     = $(VENV)/.installed-$(or $(CLOUD),base)
 TRAIN     = $(VENV)/.installed-train
 CLOUD     =
 
+HPA      := $(BIN)/hpa-stacked
+
 # The commands name the next one as a target.
-HPA      := HPA_STACKED_MAKE=1 $(BIN)/hpa-stacked
+shards train evaluate report: export HPA_STACKED_MAKE = 1
 
 # A word for the shell, with whatever is in it.
 quote     = '$(subst ','\'',$(1))'
@@ -103,16 +105,15 @@ shards: $(BUILD) ## build the dataset from SOURCE=DIR, or from a synthetic sampl
 ifeq ($(strip $(SOURCE)),)
 	$(HPA) sample $(SAMPLE)-$(NUM)-$(SEED) --num $(NUM) --seed $(SEED)
 endif
-	$(HPA) shards --source $(call quote,$(or $(SOURCE),$(SAMPLE)-$(NUM)-$(SEED))) \
-	  $(DATA) --size $(SIZE) $(RUNNER_ARGS) $(ARGS)
+	$(HPA) shards --source $(call quote,$(or $(SOURCE),$(SAMPLE)-$(NUM)-$(SEED))) --size $(SIZE) $(DATA) $(RUNNER_ARGS) $(ARGS)
 
 train: $(TRAIN) ## train on what was built last, or in DATA_DIR; by default a short run
 	$(HPA) train --preset $(PRESET) $(if $(filter file,$(origin SIZE)),,--size $(SIZE)) $(TRAIN_ARGS) $(DATA)
 
-evaluate: $(TRAIN) ## score RUN (by default the newest in runs/): intervals, thresholds, reliance on each channel
+evaluate: $(if $(RUN),$(TRAIN)) ## score RUN (by default the newest in runs/): intervals, thresholds, reliance on each channel
 	$(HPA) evaluate $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
 
-report: $(TRAIN) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
+report: $(if $(RUN),$(TRAIN)) ## one HTML page of RUN, or of several: RUN='runs/a runs/b'
 	$(HPA) report $(or $(RUN),$(error no run in runs/: 'make train' makes one)) $(ARGS)
 
 ladder: $(if $(filter dev,$(EXTRAS)),$(TRAIN),$(STAMP)) ## train the paper's models and those between them on a synthetic atlas (some hours on two cores)

@@ -47,4 +47,24 @@ Train a classifier:   hpa-stacked train
 See how good it is:   hpa-stacked report RUN
 """
 
-commands = Commands(commands=cli.main.commands, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+
+def _print_version(context: click.Context, option: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        from pipeline.schema import VERSION
+
+        click.echo(f"hpa-stacked {version('hpa-stacked')}, dataset version {VERSION}")
+        context.exit()
+
+
+commands = Commands(
+    commands=cli.main.commands,
+    help=HELP,
+    params=[
+        click.Option(
+            ["--version"], is_flag=True, expose_value=False, callback=_print_version, help="Show the versions and exit."
+        )
+    ],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)

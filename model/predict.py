@@ -29,7 +29,11 @@ from pipeline.progress import Bar
     type=PATH,
     help="Probabilities, .csv or .parquet.  [default: RUN/predictions/NAME.csv]",
 )
-@click.option("--classes", type=PATH, help="Also write the names of the predicted classes, as CSV.")
+@click.option(
+    "--classes",
+    type=PATH,
+    help="Also write the names of the predicted classes, as a CSV with the columns Id and Predicted. Several names are separated as in the label table, or by | if that has numbers.",
+)
 @click.option("--submission", type=PATH, help="Also write a CSV in the form of Kaggle's 2018 competition.")
 @click.option(
     "--rule",
@@ -106,24 +110,17 @@ def predict(
 
     _check_choice(folders, images, split, export_dir)
     run, *_ = members = members_module.open_runs(folders)
-    out = out or run.path / "predictions" / f"{split or (images.stem if images else 'images')}.csv"
+    out = out or run.path / "predictions" / f"{f'split-{split}' if split else images.stem if images else 'images'}.csv"
     tables.check(run, out, classes, submission)
     backend.start(run.settings.deterministic)
-    from model.scores import thresholds
     from model.serving import decisions, scoring
 
     if export_dir:
         return _export(run, export_dir, scoring.choose_views(run, views), input_size, echo)
     wanted = tables.class_tables(run.schema, by_name=classes, submission=submission)
-    decide, what = decisions.by_rule(members, rule, views, at_least_one=at_least_one) if wanted else (None, "")
+    decision = decisions.by_rule(members, rule, views, at_least_one=at_least_one) if wanted else None
     source = _open(members, images, str(split), data_dir, other=other_dataset)
-    at_once = rule == thresholds.MATCHED_SET
-    with tables.writing(out, run.schema.classes, wanted, decide, at_once=at_once) as write:
-        num, num_bad = _predict(members, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
-    what += f", chosen for these {num:,} images as a whole" if at_once else ""
-    echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
-    for table in wanted:
-        echo(f"{table.kind}: {table.path} ({what})")
+    _write_tables(members, views, source, out, wanted, decision, echo)
 
 
 def _check_choice(folders: Sequence[Path], images: Path | None, split: str | None, export_dir: Path | None) -> None:
@@ -155,6 +152,39 @@ def _open(members: Sequence[Any], images: Path | None, split: str, data_dir: Pat
     for run in members[1:]:
         scoring.check_dataset(run, source.dataset, other=other)
     return source
+
+
+def _write_tables(
+    members: Sequence[Any],
+    views: str | None,
+    source: Any,
+    out: Path,
+    wanted: Sequence[Any],
+    decision: Any,
+    echo: Callable[[str], None],
+) -> None:
+    """Writes the probabilities of the images of `source` to `out`, and the tables of predicted classes in `wanted`."""
+    from model.serving import tables
+
+    num_empty = 0
+
+    def decide(probabilities: Any) -> Any:
+        nonlocal num_empty
+        predicted = decision.decide(probabilities)
+        num_empty += int((~predicted.any(axis=1)).sum())
+        return predicted
+
+    at_once = bool(decision and decision.at_once)
+    with tables.writing(out, members[0].schema.classes, wanted, decide if decision else None, at_once=at_once) as write:
+        num, num_bad = _predict(members, views, source, write, out.with_name(f"{out.stem}.bad.csv"), echo)
+    whole = f", chosen for these {num:,} images as a whole" if at_once else ""
+    echo(f"{num:,} examples predicted, {num_bad:,} left out: {out}")
+    for table in wanted:
+        echo(f"{table.kind}: {table.path} ({decision.origin}{whole})")
+    if num_empty:
+        echo(
+            f"{num_empty:,} rows are empty, because no class is above its threshold: --at-least-one predicts the nearest"
+        )
 
 
 def _predict(

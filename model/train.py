@@ -163,7 +163,6 @@ def _train(
 
     backend.start(settings.deterministic)
     from model import runs
-    from model.data.card import absent_classes
     from model.data.dataset import check_batch_size, check_splits, default_data_dir, open_dataset
     from model.training import loop, tracking
 
@@ -175,8 +174,7 @@ def _train(
     settings_module.check_fit(settings, dataset.schema, f"dataset {dataset.path}")
     settings = settings_module.resolve(settings, dataset.size, dataset.channels)
     check_splits(dataset)
-    if absent := absent_classes(dataset):
-        echo(f"WARNING: no example of train has {', '.join(absent)}: the model cannot learn to find them")
+    _report_limits(dataset, settings.limit_examples)
     check_batch_size(dataset, settings.batch_size, settings.limit_examples)
     if resume and out:
         run = _reopened(out, dataset, settings)
@@ -192,6 +190,19 @@ def _train(
     ):
         reported.scores(loop.train(run, dataset, resume=resume, log=echo, observe=reported.epoch))
     echo_next("model.evaluate", run.path, make=runs.make_words("evaluate", run.path))
+
+
+def _report_limits(dataset: "Dataset", limit: int | None) -> None:
+    """Says which part of the dataset is used, and which classes train lacks."""
+    from model.data.card import absent_classes
+
+    cut = limit is not None and limit < max(dataset.num_examples.values())
+    if cut:
+        echo(f"only the first {limit:,} examples of each split are used (limit_examples)")
+    if absent := absent_classes(dataset, limit):
+        echo(
+            f"WARNING: no example{' that is used' if cut else ''} of train has {', '.join(absent)}: the model cannot learn to find them"
+        )
 
 
 def _named_with_size(settings: Settings) -> str:

@@ -12,7 +12,7 @@ from pipeline import schema_commands
 from pipeline.console import next_commands
 from pipeline.console.called import echo_next
 from pipeline.console.commands import Group
-from pipeline.errors import counted, echo, one_line_errors, shown
+from pipeline.errors import MissingError, counted, echo, one_line_errors, shown
 from pipeline.options import BEAM_ARGUMENTS, PATH, PLACE, SCHEMA_OPTION, find_source, load_schema, source_options
 from pipeline.schema import DEFAULT_SIZE
 
@@ -125,9 +125,9 @@ def audit(
     size: int | None,
     threads: int | None,
 ) -> None:
-    """Check a source before building: count everything, report every problem, write nothing.
+    """Count everything in a source and report every problem.
 
-    Exits with 1 if there is any problem.
+    Writes nothing. Exits with 1 if there is any problem.
     """
     from pipeline import progress
     from pipeline.dataset import audit as audit_module
@@ -160,8 +160,9 @@ def fingerprint(
     threads: int | None,
     beam_args: tuple[str, ...],
 ) -> None:
-    """Write a table of digests, perceptual hashes and landmarks of every example, in which 'groups' finds duplicates.
+    """Compute digests and perceptual hashes of every example.
 
+    The table also has landmarks; 'groups' finds duplicates in it.
     Reads and decodes every image, on any runner. If it is killed, the same command continues.
     Options that are not listed here are passed to Apache Beam, such as --runner=FlinkRunner.
     """
@@ -195,8 +196,9 @@ def groups(
     rotations: bool,
     sheet: Path | None,
 ) -> None:
-    """Find duplicates, near-duplicates and overlapping images, and write the groups that 'split' and 'shards' keep.
+    """Find duplicates, near-duplicates and overlapping images.
 
+    Writes the groups that 'split' and 'shards' keep together.
     With a label table (--labels or --source), groups are joined with the schema's group columns, and pairs whose
     labels differ are listed. All pairs are written beside the groups, to a CSV that ends in -pairs.csv.
     """
@@ -368,7 +370,7 @@ def shards(
     data_dir: "Place | None",
     **settings: Any,
 ) -> None:
-    """Build and publish the dataset: split, stack, resize, write shards, check them.
+    """Build, check and publish the dataset.
 
     If it is killed, the same command continues with the missing shards; once finished, it has nothing to do.
     Options that are not listed here are passed to Apache Beam, such as --runner=FlinkRunner.
@@ -407,9 +409,10 @@ def shards(
     help="With --source: its schema.  [default: the schema recorded in the dataset]",
 )
 def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, schema: "Schema | None") -> None:
-    """Read every byte of a published dataset and check it: digests, checksums, counts, ids, labels.
+    """Read and check every byte of a published dataset.
 
-    DATASET_DIR is the folder of one version, like data/hpa_stacked/256/1.0.0. Exits with 1 if there is any problem.
+    Checks digests, checksums, counts, ids and labels.
+    DATASET_DIR is the folder of one version, like data/hpa_stacked/256/1.1.0. Exits with 1 if there is any problem.
     The last line is the root digest, which stands for every byte: the SHA-256 of SHA256SUMS.
     """
     from pipeline import progress
@@ -419,6 +422,8 @@ def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, sch
     if source is None and (sample is not None or schema is not None):
         raise click.UsageError("--sample and --schema need --source, the images to compare with")
     with one_line_errors(STOPPED):
+        if source is not None and not source.exists():
+            raise MissingError(f"{source}: no such folder or zip file")
         with progress.Bar("verifying") as update:
             problems = verify_dataset(dataset_dir, update)
         num_rebuilt = 0

@@ -103,7 +103,7 @@ def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
         raise failure from error
     except KeyboardInterrupt as error:
         notes = getattr(error, "__notes__", None)
-        raise _stopped(f"stopped; {notes[-1]}" if notes else when_stopped) from None
+        raise _stopped(f"stopped; {'; '.join(notes)}" if notes else when_stopped) from None
     except ModuleNotFoundError as error:
         from pipeline.console import extras
 

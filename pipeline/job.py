@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config import BuildConfig, BuildResult
-from pipeline.console import extras
+from pipeline.console import next_commands
 from pipeline.dataset import conservation, crashes, earlier, provenance, publish, quarantine, resume
 from pipeline.dataset import metadata as tfds_metadata
 from pipeline.dataset.crashes import Rows
@@ -15,7 +15,6 @@ from pipeline.images.stack import BadExample, read_channels
 from pipeline.plan import grouping, manifest, shards, splits, table
 from pipeline.plan.manifest import Manifest
 from pipeline.plan.table import Example
-from pipeline.schema import NAME
 from pipeline.store import files, layout
 from pipeline.store.files import Place
 from pipeline.store.locks import CheckHeld, NotWritableError
@@ -112,7 +111,7 @@ def _build(
         bad=bad,
         metrics=tuple(metrics),
         kept=tuple(assigned.kept_lines()),
-        warnings=(*assigned.empty(), *_failure_warnings(failure)),
+        warnings=(*assigned.empty(), *earlier.moved(kept, assigned.of), *_failure_warnings(failure)),
     )
 
 
@@ -270,6 +269,7 @@ def write_shards(
 
     options = options or runners.parse_options(())
     runner = runners.choose_runner(options)
+    runners.check_job_server(options)
     runners.check_reach(runner, {"images": config.images, "data directory": workspace.directory})
     runners.limit_workers(runner, options, len(todo))
     workspace = workspace.absolute()  # workers may run in another folder
@@ -339,13 +339,10 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
     if num_scaled := result.metadata["num_16bit_images"]:
         lines.append(f"  {num_scaled} images scaled from 16 to 8 bits")
     lines += [f"  {line}" for line in (*result.kept, *result.metrics)]
-    name = f"{NAME}/{layout.config_name(config.schema, config.size)}"
     with contextlib.suppress(OSError):
         lines.append(f"  root: {publish.root_digest(result.path)}")
-    reader = "load" if config.file_format == "tfrecord" else "data_source"
-    lacking = reader == "load" and not extras.is_installed("tensorflow")
-    without = "; it needs TensorFlow, and docs/reading.md shows how to read without it" if lacking else ""
-    lines.append(f"  read it with tfds.{reader}({name!r}, data_dir={str(config.data_dir)!r}){without}")
+    name = layout.config_name(config.schema, config.size)
+    lines.append(f"  {next_commands.how_to_read(name, config.data_dir, config.file_format)}")
     return "\n".join(lines)
 
 

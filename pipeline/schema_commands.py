@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def schema() -> None:
-    """Declare what your images are: channels, files, label table and classes.
+    """Declare channels, files, label table and classes.
 
     \b
     Draft a schema:            python -m pipeline schema init DIR --out atlas.toml

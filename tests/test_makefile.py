@@ -42,7 +42,7 @@ def make(checkout: Path, *words: str) -> list[str]:
 
 def test_paths_reach_the_command_as_they_were_typed(checkout):
     assert make(checkout, "shards", "SOURCE=/a b/it's", "DATA_DIR=~/my data") == [
-        "[shards][--source][/a b/it's][--data-dir][~/my data][--size][256] 1"
+        "[shards][--source][/a b/it's][--size][256][--data-dir][~/my data] 1"
     ]
     assert make(checkout, "evaluate") == ["[evaluate][runs/it's new] 1"]
     assert make(checkout, "report", "RUN=runs/a 'runs/b c'") == ["[report][runs/a][runs/b c] 1"]

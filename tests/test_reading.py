@@ -22,7 +22,10 @@ _steps = []
 
 def step(ids, images, label_vectors):
     ids = [i if isinstance(i, bytes) else i.numpy() if hasattr(i, "numpy") else bytes(i) for i in ids]
-    _steps.append((numpy.array(ids), numpy.asarray(images), numpy.asarray(label_vectors)))
+    images, label_vectors = numpy.asarray(images), numpy.asarray(label_vectors)
+    if images.dtype == "float32":  # Torch's 0..1, channels first
+        images = numpy.round(images.transpose(0, 2, 3, 1) * 255)
+    _steps.append((numpy.array(ids), images, label_vectors))
 
 
 """

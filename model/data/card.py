@@ -50,9 +50,17 @@ def class_frequencies(dataset: Dataset) -> np.ndarray | None:
     return np.array(counts) / num if counts and num else None
 
 
-def absent_classes(dataset: Dataset) -> list[str]:
-    """Returns the names of the classes that no example of train has; empty if the metadata has no counts of labels."""
-    counts = _metadata(dataset).get("label_counts", {}).get("train", [])
+def absent_classes(dataset: Dataset, limit: int | None = None) -> list[str]:
+    """Returns the names of the classes that none of the first `limit` examples of train has, by default none of all.
+
+    Without a limit, counts are those of the metadata; the list is empty if it has none.
+    """
+    if limit is None:
+        counts = _metadata(dataset).get("label_counts", {}).get("train", [])
+    else:
+        from model.data import batches  # imports TensorFlow
+
+        counts = batches.read_labels(dataset, "train", limit).sum(axis=0)
     return [name for name, count in zip(dataset.class_names, counts, strict=False) if not count]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import data_dirs
+from pipeline.console import called
 from pipeline.errors import InputError, MissingError
 from pipeline.schema import HPA_KAGGLE_2018, NAME, SPLITS, Schema
 
@@ -123,9 +124,11 @@ def _missing(data_dir: Path, size: int, schema: str | None, existing: Sequence[C
     name = f"{NAME}/{wanted}" if wanted else NAME
     options = [] if is_default else [f"--schema {schema}"]
     options += [f"--size {size}"] if size not in (0, 256) else []
-    build = " ".join(["python -m pipeline shards --source DIR", *options])
+    build, place = " ".join(["python -m pipeline shards --source DIR", *options]), "--data-dir"
+    if is_default and called.by_make():
+        build, place = "make shards SOURCE=DIR" + (f" SIZE={size}" if options else ""), "DATA_DIR="
     there = f" (it holds {_listed(existing)}: '{_options(existing[0])}' takes {existing[0].folder})" if existing else ""
-    return MissingError(f"no dataset {name} in {data_dir}{there}: '{build}' builds one, --data-dir names another place")
+    return MissingError(f"no dataset {name} in {data_dir}{there}: '{build}' builds one, {place} names another place")
 
 
 def _options(config: Config) -> str:

@@ -1,5 +1,6 @@
 """Decisions: from probabilities to predicted classes."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -14,15 +15,22 @@ Decide = Callable[[np.ndarray], np.ndarray]
 """From probabilities, float `[N, classes]`, to predicted classes, bool `[N, classes]`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """How classes are predicted: `decide`, the `origin` of its thresholds in words, and whether all at once."""
+
+    decide: Decide
+    origin: str
+    at_once: bool = False
+
+
 FEWEST = 100
 """Examples that a set needs for thresholds that match it: three positives are expected among them of the median class
 of the atlas, which 3.1% of the examples carry."""
 
 
-def by_rule(
-    members: Sequence[runs.Run], rule: str, views: str | None, *, at_least_one: bool = False
-) -> tuple[Decide, str]:
-    """Returns the decision by `rule`, and what it is by.
+def by_rule(members: Sequence[runs.Run], rule: str, views: str | None, *, at_least_one: bool = False) -> Decision:
+    """Returns the decision by `rule`.
 
     It is by the thresholds that the runs' evaluations chose (see `averaged.thresholds_of`), or by those that match the
     set. With `at_least_one`, an example above no threshold gets the class nearest to its own. Decisions by
@@ -40,8 +48,9 @@ def by_rule(
                 f"--rule {rule} chooses thresholds, and examples of schema '{members[0].schema.name}' have one label "
                 "each: leave it out, the most probable class is predicted"
             )
-        return functools.partial(thresholds.decide, single_label=True), "the most probable class of each"
-    if rule == thresholds.MATCHED_SET:
+        return Decision(functools.partial(thresholds.decide, single_label=True), "the most probable class of each")
+    at_once = rule == thresholds.MATCHED_SET
+    if at_once:
         choose, origin = _matching_set(members), ""
     else:
         choose, origin = _as_evaluated(members, rule, views)
@@ -51,7 +60,7 @@ def by_rule(
         predicted = thresholds.predict(probabilities, chosen)
         return thresholds.at_least_one(predicted, probabilities, chosen) if at_least_one else predicted
 
-    return decide, f"{rule} thresholds" + (f", {origin}" if origin and len(members) > 1 else "")
+    return Decision(decide, f"{rule} thresholds" + (f", {origin}" if origin and len(members) > 1 else ""), at_once)
 
 
 def _as_evaluated(

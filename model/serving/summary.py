@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from model.scores.evaluation import main_rule, single_group_notice
+from model.scores.evaluation import cut_splits, main_rule, single_group_notice
 
 
 def summary(evaluation: dict[str, Any]) -> str:
     """Returns scores, thresholds, baselines, absent classes and ablation of the content of `evaluation.json`."""
     parts = [
         _score_lines(evaluation),
+        _limit_lines(evaluation),
         _group_lines(evaluation),
         _threshold_lines(evaluation),
         _baseline_lines(evaluation),
@@ -35,6 +36,11 @@ def _score_lines(evaluation: dict[str, Any]) -> list[str]:
             f"{'-' if precision is None else f'{precision:.4f}':>8}{scores['calibration']['expected_error']:>8.4f}"
         )
     return lines
+
+
+def _limit_lines(evaluation: dict[str, Any]) -> list[str]:
+    cut = cut_splits(evaluation)
+    return [f"scored: only the first {evaluation['limit_examples']:,} examples of {', '.join(cut)}"] if cut else []
 
 
 def _group_lines(evaluation: dict[str, Any]) -> list[str]:
@@ -85,7 +91,8 @@ def _baseline_lines(evaluation: dict[str, Any]) -> list[str]:
 
 def _absent_lines(evaluation: dict[str, Any]) -> list[str]:
     return [
-        f"{split}: no example of {', '.join(scores['absent'])}: their F1 counts as 0, their average precision not at all"
+        f"{split}: none of the {scores['num_examples']:,} scored examples has {', '.join(scores['absent'])}: "
+        "their F1 counts as 0, their average precision not at all"
         for split, scores in evaluation["splits"].items()
         if scores["absent"]
     ]

@@ -190,7 +190,7 @@ def record_epoch(session: Session, loss: float, dev_loss: float, counts: metrics
     )
     log(
         f"epoch {row['epoch']}/{session.run.settings.epochs}: loss {loss:.4f}, dev loss {dev_loss:.4f}, "
-        f"dev macro F1 {counts.macro_f1:.4f}; {row['examples_per_second']:,} ex/s, waiting {row['waiting']:.1%}"
+        f"dev macro F1 {counts.macro_f1:.4f}; {row['examples_per_second']:,} ex/s, waiting for data {row['waiting']:.1%}"
     )
     return row
 
@@ -219,7 +219,7 @@ def score_splits(session: Session, log: Log) -> dict:
     class_names, views, single_label = run.schema.classes, run.settings.test_time, run.schema.single_label
     trained = runs.load_classifier(run)
     dev_losses = norm_statistics.dev_losses(run, session.dataset, trained)
-    log("dev loss {moving:.4f} with moving statistics, {batch:.4f} with those of each batch".format(**dev_losses))
+    log("dev loss {moving:.4f} as scored, {batch:.4f} if batches are normalised as in training".format(**dev_losses))
     model = classifier.with_probabilities(trained, run.settings, run.schema, views)
     result: dict[str, Any] = {
         "checkpoint": {

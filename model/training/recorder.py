@@ -19,7 +19,7 @@ from pipeline.progress import Bar, say
 
 PROGRESS = "{desc} {percentage:3.0f}% {rate_fmt}{postfix}"
 
-COMPILING = "{desc} {percentage:3.0f}% compiling"
+COMPILING = "{desc} compiling"
 """The first step takes long, and the rate says nothing until the second one is done."""
 
 
@@ -169,7 +169,7 @@ class Recorder(keras.callbacks.Callback):
         waiting = self.clock.waited / max(time.perf_counter() - self._began, 1e-9)
         self.events.write(position.step, {**row, "waiting": waiting})
         self.model.reset_metrics()
-        return f"loss {loss:.4f}, waiting {waiting:.0%}, {self._time_left()} left"
+        return f"loss {loss:.4f}, waiting for data {waiting:.0%}, {self._time_left()} left"
 
     def _show_progress(self, note: str = "") -> None:
         position, batch_size = self.position, self.run.settings.batch_size

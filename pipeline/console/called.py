@@ -45,10 +45,15 @@ def _program() -> tuple[str, ...] | None:
     return (INSTALLED if on_path and Path(on_path).samefile(script) else shlex.quote(str(script)),)
 
 
+def by_make() -> bool:
+    """Returns whether a target of the Makefile called this process."""
+    return bool(os.environ.get(MAKE))
+
+
 def echo_next(command: str, *arguments: object, make: Sequence[object] | None = None) -> None:
     """Prints the command that comes next to standard error, ready to be pasted.
 
-    Where the packages that it needs are missing, the target is named that installs them, or a line before says how to.
+    Where the packages that it needs are missing and a target installs them, that is named.
 
     Args:
       command: `pipeline shards` or `model.train`.
@@ -59,13 +64,11 @@ def echo_next(command: str, *arguments: object, make: Sequence[object] | None = 
     from pipeline.console import extras
     from pipeline.errors import echo
 
-    missing = extras.missing_for_training() if command.startswith("model.") else None
-    if make is not None and (os.environ.get(MAKE) or (missing and extras.made_by_make())):
+    lacking = command.startswith("model.") and extras.missing_for_training() is not None
+    if make is not None and (by_make() or (lacking and extras.made_by_make())):
         if not make:
             return
         line = shlex.join(["make", *map(str, make)])
     else:
-        if missing:
-            echo(f"{missing} is not installed, which training needs: {extras.install('train')}", err=True)
         line = f"python -m {command} {shlex.join(map(str, arguments))}".rstrip()
     echo(f"next: {line}", err=True)

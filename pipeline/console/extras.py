@@ -1,8 +1,11 @@
 """How to install what a command lacks, for the environment that called it."""
 
+import importlib.metadata
 import importlib.util
+import json
 import shlex
 import sys
+import urllib.parse
 from pathlib import Path
 
 FOR_TRAINING = {"keras": "Keras", "matplotlib": "Matplotlib", "tensorflow": "TensorFlow"}
@@ -26,7 +29,8 @@ def is_installed(name: str) -> bool:
 def install(extra: str) -> str:
     """Returns the command that installs an extra, with this interpreter's pip where `make` made the environment."""
     if not _is_checkout():
-        return f"pip install 'hpa-stacked[{extra}]'"
+        package = _installed_from() or "hpa-stacked"
+        return "pip install " + shlex.quote(f"{package}[{extra}]")
     target = shlex.quote(f"{'.' if Path.cwd() == ROOT else ROOT}[{extra}]")
     if not made_by_make():
         return f"pip install -e {target}"
@@ -37,6 +41,22 @@ def install(extra: str) -> str:
 def made_by_make() -> bool:
     """Returns whether the environment is `.venv` of the source code in the current folder, where `make` works."""
     return _is_checkout() and Path.cwd() == ROOT and Path(sys.prefix).resolve() == (ROOT / ".venv").resolve()
+
+
+def can_train() -> bool:
+    """Returns whether what training needs is installed, or `make train` installs it here."""
+    return missing_for_training() is None or made_by_make()
+
+
+def _installed_from() -> str | None:
+    """Returns the folder that pip installed the package from, if it still exists (PEP 610)."""
+    try:
+        text = importlib.metadata.distribution("hpa-stacked").read_text("direct_url.json") or "{}"
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    origin = json.loads(text)
+    path = urllib.parse.unquote(urllib.parse.urlparse(origin.get("url", "")).path)
+    return path if "dir_info" in origin and Path(path, "setup.cfg").exists() else None
 
 
 def _is_checkout() -> bool:

@@ -88,37 +88,56 @@ def fitting_arguments(labels: "Place", images: "Place", schema: "Schema") -> lis
 
 
 def after_build(config: "BuildConfig", result: "BuildResult") -> None:
-    """After a build: train, if the trainer reads the dataset; else verify it."""
+    """After a build: train, if the trainer reads the dataset and is installed; else verify the dataset."""
     from pipeline import data_dirs
-    from pipeline.store import files
 
     found = data_dirs.remember(config.data_dir)
-    if config.file_format != "tfrecord" or files.is_remote(config.data_dir):
+    if _is_to_train_on(config.data_dir, config.file_format):
+        train(config.schema, config.size, None if found else config.data_dir)
+    else:
         echo_next("pipeline verify", result.path)
-        return
-    synthetic = bool(result.metadata["synthetic"])
-    train(config.schema, config.size, None if found else config.data_dir, synthetic=synthetic)
+
+
+def _is_to_train_on(data_dir: "Place", file_format: str) -> bool:
+    from pipeline.console import called, extras
+    from pipeline.store import files
+
+    readable = file_format == "tfrecord" and not files.is_remote(data_dir)
+    return readable and (called.by_make() or extras.can_train())
 
 
 def after_verify(dataset_dir: "Place") -> None:
-    """After verification: train, if the folder is where the trainer finds a dataset."""
+    """After verification: train, if the trainer finds the dataset and is installed; else how to read it."""
+    from pipeline import data_dirs
     from pipeline.dataset import publish, rebuild
+    from pipeline.errors import echo
     from pipeline.schema import NAME
-    from pipeline.store import files
 
     metadata = publish.published_metadata(dataset_dir) or {}
     config_dir = dataset_dir.parent
-    if config_dir.parent.name != NAME or files.is_remote(dataset_dir) or "size" not in metadata:
+    data_dir, file_format = config_dir.parent.parent, metadata.get("file_format", "tfrecord")
+    if config_dir.parent.name != NAME or "size" not in metadata:
         return
-    if metadata.get("file_format", "tfrecord") != "tfrecord":
+    if not _is_to_train_on(data_dir, file_format):
+        echo(how_to_read(config_dir.name, data_dir, file_format), err=True)
         return
-    schema = rebuild.published_schema(dataset_dir)
-    data_dir = config_dir.parent.parent
-    train(schema, metadata["size"], data_dir, synthetic=bool(metadata.get("synthetic")))
+    found = data_dir.absolute() == data_dirs.to_read()
+    train(rebuild.published_schema(dataset_dir), metadata["size"], None if found else data_dir)
 
 
-def train(schema: "Schema", size: int, data_dir: "Place | None", *, synthetic: bool) -> None:
-    """Names the command that trains on a dataset; `data_dir` is needed where nothing else says it."""
+def how_to_read(config_name: str, data_dir: "Place", file_format: str) -> str:
+    """Returns the call that opens a dataset, and what it needs if that is not installed."""
+    from pipeline.console import extras
+    from pipeline.schema import NAME
+
+    reader = "load" if file_format == "tfrecord" else "data_source"
+    lacking = reader == "load" and not extras.is_installed("tensorflow")
+    without = "; it needs TensorFlow, and docs/reading.md shows how to read without it" if lacking else ""
+    return f"read it with tfds.{reader}({f'{NAME}/{config_name}'!r}, data_dir={str(data_dir)!r}){without}"
+
+
+def train(schema: "Schema", size: int, data_dir: "Place | None") -> None:
+    """Names the command for a short run on a dataset; `data_dir` is needed where nothing else says it."""
     from pipeline.schema import DEFAULT_SIZE, HPA_KAGGLE_2018
 
     suits_presets = schema.channel_names == HPA_KAGGLE_2018.channel_names and not schema.single_label
@@ -131,6 +150,4 @@ def train(schema: "Schema", size: int, data_dir: "Place | None", *, synthetic: b
     make += [f"SIZE={size}"] if sized else []
     make += [f"TRAIN_ARGS=--smoke --schema {schema.name}"] if named else []
     make += [f"DATA_DIR={data_dir}"] if where else []
-    # A drawn dataset is there to try everything.
-    short = ["--smoke"] if synthetic else []
-    echo_next("model.train", *preset, *named, *sized, *short, *where, make=make)
+    echo_next("model.train", *preset, *named, *sized, "--smoke", *where, make=make)

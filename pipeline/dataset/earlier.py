@@ -17,10 +17,14 @@ _ADVICE = "name an intact copy with --keep, or split anew with --resplit"
 
 @dataclasses.dataclass(frozen=True)
 class Earlier:
-    """`of` maps id to split; empty where nothing is kept. `published_sha256` is what the dataset at the target kept."""
+    """`of` maps id to split; empty where nothing is kept.
+
+    `published_sha256` is what the dataset at the target kept, and `replaced` its split, if that is not kept.
+    """
 
     of: Mapping[str, str]
     published_sha256: str | None = None
+    replaced: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def sha256(self) -> str | None:
@@ -51,7 +55,20 @@ def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Earlier
         return Earlier({}, published)
     ids = {example.id for example in source.examples}
     same_source = 2 * len(of.keys() & ids) > len(of)
-    return Earlier(of if same_source and (was_kept or of.keys() != ids) else {}, published)
+    if same_source and (was_kept or of.keys() != ids):
+        return Earlier(of, published)
+    return Earlier({}, published, replaced=of)
+
+
+def moved(earlier: Earlier, split_of: Mapping[str, str]) -> list[str]:
+    """Returns a line that counts the examples of the replaced dataset that are in another split now, or none."""
+    both = earlier.replaced.keys() & split_of.keys()
+    if num := sum(earlier.replaced[key] != split_of[key] for key in both):
+        return [
+            f"{num:,} of {len(both):,} published examples are in another split than before, because the seed, the sizes "
+            "or the groups of the split changed: models trained on the earlier dataset may have seen them"
+        ]
+    return []
 
 
 def _read_published(target: Place) -> dict[str, str]:

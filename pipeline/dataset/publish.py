@@ -110,8 +110,8 @@ def _what_differs(config: BuildConfig, source: Manifest, metadata: Mapping[str, 
     differ = [name for name, value in expected.items() if metadata.get(name, value) != value]
     if not differ:
         return "other input: other images, labels, schema or kept split"
-    listed = (f"{name} is {json.dumps(metadata[name])}, expected {json.dumps(expected[name])}" for name in differ)
-    return f"other parameters: {', '.join(listed)}" if differ != ["groups_sha256"] else "another table of groups"
+    listed = (f"{name} {json.dumps(metadata[name])} published, {json.dumps(expected[name])} wanted" for name in differ)
+    return f"other parameters ({'; '.join(listed)})" if differ != ["groups_sha256"] else "another table of groups"
 
 
 def _check_same(

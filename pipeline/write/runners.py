@@ -5,6 +5,7 @@ import gc
 import importlib
 import logging
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -76,6 +77,26 @@ def check_reach(runner: Any, places: dict[str, Place]) -> None:
             raise InputError(f"{place}: the {name} must be at gs://, where {runner}'s workers can reach it")
 
 
+def check_job_server(options: Any) -> None:
+    """Checks that something listens at `--job_endpoint`, if it is given: Beam waits for minutes.
+
+    Raises:
+      InputError: nothing does.
+    """
+    from apache_beam.options.pipeline_options import PortableOptions
+
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    host, separator, port = (endpoint or "").rpartition(":")
+    if not separator or not port.isdecimal():  # none, or "embed"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise InputError(
+            f"--job_endpoint {endpoint}: no job server answers ({error.strerror or error}); start it, or correct the address"
+        ) from None
+
+
 def limit_workers(runner: Any, options: Any, num_tasks: int) -> None:
     """Sets the largest number of Dataflow's workers, unless it is given, to what so many tasks can occupy.
 
@@ -119,7 +140,7 @@ def run(pipeline: Any, runner: Any = None) -> Any:
       JobError: it ended in a state other than DONE.
     """
     result = _submit(pipeline, runner)
-    with _telling_ended_jobs(result, runner):
+    with _telling_ended_jobs(result, runner), _cancelling_when_stopped(result, runner):
         state = result.wait_until_finish()
         if state not in (None, "DONE"):
             raise JobError(f"the Beam job ended in state {state}; see the runner's log")
@@ -158,6 +179,21 @@ def _telling_ended_jobs(result: Any, runner: Any) -> Iterator[None]:
     except JobError as error:
         if isinstance(runner, str) and _has_failed(result):
             raise EndedJobError(str(error)) from error
+        raise
+
+
+@contextlib.contextmanager
+def _cancelling_when_stopped(result: Any, runner: Any) -> Iterator[None]:
+    """Cancels the job if Ctrl-C ends the block: on a cluster it would go on without this process."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if isinstance(runner, str):
+            try:
+                result.cancel()
+            except Exception as failure:  # the cluster may be gone
+                line = _last_line(str(failure)) or type(failure).__name__
+                error.add_note(f"the job on {runner} could not be cancelled and may still run ({line})")
         raise
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import EXIT_FAILED
+from pipeline.errors import EXIT_FAILED, EXIT_STOPPED
 from pipeline.write import runners
 from tests.support import cluster, flink, spark
 from tests.support.sources import SHARED, digests
@@ -99,6 +99,28 @@ def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
         else:
             done = subprocess.CompletedProcess(command, 0, output, errors)
     compare("Flink, after the loss", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
+
+
+def test_ctrl_c_cancels_the_job_on_flink_and_the_same_command_finishes_it(sources, tmp_path):
+    source, options, expected = sources
+    reports = tmp_path / "data/hpa_stacked/256/.1.1.0.building/reports"
+    with flink.flink(tmp_path / "logs") as running:
+        command = cluster.command(source, tmp_path / "data", *options, *running.options)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len(list(reports.glob("*.json"))) < 2:
+            assert process.poll() is None, "ended before it could be stopped"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == EXIT_STOPPED
+        message = errors.splitlines()[-1]
+        assert "Error: stopped; " in message
+        assert "could not be cancelled" not in message
+        cluster.wait_for("the job to be cancelled", lambda: running.job_states() == ["CANCELED"])
+        print(f"\n{message}; state of the job in Flink: {running.job_states()}")
+        done = cluster.build(source, tmp_path / "data", *options, *running.options)
+        assert "of them from an earlier run" in done.stdout, done.stdout + done.stderr
+    compare("Flink, after Ctrl-C", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
 
 def test_flink_jobs_in_a_row_beside_busy_loops(real_sample, tmp_path):

@@ -1,5 +1,6 @@
 """The command `hpa-stacked`, as a user calls it from a folder of his own."""
 
+import importlib.metadata
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import pytest
 from pipeline import job
 from pipeline.cli import main as pipeline_commands
 from pipeline.config import BuildConfig
+from pipeline.schema import VERSION
 from tests.support import installed
 from tests.support.sources import draw_source
 from tests.test_imports import imported_after
@@ -45,6 +47,12 @@ def test_help_lists_every_command_and_imports_nothing_heavy(command, folder):
     assert not found[2] & {"apache_beam", "tensorflow", "keras", "tensorflow_datasets"}
 
 
+def test_the_version_is_that_of_the_package_and_of_the_dataset(command, folder):
+    done = installed.run(command, "--version", cwd=folder)
+    expected = f"hpa-stacked {importlib.metadata.version('hpa-stacked')}, dataset version {VERSION}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
+
+
 def test_help_answers_in_half_a_second_of_processor_time(command, folder):
     installed.run(command, "--help", cwd=folder)
     before = os.times()
@@ -70,10 +78,13 @@ def test_from_a_source_to_the_trainer_each_command_names_the_next(command, folde
         done = installed.run(command, *arguments, cwd=folder, PATH=path)
         assert done.returncode == 0, done.stderr
         lines.append(done.stderr.splitlines()[-1])
-    assert lines == [f"next: hpa-stacked shards --source {source.root} --size 32", "next: hpa-stacked train --size 16"]
+    assert lines == [
+        f"next: hpa-stacked shards --source {source.root} --size 32",
+        "next: hpa-stacked train --size 16 --smoke",
+    ]
     assert (folder / "build/last").read_text() == f"{folder}/build/synthetic\n"
     done = installed.run(command, "verify", "build/synthetic/hpa_stacked/16/1.1.0", cwd=folder)
-    assert done.stderr.splitlines()[-1] == f"next: {command} train --size 16 --data-dir build/synthetic"
+    assert done.stderr.splitlines()[-1] == f"next: {command} train --size 16 --smoke"
     done = installed.run(command, "train", cwd=folder, PATH=path)
     assert done.stderr == (
         f"Error: no dataset hpa_stacked/256 in {folder}/build/synthetic (it holds 16: '--size 16' takes 16): "
@@ -88,7 +99,7 @@ def test_make_is_named_only_by_the_makefile(command, folder, source):
     done = installed.run(command, *arguments, cwd=folder, HPA_STACKED_MAKE="1", HPA_STACKED_LAST="")
     assert done.stderr.splitlines()[-1] == "next: make train SIZE=16 'DATA_DIR=my data'"
     done = installed.run(command, *arguments, cwd=folder, MAKELEVEL="1", HPA_STACKED_LAST="")
-    assert done.stderr.splitlines()[-1] == f"next: {command} train --size 16 --data-dir 'my data'"
+    assert done.stderr.splitlines()[-1] == f"next: {command} train --size 16 --smoke --data-dir 'my data'"
 
 
 def test_python_m_names_the_interpreter_that_was_called(source, tmp_path):

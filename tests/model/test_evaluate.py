@@ -76,9 +76,12 @@ def test_an_evaluation_says_what_the_trainer_said(evaluated):
     assert found["splits"]["test"]["absent"] == list(CLASS_NAMES[4:])
     text = summary.summary(found)
     assert (
-        f"test: no example of {', '.join(CLASS_NAMES[4:])}: their F1 counts as 0, their average precision not at all"
-        in text
-    )
+        f"test: none of the 48 scored examples has {', '.join(CLASS_NAMES[4:])}: "
+        "their F1 counts as 0, their average precision not at all"
+    ) in text
+    assert "scored: only" not in text
+    found["splits"]["dev"]["num_examples"] = 7
+    assert "scored: only the first 7 examples of dev" in summary.summary({**found, "limit_examples": 7})
     assert "shrunk" in text
     rows = list(csv.DictReader(open(evaluated / "evaluation" / "classes.csv", newline="")))
     assert len(rows) == 3 * 28

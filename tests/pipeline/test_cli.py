@@ -309,4 +309,4 @@ def test_a_drawn_source_is_built_apart_from_real_images(source, tmp_path, monkey
     source.table.with_name("SYNTHETIC.txt").write_text("drawn")
     done = run("shards", "--source", source.root, "--size", 16)
     assert done.stdout.startswith("published build/synthetic/hpa_stacked/16/1.1.0\n")
-    assert "python -m model.train --size 16 --data-dir build/synthetic\n" in done.stderr
+    assert "python -m model.train --size 16 --smoke --data-dir build/synthetic\n" in done.stderr

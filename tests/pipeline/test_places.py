@@ -115,7 +115,7 @@ def test_a_real_read_only_mount_has_nothing_to_do(source, tmp_path):
     other = script + " --seed 1"
     done = subprocess.run(["unshare", "-rm", "sh", "-c", other], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "holds a dataset of other parameters: seed is 0, expected 1; use" in done.stderr
+    assert "holds a dataset of other parameters (seed 0 published, 1 wanted); use" in done.stderr
 
 
 def test_the_note_of_the_default_size_is_restored(config, tmp_path):

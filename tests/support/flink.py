@@ -70,6 +70,10 @@ class Flink:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._rest}/taskmanagers", timeout=2) as answer:
             return len(json.load(answer)["taskmanagers"])
 
+    def job_states(self) -> list[str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._rest}/jobs", timeout=2) as answer:
+            return [job["status"] for job in json.load(answer)["jobs"]]
+
     def _java(self, name: str, main: str, *settings: str) -> subprocess.Popen:
         command = ("java", *cluster.OPENS, "-Xmx512m", *settings, "-cp", cluster.ROOT / "flink/lib/*", main)
         started = cluster.process(self._logs / f"{name}.log", *command, "--configDir", self._logs / "conf")

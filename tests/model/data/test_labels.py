@@ -12,6 +12,7 @@ from model.train import main
 from pipeline.errors import InputError
 from pipeline.job import build
 from tests.support.datasets import Shape, write_dataset
+from tests.support.hpa import CLASS_NAMES
 from tests.support.sources import config_for
 
 
@@ -62,6 +63,10 @@ def test_training_starts_with_a_warning_that_names_classes_without_examples(tmp_
     counts[8] = counts[27] = 0
     path = write_dataset(tmp_path, Shape(size=32, train=8, dev=2, test=2), metadata={"label_counts": {"train": counts}})
     assert card.absent_classes(open_version(path)) == ["Peroxisomes", "Rods & rings"]
+    few = card.absent_classes(open_version(path), limit=2)
+    labels = batches.read_labels(open_version(path), "train")[:2]
+    assert few == [name for name, count in zip(CLASS_NAMES, labels.sum(axis=0), strict=True) if not count]
+    assert 20 < len(few) < 28
     config = tmp_path / "config.json"
     config.write_text('{"size": 32}')
     # A batch that train does not fill stops the command before it builds a network.
@@ -71,6 +76,12 @@ def test_training_starts_with_a_warning_that_names_classes_without_examples(tmp_
         in result.output.splitlines()
     )
     assert result.exit_code == 1
+    limited = ["--set", "limit_examples=2", "--batch-size", "9"]
+    result = CliRunner().invoke(main, ["--config", str(config), "--data-dir", str(tmp_path), *limited])
+    assert result.output.splitlines()[1:3] == [
+        "only the first 2 examples of each split are used (limit_examples)",
+        f"WARNING: no example that is used of train has {', '.join(few)}: the model cannot learn to find them",
+    ]
 
 
 def test_no_class_is_reported_absent_if_the_metadata_has_no_counts(tmp_path):

@@ -198,6 +198,31 @@ def test_names_of_classes_are_separated_as_in_the_label_table(tmp_path):
     assert (tmp_path / "c.csv").read_text() == "Id,Predicted\na,Nucleoplasm;Nuclear membrane\n"
 
 
+def test_a_split_and_images_of_its_name_have_tables_of_their_own(run_copy, raw_source, tmp_path):
+    images = shutil.copytree(raw_source.images, tmp_path / "test")
+    for arguments in (["--split", "test"], ["--images", images]):
+        result = run_command(run_copy, *arguments)
+        assert result.exit_code == 0, result.output
+    written = sorted(path.name for path in (run_copy / "predictions").glob("*.csv"))
+    assert written == ["split-test.csv", "test.csv"]
+
+
+def test_rows_without_a_class_are_counted(tmp_path, run_copy, monkeypatch):
+    from model.scores import thresholds
+
+    monkeypatch.setattr(thresholds, "predict", lambda probabilities, _: probabilities >= 0.99)
+    classes = tmp_path / "classes.csv"
+    arguments = [run_copy, "--split", "test", "--out", tmp_path / "p.csv", "--classes", classes]
+    result = run_command(*arguments)
+    num = sum(not row["Predicted"] for row in csv.DictReader(classes.open(newline="")))
+    assert num
+    expected = f"{num} rows are empty, because no class is above its threshold: --at-least-one predicts the nearest\n"
+    assert expected in result.output
+    result = run_command(*arguments, "--at-least-one")
+    assert result.exit_code == 0
+    assert "rows are empty" not in result.output
+
+
 def test_two_tables_do_not_share_a_file(tmp_path, run_copy):
     path = tmp_path / "p.csv"
     result = run_command(run_copy, "--split", "test", "--out", path, "--classes", path)

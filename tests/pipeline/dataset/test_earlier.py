@@ -59,3 +59,16 @@ def test_a_damaged_copy_is_refused_when_the_dataset_is_gone(published, config, t
     with pytest.raises(InputError, match=r"kept\.csv: damaged, so the split of the dataset that was there cannot be"):
         build(config)
     assert kept.read(tmp_path / "gone") == before.of
+
+
+def test_a_new_seed_moves_examples_and_says_how_many(published, source, tmp_path):
+    before = kept.read(published / layout.SPLIT)
+    result = build(config_for(source, tmp_path / "data", overwrite=True, seed=1))
+    after = kept.read(published / layout.SPLIT)
+    num = sum(before[key] != after[key] for key in before)
+    assert num
+    assert [line for line in result.warnings if "another split than before" in line] == [
+        f"{num} of 20 published examples are in another split than before, because the seed, the sizes or the groups of "
+        "the split changed: models trained on the earlier dataset may have seen them"
+    ]
+    assert not build(config_for(source, tmp_path / "data", overwrite=True, seed=1)).warnings

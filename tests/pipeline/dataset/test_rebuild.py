@@ -143,6 +143,11 @@ def test_the_command_names_differences_and_exits_with_1(dataset, source):
     assert "root:" not in done.stdout
 
 
+def test_a_source_that_is_missing_is_refused_before_anything_is_read(dataset, source):
+    missing = verify_command(dataset, "--source", source.root / "none")
+    assert (missing.exit_code, missing.stderr) == (1, f"Error: {source.root / 'none'}: no such folder or zip file\n")
+
+
 def test_a_sample_of_nothing_is_refused(dataset):
     done = verify_command(dataset, "--sample", 3)
     assert done.exit_code == 2

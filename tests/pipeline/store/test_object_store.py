@@ -221,7 +221,7 @@ def test_overwriting_removes_the_metadata_first(store, place, drawn, monkeypatch
     build(config_for(source, place / "data", num_shards=1))
     target = place / "data/hpa_stacked/16/1.1.0"
     with pytest.raises(
-        AlreadyPublished, match="holds a dataset of other parameters: num_shards_per_split is 1, expected null"
+        AlreadyPublished, match=r"of other parameters \(num_shards_per_split 1 published, null wanted\)"
     ):
         build(config_for(source, place / "data"))
 

@@ -1,5 +1,6 @@
 """Beam's options and runners, and the private parts of Beam that this package relies on."""
 
+import socket
 import subprocess
 import sys
 
@@ -34,6 +35,56 @@ def test_dataflow_needs_places_that_its_workers_reach(tmp_path):
     runners.check_reach("DataflowRunner", {"images": files.at("gs://bucket/x")})
     with pytest.raises(InputError, match="the images must be at gs://, where DataflowRunner's workers can reach it"):
         runners.check_reach("DataflowRunner", {"images": tmp_path})
+
+
+def test_a_job_server_that_is_not_there_is_named_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"127.0.0.1:{server.getsockname()[1]}"
+        runners.check_job_server(pipeline_options.PipelineOptions([f"--job_endpoint={endpoint}"]))
+    for other in ([], ["--job_endpoint=embed"]):
+        runners.check_job_server(pipeline_options.PipelineOptions(other))
+    with pytest.raises(
+        InputError, match=rf"^--job_endpoint {endpoint}: no job server answers \(Connection refused\); start it, or"
+    ):
+        runners.check_job_server(pipeline_options.PipelineOptions([f"--job_endpoint={endpoint}"]))
+
+
+class Running:
+    """The result of a job that Ctrl-C interrupts."""
+
+    state, cancelled = "RUNNING", 0
+
+    def __init__(self, failure=None):
+        self._failure = failure
+
+    def run(self):
+        return self
+
+    def wait_until_finish(self):
+        raise KeyboardInterrupt
+
+    def cancel(self):
+        self.cancelled += 1
+        if self._failure:
+            raise self._failure
+
+
+def test_a_stopped_command_cancels_its_job_on_a_cluster_only():
+    job = Running()
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        runners.run(job, "PortableRunner")
+    assert job.cancelled == 1
+    assert not hasattr(stopped.value, "__notes__")
+    with pytest.raises(KeyboardInterrupt):
+        runners.run(job)
+    assert job.cancelled == 1
+
+
+def test_a_job_that_cannot_be_cancelled_is_named():
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        runners.run(Running(RuntimeError("connection lost")), "FlinkRunner")
+    expected = "the job on FlinkRunner could not be cancelled and may still run (connection lost)"
+    assert stopped.value.__notes__ == [expected]
 
 
 def test_beam_is_imported_without_pandas_which_can_be_imported_afterwards():

@@ -224,7 +224,9 @@ def test_array_records_in_another_order_than_reported_are_not_published(source, 
 
 
 def test_one_format_does_not_replace_the_other_unasked(built, source, tmp_path):
-    with pytest.raises(InputError, match='other parameters: file_format is "tfrecord", expected "array_record"; use'):
+    with pytest.raises(
+        InputError, match=r'other parameters \(file_format "tfrecord" published, "array_record" wanted\); use'
+    ):
         build(config_for(source, tmp_path / "tfrecord", file_format="array_record"))
     replaced = build(config_for(source, tmp_path / "tfrecord", file_format="array_record", overwrite=True))
     assert digests(replaced.path) == digests(built["array_record"].path)
