@@ -39,8 +39,15 @@ def _score_lines(evaluation: dict[str, Any]) -> list[str]:
 
 
 def _limit_lines(evaluation: dict[str, Any]) -> list[str]:
-    cut = cut_splits(evaluation)
-    return [f"scored: only the first {evaluation['limit_examples']:,} examples of {', '.join(cut)}"] if cut else []
+    """Returns what limits the scores: parts of splits, and classes with few examples."""
+    cut, num_classes = cut_splits(evaluation), len(evaluation["dataset"]["class_names"])
+    lines = [f"scored: only the first {evaluation['limit_examples']:,} examples of {', '.join(cut)}"] if cut else []
+    if any(scores["num_frequent"] < num_classes for scores in evaluation["splits"].values()):
+        lines += [
+            "A class that is never predicted counts as 0, while its interval includes every score that its few examples",
+            "do not rule out: many such classes put the macro F1 near the lower end of its interval.",
+        ]
+    return lines
 
 
 def _group_lines(evaluation: dict[str, Any]) -> list[str]:
