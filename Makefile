@@ -83,6 +83,7 @@ help: ## show this list
 	@echo "       SIZE=256             pixels a side                   [$(SIZE)]"
 	@echo "       NUM=400 SEED=0       examples of the synthetic sample, and its seed"
 	@echo "       RUNNER=DataflowRunner PROJECT= REGION= TEMP=gs://...   on Dataflow (docs/dataflow.md)"
+	@echo "       RUNNER=PortableRunner ARGS='--job_endpoint=... ...'    on Flink, Spark or Prism (docs/flink.md, docs/prism.md)"
 	@echo "       ARGS='--on-error quarantine'   any other option of 'python -m pipeline shards'"
 	@echo "  make train PRESET=best TRAIN_ARGS=   the whole of a preset: see 'python -m model.train --help'"
 	@echo "  make cells CELLS_ARGS='--only grouped --fold 0'   only one fold: see 'python -m model.cells --help'"

@@ -127,7 +127,8 @@ def _missing(data_dir: Path, size: int, schema: str | None, existing: Sequence[C
     build, place = " ".join(["python -m pipeline shards --source DIR", *options]), "--data-dir"
     if is_default and called.by_make():
         build, place = "make shards SOURCE=DIR" + (f" SIZE={size}" if options else ""), "DATA_DIR="
-    there = f" (it holds {_listed(existing)}: '{_options(existing[0])}' takes {existing[0].folder})" if existing else ""
+    choice = f"add {_options(existing[0])}" + (f" for {existing[0].folder}" if existing[1:] else "") if existing else ""
+    there = f" (it holds {_listed(existing)}: {choice})" if existing else ""
     return MissingError(f"no dataset {name} in {data_dir}{there}: '{build}' builds one, {place} names another place")
 
 

@@ -87,7 +87,7 @@ def test_from_a_source_to_the_trainer_each_command_names_the_next(command, folde
     assert done.stderr.splitlines()[-1] == f"next: {command} train --size 16 --smoke"
     done = installed.run(command, "train", cwd=folder, PATH=path)
     assert done.stderr == (
-        f"Error: no dataset hpa_stacked/256 in {folder}/build/synthetic (it holds 16: '--size 16' takes 16): "
+        f"Error: no dataset hpa_stacked/256 in {folder}/build/synthetic (it holds 16: add --size 16): "
         "'hpa-stacked shards --source DIR' builds one, --data-dir names another place\n"
     )
 

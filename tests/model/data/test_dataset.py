@@ -40,7 +40,7 @@ def test_a_missing_dataset_is_refused_with_how_to_build_one(tmp_path, tiny_data_
     with pytest.raises(MissingError) as caught:
         open_dataset(tmp_path, 256)
     assert str(caught.value) == message
-    message = r"hpa_stacked/128 in .* \(it holds 32: '--size 32' takes 32\): 'python -m pipeline shards --source DIR --size 128' builds"
+    message = r"hpa_stacked/128 in .* \(it holds 32: add --size 32\): 'python -m pipeline shards --source DIR --size 128' builds"
     with pytest.raises(MissingError, match=message):
         open_dataset(tiny_data_dir, 128)
 
@@ -127,7 +127,7 @@ def test_a_missing_schema_is_refused_with_those_that_exist(tmp_path):
     with pytest.raises(MissingError) as caught:
         find(tmp_path, 16, "painting")
     assert str(caught.value) == (
-        f"no dataset hpa_stacked/painting-16 in {tmp_path} (it holds nuclei-8: '--schema nuclei --size 8' takes nuclei-8): "
+        f"no dataset hpa_stacked/painting-16 in {tmp_path} (it holds nuclei-8: add --schema nuclei --size 8): "
         "'python -m pipeline shards --source DIR --schema painting --size 16' builds one, --data-dir names another place"
     )
 
