@@ -184,16 +184,20 @@ def _telling_ended_jobs(result: Any, runner: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cancelling_when_stopped(result: Any, runner: Any) -> Iterator[None]:
-    """Cancels the job if Ctrl-C ends the block: on a cluster it would go on without this process."""
+    """Cancels the job if Ctrl-C ends the block: on a cluster it would go on without this process.
+
+    Beam's job server for Flink only stops waiting for its job, which then runs to its end; so the note says to look.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
         if isinstance(runner, str):
             try:
                 result.cancel()
+                error.add_note(f"{runner} was asked to cancel the job; if the cluster still runs it, cancel it there")
             except Exception as failure:  # the cluster may be gone
                 line = _last_line(str(failure)) or type(failure).__name__
-                error.add_note(f"the job on {runner} could not be cancelled and may still run ({line})")
+                error.add_note(f"the job on {runner} could not be cancelled ({line}); cancel it there")
         raise
 
 

@@ -101,7 +101,8 @@ def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
     compare("Flink, after the loss", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
 
-def test_ctrl_c_cancels_the_job_on_flink_and_the_same_command_finishes_it(sources, tmp_path):
+def test_after_ctrl_c_the_same_command_finishes_although_flink_goes_on(sources, tmp_path):
+    """Beam's job server does not cancel Flink's job, so the second one meets what the first still writes."""
     source, options, expected = sources
     reports = tmp_path / "data/hpa_stacked/256/.1.1.0.building/reports"
     with flink.flink(tmp_path / "logs") as running:
@@ -114,11 +115,9 @@ def test_ctrl_c_cancels_the_job_on_flink_and_the_same_command_finishes_it(source
         _, errors = process.communicate(timeout=60)
         assert process.returncode == EXIT_STOPPED
         message = errors.splitlines()[-1]
-        assert "Error: stopped; " in message
-        assert "could not be cancelled" not in message
-        cluster.wait_for("the job to be cancelled", lambda: running.job_states() == ["CANCELED"])
-        print(f"\n{message}; state of the job in Flink: {running.job_states()}")
+        assert "Error: stopped; PortableRunner was asked to cancel the job" in message
         done = cluster.build(source, tmp_path / "data", *options, *running.options)
+        print(f"\n{message}\nthen in Flink: {running.job_states()}")
         assert "of them from an earlier run" in done.stdout, done.stdout + done.stderr
     compare("Flink, after Ctrl-C", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
