@@ -200,9 +200,8 @@ def _report_limits(dataset: "Dataset", limit: int | None) -> None:
     if cut:
         echo(f"only the first {limit:,} examples of each split are used (limit_examples)")
     if absent := absent_classes(dataset, limit):
-        echo(
-            f"WARNING: no example{' that is used' if cut else ''} of train has {', '.join(absent)}: the model cannot learn to find them"
-        )
+        subject = f"none of the first {limit:,} examples" if cut else "no example"
+        echo(f"WARNING: {subject} of train has {', '.join(absent)}: the model cannot learn to find them")
 
 
 def _named_with_size(settings: Settings) -> str:

@@ -80,7 +80,7 @@ def test_training_starts_with_a_warning_that_names_classes_without_examples(tmp_
     result = CliRunner().invoke(main, ["--config", str(config), "--data-dir", str(tmp_path), *limited])
     assert result.output.splitlines()[1:3] == [
         "only the first 2 examples of each split are used (limit_examples)",
-        f"WARNING: no example that is used of train has {', '.join(few)}: the model cannot learn to find them",
+        f"WARNING: none of the first 2 examples of train has {', '.join(few)}: the model cannot learn to find them",
     ]
 
 
