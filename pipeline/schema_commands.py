@@ -31,7 +31,7 @@ def schema() -> None:
 @schema.command()
 @click.argument("folder", type=PLACE)
 @click.option("--table", help="Name of the label table in DIR.  [default: its only CSV]")
-@click.option("--out", type=PATH, help="TOML file to write.  [default: print it]")
+@click.option("--out", type=PATH, help="TOML file to write; the schema gets its name.  [default: print it]")
 def init(folder: "Place", table: str | None, out: Path | None) -> None:
     """Look at the images and the table in FOLDER and draft a schema for you to correct."""
     from pipeline.errors import InputError
@@ -41,7 +41,7 @@ def init(folder: "Place", table: str | None, out: Path | None) -> None:
     with one_line_errors():
         if out and out.exists():
             raise InputError(f"{out}: exists already; remove it or name another file")
-        drafted = draft(folder, table)
+        drafted = draft(folder, table, out.stem if out else None)
         comment = "A draft: check every line, above all what each channel shows, the classes and the groups."
         if drafted.patterns == ("{id}",):
             comment += f'\nThe id, column {drafted.table.id!r}, is the name of the file: pattern = "{{id}}".'

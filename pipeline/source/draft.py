@@ -40,32 +40,33 @@ class _Names:
     channels: tuple[str, ...]
 
 
-def draft(folder: Place, table: str | None = None) -> Schema:
+def draft(folder: Place, table: str | None = None, name: str | None = None) -> Schema:
     """Returns a schema that fits a folder of images and a table in it, as far as they can be guessed.
 
     Args:
       folder: holds the table and, at any depth, the images.
       table: name of the table; needed if there are several.
+      name: of the schema; by default that of the folder.
 
     Raises:
       InputError: no table, several tables, no images, or no column that the names of the images follow from.
     """
-    name = table or _only_table(folder)
-    rows = _read(folder / name)
+    table = table or _only_table(folder)
+    rows = _read(folder / table)
     names = [path for path, _ in files.entries_below(folder) if path.lower().endswith(sources.ENDINGS)]
     if not names:
         raise InputError(f"{folder}: no images, expected files that end in {', '.join(sources.ENDINGS)}")
     found = _match(folder, rows, names)
-    labels = _label_column(folder / name, rows, found)
+    labels = _label_column(folder / table, rows, found)
     separator, numbers, classes, single = _labels([row[labels] for row in rows])
     planes, depth = _look(folder, [path for path in sorted(names) if path.startswith(found.folder)][:NUM_IMAGES])
     others = [column for column in rows[0] if column not in (found.id, labels) and column]
     groups = [column for word in GROUP_WORDS for column in others if word in column.lower()][:1]
     return Schema(
-        name=_identifier(str(folder).rstrip("/").rpartition("/")[2] or "atlas"),
+        name=_identifier(name or str(folder).rstrip("/").rpartition("/")[2] or "atlas"),
         channels=_channels(found, planes),
         classes=classes,
-        table=Table(name, found.id, labels, separator, numbers, None, tuple(groups), tuple(others)),
+        table=Table(table, found.id, labels, separator, numbers, None, tuple(groups), tuple(others)),
         patterns=(found.pattern,),
         folder=found.folder.rstrip("/"),
         single_label=single,

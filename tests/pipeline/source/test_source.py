@@ -73,7 +73,7 @@ def test_a_draft_is_written_once_and_fits_its_source(tmp_path):
     done = run("init", atlas.root, "--out", out)
     assert done.exit_code == 0, done.output
     assert f"next: python -m pipeline schema check --schema {out} --source {atlas.root}" in done.output
-    assert schema.load(out) == draft(atlas.root)
+    assert schema.load(out) == draft(atlas.root, name="drafted")
     assert "is the name of the file" not in out.read_text()
     assert f"{out}: exists already; remove it or name another file" in run("init", atlas.root, "--out", out).output
     checked = run("check", "--schema", out, "--source", atlas.root)
