@@ -253,13 +253,13 @@ class StoreWorkspace(_Workspace[ObjectPath]):
         return True  # the stamp was compared
 
     def discard(self, keep: Container[str]) -> None:
-        names = sorted(self.finished(), key=lambda name: name != INFO)
-        files.remove(self.target / name for name in names if name not in keep)
+        (self.target / INFO).unlink(missing_ok=True)  # a list may lag behind, and not have it yet
+        files.remove(self.target / name for name in self.finished() if name not in keep)
 
     def is_published(self) -> bool:
         names: Mapping[str, Stored] = files.listing(self.target)
         # Shards without metadata are a build under way; files that we never write belong to somebody else.
-        return INFO in names or not all(map(is_ours, names))
+        return INFO in names or not all(map(is_ours, names)) or (self.target / INFO).exists()
 
     @contextlib.contextmanager
     def completing(self) -> Iterator[Path]:

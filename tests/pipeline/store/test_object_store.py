@@ -21,6 +21,7 @@ from pipeline.images import sources
 from pipeline.job import build
 from pipeline.store import files
 from pipeline.store.objects import ObjectPath
+from pipeline.store.workspace import open_workspace
 from pipeline.write import writer
 from tests.support.object_stores import running
 from tests.support.sources import digests, draw_source
@@ -234,6 +235,18 @@ def test_overwriting_removes_the_metadata_first(store, place, drawn, monkeypatch
     assert names_of(target) == []
     assert published_metadata(target) is None
     assert same_bytes(store, build(config_for(source, place / "data")).path, reference)
+
+
+def test_metadata_that_a_list_does_not_have_yet_is_removed_too(store, place, drawn, monkeypatch):
+    source, _ = drawn
+    target = build(config_for(source, place / "data")).path
+    workspace = open_workspace(target)
+    listed = {name: stored for name, stored in workspace.finished().items() if name != "dataset_info.json"}
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "listing", lambda folder: listed)
+        assert workspace.is_published()
+        workspace.discard(keep=())
+    assert names_of(target) == []
 
 
 def fail_second(task, **settings):
