@@ -41,6 +41,7 @@ def test_exit_codes_tell_input_from_failures(error, expected):
 
 def test_a_package_of_an_extra_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(extras, "ROOT", tmp_path)
+    monkeypatch.setattr(extras, "_installed_from", lambda: None)
     expected = "Matplotlib is not installed, which this command needs: pip install 'hpa-stacked[train]'"
     assert outcome(ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")) == (1, expected)
     with pytest.raises(ModuleNotFoundError), errors.one_line_errors():

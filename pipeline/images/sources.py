@@ -254,7 +254,7 @@ def find(source: Place, schema: Schema = HPA_KAGGLE_2018) -> tuple[Place, Place]
 
     Raises:
       FileNotFoundError: naming every path that is missing, and a zip in the folder that holds it.
-      InputError: a zip of zips.
+      InputError: a zip in which the zip of the images is compressed once more.
     """
     if source.name.endswith(".zip") and not source.is_dir():
         return _in_zip(source, schema)
@@ -307,9 +307,9 @@ def _in_zip(source: Place, schema: Schema) -> tuple[Place, Place]:
         raise FileNotFoundError(f"{source}: no such zip, expected {layout(schema)} in it")
     names = zips.members(source.absolute())
     inner = f"{schema.folder}.zip"
-    if inner in names:
+    if inner in names and not any(name.startswith(f"{schema.folder}/") for name in names):
         raise InputError(
-            f"{source}: {inner} in it is zipped once more; unzip it ({_unzip(source, source.parent / 'kaggle')}) "
+            f"{source}: {inner} in it is compressed once more, or damaged; unzip it ({_unzip(source, source.parent / 'kaggle')}) "
             "and name that folder"
         )
     if schema.table.file not in names:

@@ -137,7 +137,7 @@ def test_a_run_is_resumed_only_on_its_own_schema(nuclei_run, nuclei_dir, tmp_pat
     done = run_command(train, "--resume", "--out", nuclei_run, "--data-dir", tmp_path, "--schema", "cells")
     assert done.output.splitlines()[-1] == f"Error: dataset {path}: schema 'cells', but 'nuclei' in run {nuclei_run}"
     done = run_command(train, "--resume", "--out", nuclei_run, "--data-dir", tmp_path)
-    assert done.output.startswith(f"Error: no dataset hpa_stacked/nuclei-32 in {tmp_path} (it holds cells-32: '")
+    assert done.output.startswith(f"Error: no dataset hpa_stacked/nuclei-32 in {tmp_path} (it holds cells-32: add ")
 
 
 # Evaluation
@@ -178,7 +178,7 @@ def test_runs_of_different_classes_are_not_put_on_one_page(nuclei_run, evaluated
 def test_a_dataset_of_another_schema_is_refused_unless_told_and_alike(nuclei_run, tmp_path):
     other = write_dataset(tmp_path, schema=dataclasses.replace(NUCLEI, name="cells"), seed=1)
     done = run_command(evaluate, nuclei_run, "--data-dir", tmp_path)
-    assert done.output.startswith(f"Error: no dataset hpa_stacked/nuclei-32 in {tmp_path} (it holds cells-32: '")
+    assert done.output.startswith(f"Error: no dataset hpa_stacked/nuclei-32 in {tmp_path} (it holds cells-32: add ")
     config = json.loads((nuclei_run / "config.json").read_text())
     config["dataset"]["path"] = str(other)
     moved = tmp_path / "moved"

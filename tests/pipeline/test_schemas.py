@@ -295,11 +295,39 @@ def test_the_whole_download_may_stay_zipped(source, tmp_path):
     assert paths[0].read_text() == paths[1].read_text()
 
 
-def test_zips_that_are_no_source_are_refused(tmp_path):
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_a_zip_that_is_stored_in_the_zip_is_read_in_place(tmp_path, source, folder):
+    for name, ids in (("train", "ex-"), ("test", "ex-000")):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as file:
+            for path in source.images.glob(f"{ids}*"):
+                file.write(path, f"{folder}{path.name}")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as file:
+        file.writestr("sample_submission.csv", "Id,Predicted\n")
+        for path in (tmp_path / "test.zip", source.table, tmp_path / "train.zip"):
+            file.write(path, path.name)
+    for name, place in (("folder", source.root), ("zip", tmp_path / "all.zip")):
+        done = shards("--source", place, "--data-dir", tmp_path / name, "--size", 16)
+        assert done.exit_code == 0, done.output
+    paths = [tmp_path / name / "hpa_stacked/16/1.1.0/SHA256SUMS" for name in ("folder", "zip")]
+    assert paths[0].read_text() == paths[1].read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "method"), [(b"", zipfile.ZIP_STORED), (b"PK\3\4", 0), (None, zipfile.ZIP_DEFLATED)]
+)
+def test_a_zip_in_the_zip_that_cannot_be_read_in_place_is_refused(tmp_path, source, content, method):
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as inner:
+        for path in source.images.iterdir():
+            inner.write(path, path.name)
     with zipfile.ZipFile(tmp_path / "outer.zip", "w") as file:
-        file.writestr("train.csv", "Id,Target\n")
-        file.writestr("train.zip", b"")
-    assert "train.zip in it is zipped once more; unzip it (unzip " in shards("--source", tmp_path / "outer.zip").output
+        file.write(source.table, "train.csv")
+        data = (tmp_path / "train.zip").read_bytes() if content is None else content
+        file.writestr("train.zip", data, method)
+    expected = "train.zip in it is compressed once more, or damaged; unzip it (unzip "
+    assert expected in shards("--source", tmp_path / "outer.zip").output
+
+
+def test_zips_that_are_no_source_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
         pass
     assert (
