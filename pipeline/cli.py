@@ -12,7 +12,7 @@ from pipeline import schema_commands
 from pipeline.console import next_commands
 from pipeline.console.called import echo_next
 from pipeline.console.commands import Group
-from pipeline.errors import MissingError, counted, echo, one_line_errors, shown
+from pipeline.errors import counted, echo, one_line_errors, shown
 from pipeline.options import BEAM_ARGUMENTS, PATH, PLACE, SCHEMA_OPTION, find_source, load_schema, source_options
 from pipeline.schema import DEFAULT_SIZE
 
@@ -418,12 +418,13 @@ def verify(dataset_dir: "Place", source: "Place | None", sample: int | None, sch
     from pipeline import progress
     from pipeline.dataset.publish import root_digest
     from pipeline.dataset.verify import verify as verify_dataset
+    from pipeline.images import sources
 
     if source is None and (sample is not None or schema is not None):
         raise click.UsageError("--sample and --schema need --source, the images to compare with")
     with one_line_errors(STOPPED):
-        if source is not None and not source.exists():
-            raise MissingError(f"{source}: no such folder or zip file")
+        if source is not None:
+            sources.check_exists(source)
         with progress.Bar("verifying") as update:
             problems = verify_dataset(dataset_dir, update)
         num_rebuilt = 0

@@ -269,7 +269,6 @@ def write_shards(
 
     options = options or runners.parse_options(())
     runner = runners.choose_runner(options)
-    runners.check_job_server(options)
     runners.check_reach(runner, {"images": config.images, "data directory": workspace.directory})
     runners.limit_workers(runner, options, len(todo))
     workspace = workspace.absolute()  # workers may run in another folder

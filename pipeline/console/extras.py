@@ -1,11 +1,8 @@
 """How to install what a command lacks, for the environment that called it."""
 
-import importlib.metadata
 import importlib.util
-import json
 import shlex
 import sys
-import urllib.parse
 from pathlib import Path
 
 FOR_TRAINING = {"keras": "Keras", "matplotlib": "Matplotlib", "tensorflow": "TensorFlow"}
@@ -50,9 +47,13 @@ def can_train() -> bool:
 
 def _installed_from() -> str | None:
     """Returns the folder that pip installed the package from, if it still exists (PEP 610)."""
+    import json
+    import urllib.parse
+    from importlib import metadata
+
     try:
-        text = importlib.metadata.distribution("hpa-stacked").read_text("direct_url.json") or "{}"
-    except importlib.metadata.PackageNotFoundError:
+        text = metadata.distribution("hpa-stacked").read_text("direct_url.json") or "{}"
+    except metadata.PackageNotFoundError:
         return None
     origin = json.loads(text)
     path = urllib.parse.unquote(urllib.parse.urlparse(origin.get("url", "")).path)

@@ -249,6 +249,12 @@ def layout(schema: Schema) -> str:
     return f"{schema.table.file} next to {examples}{zipped}"
 
 
+def check_exists(source: Place) -> None:
+    """Raises `FileNotFoundError` if there is nothing at `source`."""
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such folder or zip file")
+
+
 def find(source: Place, schema: Schema = HPA_KAGGLE_2018) -> tuple[Place, Place]:
     """Returns the paths of (label table, images) in a folder with the layout of the schema, or in a zip of it.
 
@@ -258,8 +264,7 @@ def find(source: Place, schema: Schema = HPA_KAGGLE_2018) -> tuple[Place, Place]
     """
     if source.name.endswith(".zip") and not source.is_dir():
         return _in_zip(source, schema)
-    if not source.exists():
-        raise FileNotFoundError(f"{source}: no such folder or zip file")
+    check_exists(source)
     labels, folder = source / schema.table.file, source / schema.folder if schema.folder else source
     archive = source / f"{schema.folder}.zip" if schema.folder else folder
     images = archive if archive.exists() and not folder.exists() else folder

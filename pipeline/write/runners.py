@@ -118,11 +118,13 @@ def pipeline_on(runner: Any, options: Any) -> Iterator[Any]:
     """Yields a new `beam.Pipeline`; inside, what Beam logs and raises is reduced to the line that matters.
 
     Raises:
-      InputError: options that the runner refuses, or an unknown runner.
+      InputError: options that the runner refuses, an unknown runner, or no job server where `--job_endpoint` says.
       JobError: the job failed.
     """
     import apache_beam as beam
 
+    if options is not None:
+        check_job_server(options)
     with _plain_errors(runner), quiet(logging.CRITICAL):
         try:
             pipeline = beam.Pipeline(runner=runner, options=options)

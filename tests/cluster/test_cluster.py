@@ -72,15 +72,21 @@ def test_spark_gives_the_same_bytes(sources, tmp_path):
     compare("Spark, two workers", done, tmp_path / "data/hpa_stacked/256/1.1.0", expected)
 
 
+def started(command: list[str], reports: Path, num: int) -> subprocess.Popen[str]:
+    """Starts a build, and returns it when it has written so many shards."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while len(list(reports.glob("*.json"))) < num:
+        assert process.poll() is None, f"ended before it had written {num} shards"
+        time.sleep(0.02)
+    return process
+
+
 def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
     source, options, expected = sources
     reports = tmp_path / "data/hpa_stacked/256/.1.1.0.building/reports"
     with flink.flink(tmp_path / "logs") as running:
         command = cluster.command(source, tmp_path / "data", *options, *running.options)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while len(list(reports.glob("*.json"))) < 4:
-            assert process.poll() is None, "ended before a task manager could be killed"
-            time.sleep(0.02)
+        process = started(command, reports, 4)
         os.killpg(running.task_managers[0].pid, signal.SIGKILL)
         running.task_managers[0].wait()
         finished = len(list(reports.glob("*.json")))
@@ -106,11 +112,7 @@ def test_after_ctrl_c_the_same_command_finishes_although_flink_goes_on(sources, 
     source, options, expected = sources
     reports = tmp_path / "data/hpa_stacked/256/.1.1.0.building/reports"
     with flink.flink(tmp_path / "logs") as running:
-        command = cluster.command(source, tmp_path / "data", *options, *running.options)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while len(list(reports.glob("*.json"))) < 2:
-            assert process.poll() is None, "ended before it could be stopped"
-            time.sleep(0.02)
+        process = started(cluster.command(source, tmp_path / "data", *options, *running.options), reports, 2)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == EXIT_STOPPED

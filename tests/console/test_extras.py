@@ -1,5 +1,6 @@
 """What commands say where the packages for training are not installed."""
 
+import importlib.metadata
 import json
 import sys
 import types
@@ -81,7 +82,7 @@ def test_a_package_that_was_installed_from_a_folder_is_installed_from_there_agai
     (tmp_path / "a b/setup.cfg").touch()
     text = json.dumps(origin).replace("FOLDER", str(tmp_path)) if origin else None
     distribution = types.SimpleNamespace(read_text={"direct_url.json": text}.get)
-    monkeypatch.setattr(extras.importlib.metadata, "distribution", lambda name: distribution)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: distribution)
     monkeypatch.setattr(extras, "ROOT", tmp_path)
     assert extras.install("train") == expected.replace("FOLDER", str(tmp_path))
 
