@@ -1,6 +1,5 @@
 """What is said of a run: figures that agree with scikit-learn, error bars that hold, thresholds, baselines."""
 
-import csv
 import dataclasses
 import json
 import shutil
@@ -17,6 +16,7 @@ from model.page import gallery
 from model.scores import evaluation
 from pipeline.errors import InputError
 from pipeline.schema import HPA_KAGGLE_2018
+from tests.support.csv_files import read_rows
 from tests.support.datasets import write_dataset
 from tests.support.hpa import CLASS_NAMES
 
@@ -83,7 +83,7 @@ def test_an_evaluation_says_what_the_trainer_said(evaluated):
     found["splits"]["dev"]["num_examples"] = 7
     assert "scored: only the first 7 examples of dev" in summary.summary({**found, "limit_examples": 7})
     assert "shrunk" in text
-    rows = list(csv.DictReader(open(evaluated / "evaluation" / "classes.csv", newline="")))
+    rows = read_rows(evaluated / "evaluation" / "classes.csv")
     assert len(rows) == 3 * 28
     assert rows[-1]["average_precision"] == ""
 

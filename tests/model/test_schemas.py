@@ -16,6 +16,7 @@ from model.scores import evaluation
 from pipeline import job
 from pipeline.config import BuildConfig
 from pipeline.errors import InputError
+from tests.support.csv_files import read_rows
 from tests.support.datasets import NUCLEI, PAINTING, Shape, tiny_settings, train_tiny, write_dataset
 
 SMALL = {"preset": "any", "blocks": (1,), "width": 8, "batch_size": 16}
@@ -271,9 +272,9 @@ def test_the_most_probable_class_is_predicted_by_name_and_without_thresholds(nuc
     done = run_command(predict, *arguments)
     assert done.exit_code == 0, done.output
     assert f"classes: {classes} (the most probable class of each)\n" in done.output
-    rows = {row.pop("Id"): row for row in csv.DictReader(out.open(newline=""))}
+    rows = {row.pop("Id"): row for row in read_rows(out)}
     best = {key: max(row, key=lambda name: float(row[name])) for key, row in rows.items()}
-    assert {row["Id"]: row["Predicted"] for row in csv.DictReader(classes.open(newline=""))} == best
+    assert {row["Id"]: row["Predicted"] for row in read_rows(classes)} == best
     done = run_command(predict, *arguments, "--rule", "matched")
     assert done.output == (
         "Error: --rule matched chooses thresholds, and examples of schema 'nuclei' have one label each: leave it out, "

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from tests.support import syntax
+from tests.support.csv_files import read_rows
 
 
 def run(*args):
@@ -136,7 +137,7 @@ def test_split_writes_the_plan_and_its_report(source, tmp_path):
     result = run("split", "--labels", source.table, "--out", out, "--sizes", "10,5,5")
     assert result.exit_code == 0
     assert "largest deviation from the exact share" in result.output
-    rows = list(csv.DictReader(open(out)))
+    rows = read_rows(out)
     assert {row["Id"] for row in rows} == source.labels.keys()
     assert [sum(row["Split"] == split for row in rows) for split in ("train", "dev", "test")] == [10, 5, 5]
     assert (
@@ -171,7 +172,7 @@ def test_split_writes_one_table_for_each_fold(source, tmp_path):
     assert f"{tmp_path}/folds/fold-0.csv to fold-3.csv: one split for each fold" in result.output
     assert "Split of" in (tmp_path / "folds/folds.html").read_text()
     tables = [
-        list(csv.DictReader((tmp_path / f"folds/fold-{k}.csv").read_text().splitlines())) for k in range(4)
+        read_rows(tmp_path / f"folds/fold-{k}.csv") for k in range(4)
     ]  # fmt: skip
     assert all({row["Id"] for row in table} == source.labels.keys() for table in tables)
     assert sorted(row["Id"] for table in tables for row in table if row["Split"] == "test") == sorted(source.labels)

@@ -1,6 +1,5 @@
 """The whole job on small sources: conservation, quarantine, resume, publication."""
 
-import csv
 import dataclasses
 import errno
 import json
@@ -25,6 +24,7 @@ from pipeline.store import layout
 from pipeline.store.workspace import DiskWorkspace, open_workspace
 from pipeline.write import writer
 from pipeline.write.reports import ShardReport
+from tests.support.csv_files import read_rows
 from tests.support.sources import config_for, digests, draw_source, stacked
 
 
@@ -184,12 +184,11 @@ def test_bad_images_stop_the_build_and_are_all_listed(source, tmp_path):
         build(config_for(source, tmp_path / "data"))
     assert "image 'ex-0003': channel 'blue': empty: the file has 0 bytes, expected a PNG image" in str(caught.value)
     assert nothing_published(tmp_path / "data")
-    rows = list(csv.reader(open(tmp_path / "data/hpa_stacked/16/bad_examples.csv")))
-    assert [row[:3] for row in rows] == [
-        ["id", "filter", "code"],
-        ["ex-0003", "blue", "empty"],
-        ["ex-0007", "green", "unreadable"],
-        ["ex-0007", "red", "unreadable"],
+    rows = read_rows(tmp_path / "data/hpa_stacked/16/bad_examples.csv")
+    assert [(row["id"], row["filter"], row["code"]) for row in rows] == [
+        ("ex-0003", "blue", "empty"),
+        ("ex-0007", "green", "unreadable"),
+        ("ex-0007", "red", "unreadable"),
     ]
 
 
@@ -198,7 +197,7 @@ def test_the_list_on_screen_is_capped_and_the_table_is_not(source, tmp_path):
         source.image(f"ex-{k:04d}", "blue").unlink()
     with pytest.raises(BadExamples, match=r"12 bad images(\n  .*missing_filter.*){10}\n  \.\.\. and 2 more$"):
         build(config_for(source, tmp_path / "data"))
-    assert len(open(tmp_path / "data/hpa_stacked/16/bad_examples.csv").readlines()) == 13
+    assert len(read_rows(tmp_path / "data/hpa_stacked/16/bad_examples.csv")) == 12
 
 
 def test_quarantine_leaves_them_out_and_says_so(source, tmp_path):
@@ -207,7 +206,7 @@ def test_quarantine_leaves_them_out_and_says_so(source, tmp_path):
     result = build(config)
     assert sum(result.num_examples.values()) == 18
     assert result.metadata["num_quarantined"] == 2
-    assert [row[0] for row in csv.reader(open(result.path / layout.QUARANTINE))][1:] == [
+    assert [row["id"] for row in read_rows(result.path / layout.QUARANTINE)] == [
         "ex-0003",
         "ex-0007",
         "ex-0007",

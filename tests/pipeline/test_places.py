@@ -152,7 +152,7 @@ def test_other_errors_while_writing_name_the_file(tmp_path, number):
 
 def test_errors_that_name_another_file_keep_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"), files.replacing(tmp_path / "out.csv"):
-        open(tmp_path / "nowhere")
+        (tmp_path / "nowhere").read_bytes()
 
 
 def test_a_damaged_dataset_info_is_one_line(config):

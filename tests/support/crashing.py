@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import unittest.mock
+from pathlib import Path
 
 from pipeline.write import writer
 
@@ -39,5 +40,5 @@ def out_of_memory_here(task, **settings):
 
 
 def _end_build():
-    if "crashes" not in " ".join(open("/proc/self/cmdline").read().split("\0")):
+    if "crashes" not in " ".join(Path("/proc/self/cmdline").read_text().split("\0")):
         signal.raise_signal(signal.SIGKILL)

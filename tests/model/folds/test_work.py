@@ -3,7 +3,11 @@
 import dataclasses
 import itertools
 import json
+import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,23 +139,44 @@ def test_a_command_that_fails_is_named_with_its_last_line_and_its_log(tmp_path):
     assert not processes.running
 
 
+SLOW = ["-c", "import time; time.sleep(60)"]
+
+
 def test_what_is_running_ends_when_another_fold_fails(tmp_path):
     processes = work.Processes({})
-    slow = ["-c", "import time; time.sleep(60)"]
-
-    def fail_soon():
-        while not processes.running:
-            pass
-        raise InputError("failed")
-
     with pytest.raises(InputError, match="^failed$"), work._pool(processes, 2) as pool:
-        running = pool.submit(processes.run, "slow", slow, tmp_path / "slow.log")
-        never = [pool.submit(processes.run, "later", slow, tmp_path / "later.log") for _ in range(3)]
-        pool.submit(fail_soon)
-        fail_soon()
-    assert isinstance(running.exception(), InputError)
-    assert any(future.cancelled() for future in never)
+        slow = [pool.submit(processes.run, "slow", SLOW, tmp_path / f"{number}.log") for number in range(4)]
+        while not processes.running:
+            time.sleep(0.001)
+        raise InputError("failed")
+    assert all(future.cancelled() or future.exception() for future in slow)
+    assert any(future.cancelled() for future in slow)
     assert not processes.running
+
+
+def test_a_process_that_is_just_starting_ends_too(tmp_path, monkeypatch):
+    processes, started, start = work.Processes({}), threading.Event(), subprocess.Popen
+
+    def started_slowly(*arguments, **options):
+        process = start(*arguments, **options)
+        started.set()
+        time.sleep(0.2)
+        return process
+
+    monkeypatch.setattr(work.subprocess, "Popen", started_slowly)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(processes.run, "slow", SLOW, tmp_path / "slow.log")
+        started.wait()
+        processes.terminate()
+        assert isinstance(slow.exception(timeout=30), InputError)
+
+
+def test_nothing_is_started_after_the_end(tmp_path):
+    processes = work.Processes({})
+    processes.terminate()
+    with pytest.raises(CancelledError):
+        processes.run("late", SLOW, tmp_path / "late.log")
+    assert (tmp_path / "late.log").read_text() == ""
 
 
 def test_each_process_gets_its_part_of_the_cores(monkeypatch):

@@ -22,6 +22,7 @@ from model.serving import tables
 from pipeline.console import extras
 from pipeline.errors import InputError
 from pipeline.schema import HPA_KAGGLE_2018
+from tests.support.csv_files import read_rows
 from tests.support.sources import draw_source, stacked
 
 
@@ -99,7 +100,7 @@ def test_a_corrupt_image_is_reported_and_left_out(tmp_path, raw_run, raw_source,
     assert set(expected) - set(found) == {"ex-0003", "ex-0007"}
     assert all(np.abs(found[one] - expected[one]).max() <= 1e-6 for one in found)
     assert len(submission.read_text().splitlines()) == 47
-    rows = list(csv.DictReader(open(tmp_path / "out.bad.csv", newline="")))
+    rows = read_rows(tmp_path / "out.bad.csv")
     assert [(row["id"], row["filter"], row["code"]) for row in rows] == [
         ("ex-0003", "blue", "truncated"),
         ("ex-0007", "yellow", "missing_filter"),
@@ -183,7 +184,7 @@ def test_the_table_of_classes_names_those_of_the_submission(tmp_path, evaluated)
     result = run_command(evaluated, *arguments, "--classes", classes, "--submission", submission)
     assert result.exit_code == 0, result.output
     assert f"classes: {classes} (matched thresholds)\n" in result.output
-    by_id, by_name = (dict(list(csv.reader(open(path, newline="")))[1:]) for path in (submission, classes))
+    by_id, by_name = ({row["Id"]: row["Predicted"] for row in read_rows(path)} for path in (submission, classes))
     names = HPA_KAGGLE_2018.classes
     assert any(by_id.values())
     assert {key: "|".join(names[int(label)] for label in row.split()) for key, row in by_id.items()} == by_name
@@ -214,7 +215,7 @@ def test_rows_without_a_class_are_counted(tmp_path, run_copy, monkeypatch):
     classes = tmp_path / "classes.csv"
     arguments = [run_copy, "--split", "test", "--out", tmp_path / "p.csv", "--classes", classes]
     result = run_command(*arguments)
-    num = sum(not row["Predicted"] for row in csv.DictReader(classes.open(newline="")))
+    num = sum(not row["Predicted"] for row in read_rows(classes))
     assert num
     expected = f"{num} rows are empty, because no class is above its threshold: --at-least-one predicts the nearest\n"
     assert expected in result.output
