@@ -50,10 +50,10 @@ def _channels(context: click.Context, parameter: click.Parameter, value: str | N
     type=PATH,
     help="JSON file of settings; options on the command line win.",
 )
-@click.option("--epochs", type=int)
-@click.option("--batch-size", type=int)
-@click.option("--learning-rate", type=float)
-@click.option("--seed", type=int)
+@click.option("--epochs", type=int, help="Passes over train. With --resume: the new total.")
+@click.option("--batch-size", type=int, help="Examples in a training step.")
+@click.option("--learning-rate", type=float, help="Highest rate, reached after the warm-up.")
+@click.option("--seed", type=int, help="Seed of the first weights, the order of examples and the augmentation.")
 @click.option("--channels", callback=_channels, help="For example green, or green,blue,red, or all.")
 @click.option("--weights", help="imagenet, or a file with the backbone's weights in keras.applications.")
 @click.option("--init-from", type=PATH, help="Start from the best weights of the run in this folder.")
