@@ -69,7 +69,8 @@ $(if $(EMPTY),$(error RUNNER=DataflowRunner needs $(EMPTY), see docs/dataflow.md
 CLOUD       := gcp
 RUNNER_ARGS += --project=$(PROJECT) --region=$(REGION) --temp_location=$(TEMP) \
   --machine_type=n1-standard-4 --number_of_worker_harness_threads=1 \
-  $(if $(IMAGE),--sdk_container_image=$(IMAGE) --sdk_location=container,--setup_file=$(call quote,$(CURDIR)/setup.py))
+  $(if $(IMAGE),--sdk_container_image=$(IMAGE) --sdk_location=container,--setup_file=$(call quote,$(CURDIR)/setup.py) \
+  --requirements_file=$(call quote,$(CURDIR)/worker-requirements.txt) --requirements_cache=skip)
 endif
 
 .DEFAULT_GOAL := help

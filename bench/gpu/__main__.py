@@ -35,7 +35,7 @@ def main(
     """Measure training on this machine's device: our pipeline, batches on the device, torchvision.
 
     Each contender trains ResNet-50 in a separate process, alternating with the others. KERAS_BACKEND selects our
-    backend; torchvision is left out with a note if it is not installed. On a CPU, choose small values:
+    backend; without Torch and torchvision, their contenders are reported as failed. On a CPU, choose small values:
 
     \b
     KERAS_BACKEND=jax python -m bench.gpu --out gpu.json

@@ -67,7 +67,7 @@ def absent_classes(dataset: Dataset, limit: int | None = None) -> list[str]:
 def read_groups(dataset: Dataset) -> dict[str, str]:
     """Returns `{id: group}` of near-duplicates and of examples that share a group column of the schema.
 
-    Empty if the dataset was built without groups. Of the columns, only those that the schema carries are published.
+    Empty if the dataset was built without groups.
     """
     columns = _read_table(dataset.path / "columns.csv")
     carried = [name for name in dataset.schema.table.groups if columns and name in columns[0]]

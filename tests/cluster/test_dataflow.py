@@ -115,7 +115,8 @@ def submit(service, *arguments):
             "gs://hpa", "gs://hpa/data", "--num-shards", "8", "--runner=DataflowRunner", "--project=some-project",
             "--region=us-central1", "--temp_location=gs://hpa/tmp", f"--dataflow_endpoint={endpoint}", "--no_auth",
             "--machine_type=n1-standard-4", "--number_of_worker_harness_threads=1",
-            f"--setup_file={cluster.REPOSITORY / 'setup.py'}", *arguments, **service.environment,
+            f"--setup_file={cluster.REPOSITORY / 'setup.py'}",
+            f"--requirements_file={cluster.REPOSITORY / 'worker-requirements.txt'}", "--requirements_cache=skip", *arguments, **service.environment,
         )  # fmt: skip
 
 
@@ -138,7 +139,11 @@ def test_the_submitted_job_is_small_and_its_workers_write_the_same_bytes(store, 
     # The request is far below the limit; it holds the package and nothing pickled from the main program.
     assert service.size < REQUEST_LIMIT / 100
     # (Beam adds the list of the driver's installed packages, if the driver has pip.)
-    assert set(service.packages()) - {"submission_environment_dependencies.txt"} == {"workflow.tar.gz"}
+    staged = service.packages()
+    assert set(staged) - {"submission_environment_dependencies.txt"} == {"workflow.tar.gz", "requirements.txt"}
+    # The environment in which the stub runs the graph has what is named here.
+    named = download(store, staged["requirements.txt"], tmp_path / "requirements.txt").read_text()
+    assert named == (cluster.REPOSITORY / "worker-requirements.txt").read_text()
     pool = service.job["environment"]["workerPools"][0]
     assert pool["machineType"] == "n1-standard-4"
     assert pool["autoscalingSettings"]["maxNumWorkers"] == 6  # 24 shards on 4 cores each
