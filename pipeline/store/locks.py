@@ -88,6 +88,7 @@ class _Lease:
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
         self._lost = False
+        self._id = uuid.uuid4().hex
         self._thread = threading.current_thread()
 
     def take(self) -> None:
@@ -115,13 +116,13 @@ class _Lease:
         except ChangedError:
             self._lost = True
         except JobError:
-            self._lost = time.monotonic() - self._renewed > LEASE_SECONDS
+            self._lost = _now() - self._renewed > LEASE_SECONDS
         if self._lost and self._thread is threading.main_thread() and self._thread.ident:
             signal.pthread_kill(self._thread.ident, signal.SIGINT)
 
     def check_held(self) -> None:
         """Raises `JobError` if another build may hold the lock by now."""
-        if self._lost or time.monotonic() - self._renewed > LEASE_SECONDS:
+        if self._lost or _now() - self._renewed > LEASE_SECONDS:
             raise JobError(
                 f"{self._path.parent}: this build lost its lock there, so nothing was published; "
                 "run the same command again to continue"
@@ -134,18 +135,34 @@ class _Lease:
             self._path.unlink(missing_ok=True)
 
     def _write(self, version: str | None) -> None:
-        began = time.monotonic()
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "renewal": uuid.uuid4().hex}
-        self._version = self._path.write_if(json.dumps(holder).encode(), version)
+        began = _now()
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "lease": self._id, "renewal": uuid.uuid4().hex}
+        try:
+            self._version = self._path.write_if(json.dumps(holder).encode(), version)
+        except ChangedError:
+            # A library repeats a request whose answer was lost: the first one was served, and the second refused.
+            own = self._own_version()
+            if own is None:
+                raise
+            self._version = own
         self._renewed = began
+
+    def _own_version(self) -> str | None:
+        """Returns the version of the lock object if this lease wrote it."""
+        with contextlib.suppress(FileNotFoundError):
+            version = self._path.version()
+            if f'"lease": "{self._id}"'.encode() in self._path.read_bytes():
+                return version
+        return None
 
     def _refuse_if_alive(self, holder: tuple[str, int]) -> None:
         host, pid = holder
         here = host == socket.gethostname()
         age = self._age()
-        if _is_alive(pid) if here else age < LEASE_SECONDS:
+        # A process that is alive here may be another one with the same number, as after a restart: then age decides.
+        if age < LEASE_SECONDS and not (here and not _is_alive(pid)):
             who = f"process {pid} on {host}, last active {age:.0f} s ago"
-            raise self._busy(who, "" if here else f"; its lock expires {LEASE_SECONDS:.0f} s after its last renewal")
+            raise self._busy(who, f"; its lock expires {LEASE_SECONDS:.0f} s after its last renewal")
 
     def _busy(self, who: str, more: str = "") -> InputError:
         return InputError(
@@ -160,6 +177,11 @@ class _Lease:
             return max(0.0, probe.modified() - self._path.modified())
         finally:
             probe.unlink(missing_ok=True)
+
+
+def _now() -> float:
+    """Returns seconds of a clock that goes on while the machine sleeps, as `time.monotonic` does not on Linux."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _holder(data: bytes) -> tuple[str, int]:

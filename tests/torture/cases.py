@@ -302,13 +302,13 @@ def clocks(world: World, rng: random.Random) -> Iterator[Case]:
 def _jump(seconds: float, after: int) -> None:
     """Lets all clocks of this process jump at their next call after so many calls."""
     calls = 0
-    for name in ("time", "monotonic", "perf_counter"):
+    for name in ("time", "monotonic", "perf_counter", "clock_gettime"):
         real = getattr(time, name)
 
-        def patched(real: Callable = real) -> float:
+        def patched(*clock: int, real: Callable = real) -> float:
             nonlocal calls
             calls += 1
-            return real() + (seconds if calls > after else 0)
+            return real(*clock) + (seconds if calls > after else 0)
 
         setattr(time, name, patched)
 

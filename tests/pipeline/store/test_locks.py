@@ -155,8 +155,8 @@ def test_a_build_that_lost_its_lock_publishes_nothing(place, source, monkeypatch
 def test_a_lock_that_could_not_be_renewed_for_its_lease_counts_as_lost(place, monkeypatch):
     with locks.store_lock(place / "lock") as check:
         check()
-        now = locks.time.monotonic()
-        monkeypatch.setattr(locks.time, "monotonic", lambda: now + locks.LEASE_SECONDS + 1)
+        now = locks._now()
+        monkeypatch.setattr(locks, "_now", lambda: now + locks.LEASE_SECONDS + 1)
         with pytest.raises(JobError, match="lost its lock"):
             check()
         monkeypatch.undo()
@@ -173,6 +173,36 @@ def test_a_damaged_lock_counts_as_that_of_another_machine(place, monkeypatch, co
     monkeypatch.setattr(locks._Lease, "_age", lambda lease: locks.LEASE_SECONDS + 1)
     with locks.store_lock(lock):
         assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+def test_a_lock_that_nobody_renews_is_taken_over_even_if_its_process_seems_alive(place, monkeypatch):
+    """After a restart, another process may have the number of the holder: here, this one."""
+    lock = place / "lock"
+    held_by(lock, socket.gethostname(), os.getpid())
+    with pytest.raises(InputError, match="another build is running there.*its lock expires"), locks.store_lock(lock):
+        pass
+    monkeypatch.setattr(locks._Lease, "_age", lambda lease: locks.LEASE_SECONDS + 1)
+    with locks.store_lock(lock):
+        assert "lease" in json.loads(lock.read_text())
+
+
+def test_a_write_that_is_repeated_because_its_answer_was_lost_keeps_the_lock(place, monkeypatch):
+    write_if = type(place).write_if
+
+    def repeated(path, data, version):
+        write_if(path, data, version)
+        return write_if(path, data, version)
+
+    lease = locks._Lease(place / "lock")
+    monkeypatch.setattr(type(place), "write_if", repeated)
+    lease.take()
+    lease.renew()
+    lease.check_held()
+    monkeypatch.undo()
+    lease.renew()
+    lease.check_held()
+    lease.release()
+    assert not (place / "lock").exists()
 
 
 @pytest.mark.parametrize("pid", [2**31, 2**70, -(2**70)])
