@@ -254,17 +254,36 @@ def shortest(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
 
 
-def default_path(settings: Settings, *, smoke: bool, resume: bool, root: Path = Path("runs")) -> Path:
-    """Returns `runs/<preset>-<number>` with the next free number, or with the highest existing one to resume.
+def newest_path(settings: Settings, *, smoke: bool, root: Path = Path("runs")) -> Path:
+    """Returns the folder `runs/<preset>-<number>` with the highest number.
 
     Raises:
-        MissingError: there is no run to resume.
+        MissingError: there is none.
     """
-    stem = f"{settings.preset}-smoke" if smoke else settings.preset
-    taken = [int(path.name[len(stem) + 1 :]) for path in root.glob(f"{stem}-*") if path.name[len(stem) + 1 :].isdigit()]
-    if resume and not taken:
+    stem = _stem(settings, smoke=smoke)
+    if not (taken := _numbers(root, stem)):
         raise MissingError(f"no run of {stem} in {root} to resume: name its folder with --out")
-    return root / f"{stem}-{max(taken, default=0) + (0 if resume else 1)}"
+    return root / f"{stem}-{max(taken)}"
+
+
+def create_path(settings: Settings, *, smoke: bool, root: Path = Path("runs")) -> Path:
+    """Creates the folder `runs/<preset>-<number>` with the next number, for this run alone, and returns it."""
+    stem = _stem(settings, smoke=smoke)
+    while True:
+        path = root / f"{stem}-{max(_numbers(root, stem), default=0) + 1}"
+        with contextlib.suppress(FileExistsError):  # a run that started at the same time has it
+            path.mkdir(parents=True)
+            return path
+
+
+def _stem(settings: Settings, *, smoke: bool) -> str:
+    return f"{settings.preset}-smoke" if smoke else settings.preset
+
+
+def _numbers(root: Path, stem: str) -> list[int]:
+    """Returns the numbers of the folders `<stem>-<number>`."""
+    ends = [path.name[len(stem) + 1 :] for path in root.glob(f"{stem}-*")]
+    return [int(end) for end in ends if end.isdigit()]
 
 
 def make_words(target: str, path: Path) -> list[str]:
@@ -316,9 +335,10 @@ def drop_rows_after(path: Path, step: int) -> None:
     rows = read_rows(path)
     kept: Sequence[dict[str, str]] = [row for row in rows if _is_complete(row) and int(row["step"]) <= step]
     if len(kept) < len(rows):
-        path.unlink()
-        for row in kept:
-            append_row(path, row)
+        with files.staged(path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, [name for name in rows[0] if name is not None], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
 
 
 def _is_complete(row: Mapping[str, str | None]) -> bool:

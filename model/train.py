@@ -134,7 +134,7 @@ def _resumed(
     """
     from model import runs
 
-    out = out or runs.default_path(presets.load(preset or DEFAULT_PRESET), smoke=smoke, resume=True)
+    out = out or runs.newest_path(presets.load(preset or DEFAULT_PRESET), smoke=smoke)
     run = runs.open_run(out)
     saved = run.settings
     if preset or smoke or config_path:
@@ -179,8 +179,8 @@ def _train(
     if resume and out:
         run = _reopened(out, dataset, settings)
     else:
-        path = out or runs.default_path(settings, smoke=smoke, resume=False)
         origin = _origin(init_from, settings, dataset.schema) if init_from else None
+        path = out or runs.create_path(settings, smoke=smoke)
         run = runs.create(path, settings, dataset, backend.versions(), origin)
     echo(f"run {run.path} ({_named_with_size(settings)})")
     with (

@@ -145,22 +145,23 @@ def is_patience_over(session: Session) -> bool:
 def train_epoch(session: Session, epoch: int, log: Log) -> dict[str, float]:
     """Trains the rest of the epoch, scores dev, records both, and saves; returns the row of `metrics.csv`."""
     settings, position = session.run.settings, session.recorder.position
-    batches = data_batches.train_batches(
-        session.dataset,
-        session.order,
-        epoch,
-        channels=settings.channels,
-        batch_size=settings.batch_size,
-        skip=position.step_in_epoch,
-    )
-    session.trainee.fit(
-        backend.prefetch_to_device(batches),
-        initial_epoch=epoch,
-        epochs=epoch + 1,
-        shuffle=False,
-        verbose=0,
-        callbacks=[session.recorder],
-    )
+    if position.step_in_epoch < session.recorder.num_steps[epoch]:  # not if it was stopped after the last step
+        batches = data_batches.train_batches(
+            session.dataset,
+            session.order,
+            epoch,
+            channels=settings.channels,
+            batch_size=settings.batch_size,
+            skip=position.step_in_epoch,
+        )
+        session.trainee.fit(
+            backend.prefetch_to_device(batches),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[session.recorder],
+        )
     loss = position.loss_sum / max(position.loss_steps, 1)
     with Bar(f"epoch {epoch + 1}/{settings.epochs}", leave=False, bar_format="{desc} scoring dev") as show:
         show(0, 1)

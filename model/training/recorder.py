@@ -135,7 +135,7 @@ class Recorder(keras.callbacks.Callback):
         return {
             "seconds": round(self.seconds, 3),
             "examples_per_second": round(self._steps_here * self.run.settings.batch_size / max(self.seconds, 1e-9), 1),
-            "waiting": round(self.clock.waited / self.seconds, 4),
+            "waiting": round(self.clock.waited / max(self.seconds, 1e-9), 4),
         }
 
     @contextmanager

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -237,14 +238,21 @@ def test_resuming_a_missing_run_is_rejected(tmp_path, monkeypatch):
 
 def test_runs_are_numbered(tmp_path):
     chosen = tiny_settings()
-    assert runs.default_path(chosen, smoke=False, resume=False, root=tmp_path).name == "stacked-256-1"
-    for name in ("stacked-256-1", "stacked-256-9", "stacked-256-10", "stacked-256-smoke-3"):
+    assert runs.create_path(chosen, smoke=False, root=tmp_path).name == "stacked-256-1"
+    for name in ("stacked-256-9", "stacked-256-10", "stacked-256-smoke-3"):
         (tmp_path / name).mkdir()
-    assert runs.default_path(chosen, smoke=False, resume=False, root=tmp_path).name == "stacked-256-11"
-    assert runs.default_path(chosen, smoke=False, resume=True, root=tmp_path).name == "stacked-256-10"
-    assert runs.default_path(chosen, smoke=True, resume=True, root=tmp_path).name == "stacked-256-smoke-3"
+    assert runs.newest_path(chosen, smoke=False, root=tmp_path).name == "stacked-256-10"
+    assert runs.newest_path(chosen, smoke=True, root=tmp_path).name == "stacked-256-smoke-3"
+    assert runs.create_path(chosen, smoke=False, root=tmp_path).name == "stacked-256-11"
     with pytest.raises(MissingError):
-        runs.default_path(presets.load("best"), smoke=True, resume=True, root=tmp_path)
+        runs.newest_path(presets.load("best"), smoke=True, root=tmp_path)
+
+
+def test_runs_that_start_at_once_have_folders_of_their_own(tmp_path):
+    chosen = tiny_settings()
+    with ThreadPoolExecutor(16) as pool:
+        paths = list(pool.map(lambda _: runs.create_path(chosen, smoke=False, root=tmp_path / "runs"), range(64)))
+    assert len(set(paths)) == 64
 
 
 def test_unknown_backend_is_rejected(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from model import runs
+from model.data.dataset import open_dataset
 from pipeline.errors import DivergedError, InputError, MissingError, StoppedError
 from tests.support.datasets import tiny_settings, train_tiny
 
@@ -177,11 +178,52 @@ def test_a_stop_during_the_scores_of_the_last_epoch_is_not_forgotten(tiny_data_d
 
 
 def wait_for_rows(path: Path, num: int, process: subprocess.Popen) -> None:
-    until = time.monotonic() + 120
     while len(runs.read_rows(path)) < num:
         assert process.poll() is None, "the run ended before it was killed"
-        assert time.monotonic() < until
         time.sleep(0.005)
+
+
+def test_a_run_that_was_stopped_at_the_last_step_of_an_epoch_resumes(tiny_data_dir, tmp_path, monkeypatch):
+    """Nothing of the epoch is left to train, and `fit` on no batch fails on JAX."""
+    from model.training import loop
+
+    settings = tiny_settings(**SMALL)
+    order = loop.Order(settings.seed, settings.shuffle_buffer, None, settings.limit_examples)
+    last_step = loop.count_steps(open_dataset(tiny_data_dir, 32), order, 0, settings.batch_size)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError, match=rf"^stopped at step {last_step} "):
+        after_step(patch, last_step - 1, lambda recorder: os.kill(os.getpid(), signal.SIGTERM))
+        train_tiny(tiny_data_dir, tmp_path / "run", **{**SMALL, "epochs": 2})
+    position = position_in(tmp_path / "run/checkpoints/last.npz")
+    assert (position["epoch"], position["step_in_epoch"]) == (0, last_step)
+    batches, skipped = loop.data_batches.train_batches, []
+
+    def recorded(*arguments, skip, **options):
+        skipped.append(skip)
+        return batches(*arguments, skip=skip, **options)
+
+    monkeypatch.setattr(loop.data_batches, "train_batches", recorded)
+    run = train_tiny(tiny_data_dir, tmp_path / "run", resume=True)
+    assert skipped == [0]  # the second epoch
+    rows = runs.read_rows(run.metrics_csv)
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", str(last_step)), ("2", str(2 * last_step))]
+    assert np.isfinite(float(rows[0]["loss"]))
+
+
+def test_rows_stay_if_their_removal_is_cut_short(tmp_path, monkeypatch):
+    path = tmp_path / "steps.csv"
+    path.write_text("step,epoch,loss,learning_rate\n4,1,0.5,0.001\n8,1,0.4,0.001\n")
+    before = path.read_bytes()
+
+    def crash(writer, rows):
+        raise CrashError
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CrashError):
+        patch.setattr(runs.csv.DictWriter, "writerows", crash)
+        runs.drop_rows_after(path, 4)
+    assert path.read_bytes() == before
+    runs.drop_rows_after(path, 4)
+    runs.append_row(path, {"step": 8, "epoch": 1, "loss": 0.3, "learning_rate": 0.001})
+    assert [(row["step"], row["loss"]) for row in runs.read_rows(path)] == [("4", "0.5"), ("8", "0.3")]
 
 
 def test_incomplete_row_of_a_killed_run_is_removed(tmp_path):
