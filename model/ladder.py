@@ -11,7 +11,6 @@ import datetime
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import click
 from model import backend, ladder_table, report
 from model import rungs as rungs_module
 from model import settings as settings_module
+from model.processes import Processes
 from model.rungs import Rung
 from model.settings import Settings
 from pipeline.console.commands import Command
@@ -114,18 +114,20 @@ def train_all(
     models: Sequence[tuple[Rung, int]], data_dir: Path, out: Path, *, jobs: int, **form: Any
 ) -> dict[tuple[str, int], Path]:
     """Trains each model with its seed, `jobs` at a time, and returns the run folder of each by name and seed."""
-    environment = {**os.environ, **(sharing_environment(jobs) if jobs > 1 else {})}
+    processes = Processes({**os.environ, **(sharing_environment(jobs) if jobs > 1 else {})})
 
     def train(model: tuple[Rung, int]) -> Path:
-        return train_rung(model[0], data_dir, out, environment, seed=model[1], **form)
+        return train_rung(model[0], data_dir, out, processes, seed=model[1], **form)
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        return {(rung.name, seed): path for (rung, seed), path in zip(models, pool.map(train, models), strict=True)}
+        try:
+            return {(rung.name, seed): path for (rung, seed), path in zip(models, pool.map(train, models), strict=True)}
+        except KeyboardInterrupt:  # SIGTERM reaches this process alone
+            processes.terminate()
+            raise
 
 
-def train_rung(
-    rung: Rung, data_dir: Path, out: Path, environment: Mapping[str, str], *, seed: int, **form: Any
-) -> Path:
+def train_rung(rung: Rung, data_dir: Path, out: Path, processes: Processes, *, seed: int, **form: Any) -> Path:
     """Trains a model in a separate process, and returns its run folder."""
     settings = fit(rung.settings, data_dir, seed=seed, **form)
     path = out / f"{rung.name}-{seed}"
@@ -133,10 +135,10 @@ def train_rung(
     out.mkdir(parents=True, exist_ok=True)
     config.write_text(json.dumps(settings.to_json()))
     if not (path / "metrics.json").exists():
-        command = [sys.executable, "-m", "hpa_cli", "train", "--data-dir", str(data_dir), "--out", str(path)]
-        command += ["--resume"] if (path / "config.json").exists() else ["--config", str(config)]
-        echo(f"\n{path.name}: {' '.join(command[1:])}")
-        if subprocess.run(command, env=environment).returncode:
+        command: list[object] = ["-m", "hpa_cli", "train", "--data-dir", data_dir, "--out", path]
+        command += ["--resume"] if (path / "config.json").exists() else ["--config", config]
+        echo(f"\n{path.name}: {' '.join(map(str, command))}")
+        if processes.call(command):
             raise InputError(f"{path.name}: training failed; the same command continues from its last checkpoint")
     return path
 

@@ -4,17 +4,14 @@ import contextlib
 import dataclasses
 import json
 import os
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from model import presets, runs
 from model import settings as settings_module
 from model.folds.plan import Fold, Plan
+from model.processes import Processes
 from model.scores import evaluation
 from model.settings import Settings
 from pipeline.errors import InputError, MissingError
@@ -26,49 +23,6 @@ VIEWS = "d4"
 """A nucleus has no up and no left: predictions are averaged over its mirror images and their transposes."""
 
 Log = Callable[[str], None]
-
-
-@dataclasses.dataclass
-class Processes:
-    """Runs commands for several threads, until all of them are ended together."""
-
-    environment: Mapping[str, str]
-    running: set[subprocess.Popen] = dataclasses.field(default_factory=set)
-    ended: bool = False
-    starting: threading.Lock = dataclasses.field(default_factory=threading.Lock)
-    """Held while a process starts: one that `terminate` did not see would run to its end."""
-
-    def run(self, what: str, command: Sequence[object], log: Path) -> None:
-        """Runs `python` with these arguments; its output goes to the end of the file `log`.
-
-        Raises:
-            InputError: it failed.
-            CancelledError: `terminate` was called; nothing is started after that.
-        """
-        arguments = [sys.executable, *map(str, command)]
-        log.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: an error on standard error stands after the lines before it.
-        environment = {**self.environment, "PYTHONUNBUFFERED": "1"}
-        with self.starting, open(log, "a") as output:
-            if self.ended:
-                raise CancelledError
-            print(f"\n$ python {' '.join(arguments[1:])}", file=output, flush=True)
-            process = subprocess.Popen(arguments, stdout=output, stderr=output, env=environment)
-            self.running.add(process)
-        try:
-            failed = process.wait()
-        finally:
-            self.running.discard(process)
-        if failed:
-            last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
-            raise InputError(f"{what} failed: {last}; {log} has all of it, and the same command continues")
-
-    def terminate(self) -> None:
-        """Asks what is running to stop (training saves its position); nothing is started any more."""
-        with self.starting:
-            self.ended = True
-            for process in list(self.running):
-                process.terminate()
 
 
 def environment(jobs: int) -> dict[str, str]:

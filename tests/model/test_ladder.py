@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +10,7 @@ from model import ladder, ladder_table, presets, rungs
 from model.data.batches import read_labels
 from model.data.dataset import open_dataset
 from model.data.order import repeat_factors
+from model.processes import Processes
 from pipeline.errors import InputError
 from tests.support.datasets import Shape, write_dataset
 
@@ -146,9 +146,23 @@ def test_a_table_can_be_another_part_of_the_document(tmp_path):
     assert "stale" not in document.read_text()
 
 
+def test_stopping_the_command_stops_its_trainings(data_dir, tmp_path, monkeypatch):
+    ended = []
+
+    def stopped(processes, command):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Processes, "call", stopped)
+    monkeypatch.setattr(Processes, "terminate", lambda processes: ended.append(True))
+    (model,) = ladder.chosen(rungs.rungs("ladder", 16, 1), ["model-1"])
+    form = {"width": 4, "examples": None, "budget": 100, "precision": "float32"}
+    with pytest.raises(KeyboardInterrupt):
+        ladder.train_all([(model, 0)], data_dir, tmp_path, jobs=2, **form)
+    assert ended
+
+
 def test_a_training_that_failed_stops_the_command(data_dir, tmp_path, monkeypatch):
-    failed = subprocess.CompletedProcess((), 1)
-    monkeypatch.setattr(ladder.subprocess, "run", lambda *args, **settings: failed)
+    monkeypatch.setattr(Processes, "call", lambda processes, command: 1)
     arguments = ["--data-dir", data_dir, "--out", tmp_path, "--only", "model-1", "--budget", 100, "--size", 16]
     done = CliRunner().invoke(ladder.main, [str(argument) for argument in arguments])
     assert done.exit_code == 1

@@ -3,11 +3,8 @@
 import dataclasses
 import itertools
 import json
-import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,54 +126,16 @@ def test_several_labels_or_no_groups_are_refused(plan):
         dataclasses.replace(plan, schema=HPA_KAGGLE_2018)
 
 
-def test_a_command_that_fails_is_named_with_its_last_line_and_its_log(tmp_path):
-    processes, log = work.Processes({}), tmp_path / "logs/fold.log"
-    with pytest.raises(InputError, match=r"grouped-0: training failed: Error: no such thing; .*fold.log has all of it"):
-        processes.run(
-            "grouped-0: training", ["-c", "import sys; print('first'); sys.exit('Error: no such thing')"], log
-        )
-    assert log.read_text().endswith("\nfirst\nError: no such thing\n")
-    assert not processes.running
-
-
-SLOW = ["-c", "import time; time.sleep(60)"]
-
-
 def test_what_is_running_ends_when_another_fold_fails(tmp_path):
-    processes = work.Processes({})
+    processes, command = work.Processes({}), ["-c", "import time; time.sleep(60)"]
     with pytest.raises(InputError, match="^failed$"), work._pool(processes, 2) as pool:
-        slow = [pool.submit(processes.run, "slow", SLOW, tmp_path / f"{number}.log") for number in range(4)]
+        slow = [pool.submit(processes.run, "slow", command, tmp_path / f"{number}.log") for number in range(4)]
         while not processes.running:
             time.sleep(0.001)
         raise InputError("failed")
     assert all(future.cancelled() or future.exception() for future in slow)
     assert any(future.cancelled() for future in slow)
     assert not processes.running
-
-
-def test_a_process_that_is_just_starting_ends_too(tmp_path, monkeypatch):
-    processes, started, start = work.Processes({}), threading.Event(), subprocess.Popen
-
-    def started_slowly(*arguments, **options):
-        process = start(*arguments, **options)
-        started.set()
-        time.sleep(0.2)
-        return process
-
-    monkeypatch.setattr(work.subprocess, "Popen", started_slowly)
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(processes.run, "slow", SLOW, tmp_path / "slow.log")
-        started.wait()
-        processes.terminate()
-        assert isinstance(slow.exception(timeout=30), InputError)
-
-
-def test_nothing_is_started_after_the_end(tmp_path):
-    processes = work.Processes({})
-    processes.terminate()
-    with pytest.raises(CancelledError):
-        processes.run("late", SLOW, tmp_path / "late.log")
-    assert (tmp_path / "late.log").read_text() == ""
 
 
 def test_each_process_gets_its_part_of_the_cores(monkeypatch):

@@ -1,0 +1,68 @@
+"""Commands of this project that run in separate processes and are ended together."""
+
+import dataclasses
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import InputError
+
+
+@dataclasses.dataclass
+class Processes:
+    """Runs commands for several threads, until all of them are ended together."""
+
+    environment: Mapping[str, str]
+    running: set[subprocess.Popen] = dataclasses.field(default_factory=set)
+    ended: bool = False
+    starting: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    """Held while a process starts: one that `terminate` did not see would run to its end."""
+
+    def run(self, what: str, command: Sequence[object], log: Path) -> None:
+        """Runs `python` with these arguments; its output goes to the end of the file `log`.
+
+        Raises:
+            InputError: it failed.
+            CancelledError: `terminate` was called before it started.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a") as output:
+            print(f"\n$ python {' '.join(map(str, command))}", file=output, flush=True)
+            failed = self.call(command, output)
+        if failed:
+            last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+            raise InputError(f"{what} failed: {last}; {log} has all of it, and the same command continues")
+
+    def call(self, command: Sequence[object], output: IO[str] | None = None) -> int:
+        """Runs `python` with these arguments and returns its exit code; it prints to `output`, or as this process does.
+
+        Raises:
+            CancelledError: `terminate` was called before it started.
+        """
+        # Unbuffered: an error on standard error stands after the lines before it.
+        environment = {**self.environment, "PYTHONUNBUFFERED": "1"}
+        with self.starting:
+            if self.ended:
+                raise CancelledError
+            arguments = [sys.executable, *map(str, command)]
+            process = subprocess.Popen(arguments, stdout=output, stderr=output, env=environment)
+            self.running.add(process)
+        try:
+            return process.wait()
+        except BaseException:  # Ctrl-C or SIGTERM, in the main thread
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            self.running.discard(process)
+
+    def terminate(self) -> None:
+        """Asks what is running to stop (training saves its position); nothing is started any more."""
+        with self.starting:
+            self.ended = True
+            for process in list(self.running):
+                process.terminate()
