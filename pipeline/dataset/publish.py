@@ -208,7 +208,7 @@ def _write_checksums(folder: Path, digests: Mapping[str, str]) -> None:
 
 
 def _write_columns(path: Path, source: Manifest) -> None:
-    """Writes a CSV of the columns that the schema carries along, by id."""
+    """Writes a CSV of the group columns and of the columns to carry along, by id."""
     names = source.schema.published_columns
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -219,9 +219,14 @@ def _write_columns(path: Path, source: Manifest) -> None:
         file.write(text.getvalue().encode())
 
 
+def _holds_dataset(folder: Place) -> bool:
+    """Returns whether a version is published in the folder of a configuration: a build may be under way, or killed."""
+    return any((version / INFO).exists() for version in files.folders(folder) if version.name[:1].isalnum())
+
+
 def _write_default_config(dataset_root: Place) -> None:
     # Lets `tfds.load("hpa_stacked")` find a configuration without our code; the format is TFDS's.
-    names = [path.name for path in files.folders(dataset_root) if path.name[:1].isalnum()]
+    names = [path.name for path in files.folders(dataset_root) if path.name[:1].isalnum() and _holds_dataset(path)]
     sizes = sorted((name for name in names if name.isascii() and name.isdigit()), key=int)
     default = str(DEFAULT_SIZE) if str(DEFAULT_SIZE) in sizes else (sizes or sorted(names))[0]
     path, data = dataset_root / ".config" / METADATA, json.dumps({"default_config_name": default}).encode()

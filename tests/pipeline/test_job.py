@@ -232,6 +232,14 @@ def test_16_bit_images_are_counted(source, tmp_path):
     assert "1 images scaled from 16 to 8 bits" in job.summary(config, build(config))
 
 
+def test_the_default_configuration_is_one_that_is_published(source, tmp_path):
+    """A build of 256 pixels that is running or was killed has a folder, but is no configuration yet."""
+    (tmp_path / "data/hpa_stacked/256/.1.1.0.building").mkdir(parents=True)
+    build(config_for(source, tmp_path / "data", size=16))
+    default = json.loads((tmp_path / "data/hpa_stacked/.config/metadata.json").read_text())
+    assert default == {"default_config_name": "16"}
+
+
 # Resume.
 
 
