@@ -227,6 +227,7 @@ def _write(
     from model.scores import evaluation
     from pipeline.store import files
 
+    (folder / "evaluation.json").unlink(missing_ok=True)  # of an earlier evaluation, which it would make of these files
     with files.replacing(folder / "gallery.npz") as file:
         np.savez_compressed(file, images=pictures)
     for split, split_predictions in predictions.items():

@@ -137,6 +137,21 @@ def test_the_command_prints_and_writes(run_copy):
     assert (list(found["splits"]), found["limit_examples"], found["views"]) == (["dev", "test"], 16, "flips")
 
 
+def test_an_evaluation_that_was_cut_short_leaves_none(run_copy, monkeypatch):
+    """Scores of one evaluation do not stay beside predictions of another."""
+
+    def crash(*_):
+        raise RuntimeError("cut short")
+
+    options = ("--splits", "dev", "--limit", 16, "--no-ablation")
+    assert run_command(run_copy, *options).exit_code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "write_classes", crash)
+        assert isinstance(run_command(run_copy, *options, "--views", "flips").exception, RuntimeError)
+    assert not (run_copy / "evaluation/evaluation.json").exists()
+    assert run_command(run_copy, *options).exit_code == 0
+
+
 def test_a_split_alone_has_only_the_fixed_thresholds(run_copy):
     result = run_command(run_copy, "--splits", "test", "--limit", 8, "--no-ablation")
     assert result.exit_code == 0, result.output
