@@ -7,14 +7,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from pipeline.errors import JobError
 
 
 def map_unordered(
     function: Callable[[Sequence[int]], int], chunks: Sequence[Sequence[int]], workers: int
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Yields the results of `function` for every chunk, in any order, computed in `workers` processes.
 
     Raises:
@@ -34,7 +34,7 @@ def map_unordered(
             "a drawing process was killed, perhaps for lack of memory; run the same command with fewer than "
             f"{workers} workers: finished images are kept"
         ) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, GeneratorExit):  # here, or where the results are used
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()  # what it has not finished is drawn again
         raise

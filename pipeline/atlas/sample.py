@@ -4,10 +4,11 @@ Example `index` of a sample is a pure function of (seed, balanced, index): the o
 processes do not change its bytes (with the same versions of NumPy and OpenCV).
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,8 +159,8 @@ def _draw_all(sample: Sample, images: Path, missing: Sequence[int], num: int, wo
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     draw = functools.partial(_draw_some, sample, images)
     workers = min(workers, len(chunks))
-    counts: Iterable[int] = processes.map_unordered(draw, chunks, workers) if workers > 1 else map(draw, chunks)
-    with progress.Bar("drawing") as update:
+    drawn = processes.map_unordered(draw, chunks, workers) if workers > 1 else (draw(chunk) for chunk in chunks)
+    with contextlib.closing(drawn) as counts, progress.Bar("drawing") as update:
         done = num - len(missing)
         update(done, num)
         for count in counts:

@@ -42,7 +42,9 @@ class _Stopping:
         if reminding and _is_being_handled():
             return
         self.signals.append(number)
-        self._deferred = frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
+        self._deferred = frame is not None and (
+            frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code is _report_unraisable.__code__
+        )
         if len(self.signals) == 1:
             self._thread.start()
         if not self._deferred:
