@@ -13,15 +13,15 @@ CLOUD     =
 
 HPA      := $(BIN)/hpa-stacked
 
-# The commands name the next one as a target.
+# With this variable, these commands name the next step as a make target.
 shards train evaluate report: export HPA_STACKED_MAKE = 1
 
-# A word for the shell, with whatever is in it.
+# Any text, quoted as one shell word.
 quote     = '$(subst ','\'',$(1))'
 
-# Without SOURCE a synthetic sample is drawn and built in a data directory of its own, where it can never
-# pass for the real images. DATA_DIR is where the dataset is; without it, shards writes and train reads what
-# `pipeline/data_dirs.py` says.
+# Without SOURCE a synthetic sample is drawn and built in its own data directory, where it cannot be mistaken for
+# the real images. DATA_DIR is where the dataset is; without it, shards and train use the directories that
+# `pipeline/data_dirs.py` chooses.
 SOURCE   ?=
 NUM      ?= 400
 SEED     ?= 0
@@ -49,7 +49,7 @@ CASES    ?= 1060000
 FAULTS   ?= 1100
 TEST_ARGS ?=
 
-# Everything that may be set on the command line: a misspelt name would be ignored.
+# All variables that may be set on the command line; without this check, a misspelt name would be ignored.
 OPTIONS  := PYTHON VENV EXTRAS SOURCE NUM SEED SIZE DATA_DIR PRESET TRAIN_ARGS RUN LADDER_NUM LADDER_SIZE LADDER_ARGS \
   GPU_EXTRAS GPU_ARGS WHEELS CELLS CELLS_ARGS ARGS JOBS CASES FAULTS TEST_ARGS RUNNER PROJECT REGION TEMP IMAGE \
   FLINK FLINK_RUNS BEAM_GO SHELL
@@ -95,7 +95,7 @@ install: $(STAMP) ## make the environment in .venv (other targets do this when n
 INSTALLING-base  := what building needs into $(VENV) (0.8 GB, some minutes)
 INSTALLING-train := what training needs into $(VENV) (2.9 GB, some minutes)
 
-# Setuptools warns in a box of any editable installation.
+# Setuptools prints a warning box for any editable installation.
 $(VENV)/.installed-%: setup.cfg pyproject.toml
 	@echo "installing $(or $(INSTALLING-$*),the extra $(subst -,$(comma),$*) into $(VENV) (some minutes))" >&2
 	$(PYTHON) -m venv $(VENV)
@@ -173,14 +173,14 @@ bench-full: ## the same, with builds of up to 31,072 examples and plans of up to
 test-full: $(STAMP) ## build a full-size stand-in: time, memory, three kills (20 minutes, 20 GB of disk)
 	$(BIN)/python -m pytest -m full -s tests/test_full_size.py tests/pipeline/atlas
 
-# Prism and a Google Cloud Storage are Go programs, Flink comes in a Python package (its libraries alone are
-# taken from it), Beam's job server for it from Maven. Workers have an environment of their own, in which this
-# package is installed without the repository.
+# Prism and a fake Google Cloud Storage are Go programs. Flink's libraries come from a Python package, and Beam's
+# job server for Flink from Maven. Workers have their own environment, in which this package is installed without
+# the repository.
 CLUSTER   := .cluster
 FLINK     ?= 1.19.3
 BEAM_GO   ?= v2.77.0
-# Servers must be reached from this machine alone, and Prism listens on every address: where Linux allows it, the
-# tests run in a network of their own that has nothing but loopback.
+# Servers must be reachable only from this machine, but Prism listens on every address: where Linux allows it, the
+# tests run in their own network, which has only loopback.
 LOOPBACK  := $(if $(shell unshare -rn true 2>/dev/null && echo yes),unshare -rn sh -c 'ip link set lo up && exec "$$@"' --)
 
 test-cluster: $(CLUSTER)/.ready ## run the job on Prism, Flink, Spark and a stub of Dataflow (needs Go, Java, Maven)
@@ -204,7 +204,7 @@ $(CLUSTER)/flink/.ready: $(STAMP)
 	rm $(CLUSTER)/flink/*.tar.gz
 	@touch $@
 
-# Beam's job servers, and Spark itself with its own.
+# Beam's job servers; the one for Spark includes Spark itself.
 $(CLUSTER)/flink-job-server/.ready: tests/cluster/flink_job_server.xml
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(abspath $(@D))
 	@touch $@

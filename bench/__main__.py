@@ -78,7 +78,7 @@ def add_section(name: str, options: Options, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         section = {**described, **SECTIONS[name](options, Path(work))}
     sections[name] = results.add(sections.get(name), section)
-    sections.pop("repeat", None)  # it was about the values before these
+    sections.pop("repeat", None)  # it compared the earlier values
     results.save(sections, out)
 
 

@@ -30,7 +30,7 @@ def stock_tfds(source: Path, out: Path, threads: int) -> None:
 
     from bench.stock_tfds import Stock
 
-    # TFDS asks for DirectRunner by default, which selects this runner.
+    # The default of TFDS, DirectRunner, selects this runner.
     config = tfds.download.DownloadConfig(
         beam_runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner",
         beam_options=PipelineOptions([]),
@@ -60,7 +60,7 @@ def mds(source: Path, out: Path, threads: int) -> None:
 
 
 def sedpack(source: Path, out: Path, threads: int) -> None:
-    """sedpack's filler, fed by a pool of processes; labels as a vector, because attributes have one shape."""
+    """sedpack's filler, fed by a pool of processes; labels as a vector, because attributes have fixed shapes."""
     from sedpack.io import Attribute, Dataset, DatasetStructure, Metadata
 
     attributes = [

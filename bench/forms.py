@@ -17,7 +17,7 @@ NUM_CLASSES = 28
 SHARD_BYTES = 64 << 20
 
 TIMES = 15
-"""An epoch reads the files this many times, which makes it as long as one of the real set."""
+"""An epoch reads the files this many times, which makes it as long as an epoch of the real set."""
 
 Example = tuple[str, np.ndarray, np.ndarray]
 """Id, image uint8 `[256, 256, 4]`, label vector uint8 `[28]`."""
@@ -44,7 +44,7 @@ def tfds_dir(out: Path, times: int) -> Path:
 
 
 def repeat(dataset_dir: Path, out: Path, times: int) -> None:
-    """Makes a dataset whose train split links to every shard of `dataset_dir`'s, `times` times over."""
+    """Makes a dataset whose train split links `times` times to every train shard of `dataset_dir`."""
     shards = sorted(dataset_dir.absolute().glob("*-train.*-of-*")) * times
     out.mkdir(parents=True)
     for name in ("features.json", "labels.labels.txt", "metadata.json"):
@@ -149,16 +149,16 @@ FORMS: dict[str, Callable[[Path, Path], None]] = {
     "data_source": array_record_dataset,
     "sedpack": sedpack,
 }
-"""The functions that write what a reader needs, from the dataset's folder into a new folder named for the reader; other
+"""Functions that write what a reader needs, from the dataset's folder into a new folder named after the reader. Other
 readers use the files of the dataset or of the source."""
 
 
 ON_DATA_SOURCE = {name: "data_source" for name in ("grain data_source", "torch data_source")}
-"""Readers that use what another one's function writes."""
+"""Readers that use what another reader's function writes."""
 
 
 def write(source: Path, dataset_dir: Path, out: Path, readers: tuple[str, ...]) -> None:
-    """Writes what these readers need, and what every reader may: the ids, and links to the source and the dataset."""
+    """Writes what these readers need, and for all readers the ids and links to the source and the dataset."""
     for times in (1, TIMES):
         repeat(dataset_dir, tfds_dir(out, times), times)
     (out / "source").symlink_to(source.absolute())

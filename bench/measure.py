@@ -19,8 +19,8 @@ class Run:
     """Figures of one command.
 
     `seconds` is wall time, -1 if the command did not finish in time. `peak_mb` is the peak of the resident memory of
-    all its processes together; `own_mb` is the same without pages of files, most of which belong to libraries and of
-    which the kernel keeps more right after an installation. Memory shared by processes counts in each of them.
+    all its processes together. `own_mb` leaves out pages of files: most belong to libraries, and the kernel keeps more
+    of them right after an installation. Memory shared by processes counts in each of them.
     """
 
     seconds: float
@@ -122,8 +122,8 @@ def alternate(
     """Runs all contenders in alternation, `rounds` times: A B C, A B C, ...
 
     Each contender is called with the number of the round and returns named figures. Returns, by contender and figure,
-    the values of all rounds with five digits. A contender that raises `RuntimeError` is not run again; it gets `failed`, the last
-    line of the message, in place of figures.
+    the values of all rounds with five digits. A contender that raises `RuntimeError` is not run again; in place of
+    figures it gets `failed`, the last line of the message.
     """
     values: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     failed: dict[str, str] = {}

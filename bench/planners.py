@@ -41,7 +41,7 @@ def ours(table: list[tuple[str, tuple[int, ...]]]) -> tuple[float, np.ndarray]:
     from pipeline.plan.table import Example
 
     rows = [Example(example_id, labels) for example_id, labels in table]
-    importlib.import_module("highspy")  # the libraries of the others are imported before the clock starts, too
+    importlib.import_module("highspy")  # the others' libraries are also imported before the clock starts
     began = time.perf_counter()
     assigned = splits.assign(rows)
     shards.plan(rows, assigned.of, size=256)

@@ -46,7 +46,7 @@ class Options:
         return {"ours": HERE} | ({"before": self.before} if self.before else {})
 
     def names(self, others: tuple[str, ...]) -> list[str]:
-        """Returns the contenders: this project, its other checkout, then the others."""
+        """Returns the contenders: this project, its other checkout if any, then `others`."""
         return list(dict.fromkeys([*self.checkouts, *others]))
 
 
@@ -68,7 +68,7 @@ def _build(options: Options, name: str, source: Path, out: Path) -> measure.Run:
 
 
 def build(options: Options, work: Path) -> dict[str, Any]:
-    """Building at 256 pixels: this project, its peers, and decoding of the same files alone."""
+    """Building at 256 pixels: this project, its peers, and only decoding the same files."""
     names = options.names(options.builders)
     check_builders(options, names, work)
     source = make_source(work / "source", options.num)
@@ -185,7 +185,7 @@ def plan(options: Options, work: Path) -> dict[str, Any]:
 
 
 def unfinished(section: results.Section) -> dict[str, int]:
-    """Returns, by planner, the rows of a table that it did not split in time in this section `plan`."""
+    """Returns, by planner, the number of rows that it did not split in time, from a section `plan`."""
     return {
         name: int(num)
         for num, contenders in section.get("sizes", {}).items()
@@ -195,7 +195,7 @@ def unfinished(section: results.Section) -> dict[str, int]:
 
 
 def resume(options: Options, work: Path) -> dict[str, Any]:
-    """A full build, an unchanged one, and one killed when half its shards are written, then continued."""
+    """A full build, the same build again, and one killed when half its shards are written, then continued."""
     source, per_split = make_source(work / "source", options.num), max(16, options.num // 750)
 
     def figures(_: int) -> dict[str, float]:
@@ -228,7 +228,7 @@ def _seconds_until(command: list[object], folder: Path, pattern: str, num_files:
     """Starts a build, kills it when `num_files` files match the pattern, and returns the seconds until then.
 
     Raises:
-        ClickException: the build ends before.
+        ClickException: the build ends before that.
     """
     began = time.monotonic()
     process: subprocess.Popen[bytes] = HERE.start(*command)
@@ -264,7 +264,7 @@ CURVE_LIMITS = ("limit opencv", "limit imagecodecs png")
 
 
 def curve(options: Options, work: Path) -> dict[str, Any]:
-    """Speed and memory of builds up to the whole set, and speed of decoding the same files alone."""
+    """Speed and memory of builds up to the whole set, and speed of only decoding the same files."""
     sizes: dict[str, Any] = {}
     for num in CURVE_SIZES:
         source = make_source(work / f"source-{num}", num)

@@ -27,8 +27,8 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 def start(deterministic: bool = False) -> str:
     """Imports TensorFlow and Keras without their messages, and returns the name of the backend.
 
-    With `deterministic`, TensorFlow computes the same to the bit in every process on a machine. Otherwise, oneDNN
-    computes on a CPU: several times as fast, but its sums may differ in the seventh digit between processes.
+    With `deterministic`, TensorFlow's results are bit-identical in every process on a machine. Otherwise, oneDNN is
+    used on a CPU: several times as fast, but its sums may differ in the seventh digit between processes.
 
     Raises:
         InputError: `KERAS_BACKEND` is unknown, or not installed.
@@ -57,7 +57,7 @@ def start(deterministic: bool = False) -> str:
                 tf.config.experimental.set_memory_growth(gpu, True)
         if name != "tensorflow":
             tf.config.set_visible_devices([], "GPU")
-        # Such as advice on retracing, which concerns programmers: a model is traced for each size of batch.
+        # Hides, for example, advice on retracing, which is for programmers: a model is traced for each batch size.
         tf.get_logger().setLevel("ERROR")
         if deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -81,7 +81,7 @@ def gpus() -> int:
 
 
 def policy(precision: str) -> str:
-    """Returns the Keras dtype policy for the setting `precision`: `auto` is bfloat16 where it is fast, else float16 on GPUs."""
+    """Returns the Keras dtype policy for `precision`: `auto` is bfloat16 where it is fast, else float16 on GPUs."""
     if precision != "auto":
         return precision
     return "mixed_bfloat16" if gpus() and _has_fast_bfloat16() else "mixed_float16" if gpus() else "float32"
@@ -91,7 +91,7 @@ def jit_compile(deterministic: bool = False) -> bool:
     """Returns whether to compile the step with XLA: always with JAX, and with TensorFlow on one GPU.
 
     Not with TensorFlow on a CPU, where XLA's convolutions are slower, nor on several GPUs or with `deterministic`,
-    where it cannot; nor with Torch, which would need a C++ compiler at run time.
+    where XLA does not work; nor with Torch, which would need a C++ compiler at run time.
     """
     import keras
 
@@ -100,7 +100,7 @@ def jit_compile(deterministic: bool = False) -> bool:
 
 
 def num_replicas(num_devices: int) -> int:
-    """Returns how many parts of a batch have gradients of their own: with TensorFlow, one on each device."""
+    """Returns how many parts of a batch have separate gradients: with TensorFlow, one per device."""
     import keras
 
     return num_devices if keras.backend.backend() == "tensorflow" else 1
@@ -171,7 +171,7 @@ def _version(name: str) -> str:
 
 
 def _devices() -> list[str]:
-    """Returns the GPUs, or without any, the CPUs, of which tests make several virtual ones."""
+    """Returns the GPUs, or the CPUs if there are none; tests make several virtual CPUs."""
     import keras
 
     return _gpu_names() or (keras.distribution.list_devices("cpu") if keras.backend.backend() != "torch" else [])

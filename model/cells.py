@@ -86,7 +86,7 @@ def main(
 
 
 def make_plan(config: Path | None, precision: str = "auto", **options: Any) -> Plan:
-    """Returns the plan of the options of the command; what the file `config` says wins."""
+    """Returns the plan for the command's options; settings in the file `config` take precedence."""
     values = {"precision": precision, **(settings_module.read_config(config) if config else {})}
     return Plan(num_folds=options.pop("folds"), values=values, **options)
 
@@ -94,7 +94,7 @@ def make_plan(config: Path | None, precision: str = "auto", **options: Any) -> P
 def work_and_report(
     plan: Plan, chosen: list[Any], jobs: int, baseline: bool, results: Path | None, table_path: Path | None
 ) -> None:
-    """Does the work of the folds, and writes the results of all that are finished."""
+    """Trains and scores the chosen folds, and writes the results of all finished folds."""
     from model import backend, runs
 
     backend.start()
@@ -124,7 +124,7 @@ def work_and_report(
 
 
 def environment(plan: Plan, jobs: int) -> dict[str, Any]:
-    """Returns date, code, hardware and versions of the results, and what was asked for."""
+    """Returns date, code, hardware and versions of the results, and the main options."""
     from model import backend, runs
 
     return {

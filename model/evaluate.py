@@ -117,7 +117,7 @@ def evaluate(
 
 
 def _observers(run: Any, dataset: Any, model: Any, *, ablation: bool) -> tuple[Any, Any]:
-    """Returns the `Candidates` of the gallery and the `Ablation`, of no channel without `ablation`."""
+    """Returns the `Candidates` for the gallery and the `Ablation`, which is empty without `ablation`."""
     from model.data import channels
     from model.page import gallery
     from model.serving import blanking, candidates
@@ -205,9 +205,9 @@ def _group_codes(dataset: Any, predictions: dict[str, Any]) -> dict[str, Any]:
 
 
 def train_frequencies(dataset: Any) -> Any:
-    """Returns the share of train that carries each class, float64 `[classes]`; `None` if train has no examples.
+    """Returns the share of train examples with each class, float64 `[classes]`; `None` if train has no examples.
 
-    Reads the labels of train if the metadata has no counts, as of a dataset that something else wrote.
+    Reads the labels of train if the metadata has no counts, as in a dataset that another program wrote.
     """
     from model.data import batches, card
 
@@ -227,7 +227,7 @@ def _write(
     from model.scores import evaluation
     from pipeline.store import files
 
-    (folder / "evaluation.json").unlink(missing_ok=True)  # of an earlier evaluation, which it would make of these files
+    (folder / "evaluation.json").unlink(missing_ok=True)  # an earlier one must never describe these files
     with files.replacing(folder / "gallery.npz") as file:
         np.savez_compressed(file, images=pictures)
     for split, split_predictions in predictions.items():

@@ -2,7 +2,7 @@
 
 The paper compares four models, each a step up: green alone at 128, green at 256 with a deeper network, three filters,
 four filters. Here all see the same number of training images of one dataset and are trained alike, so that only the
-model and its input differ. `--models ablation` does the same for `best` without each of its choices.
+model and its input differ. `--models ablation` does the same for `best` and variants with one choice changed.
 """
 
 import concurrent.futures
@@ -148,7 +148,7 @@ def fit(
 ) -> Settings:
     """Returns the settings for networks of `width`, trained on at most `examples` with a budget of training images.
 
-    The number of epochs is the one nearest to the budget; repeating makes epochs longer.
+    The number of epochs comes closest to the budget; repeating examples makes epochs longer.
     """
     from model.data.batches import read_labels
     from model.data.dataset import open_dataset

@@ -44,7 +44,7 @@ def document(results: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns one line for each model: scores on test, and their changes from another with 95% intervals."""
+    """Returns one line for each model: test scores, and changes from its comparison model with 95% intervals."""
     lines = [
         "| model | what changes | pixels | images seen | mAP | its change | macro F1 at 0.5 | at matched thresholds | "
         "its change |",

@@ -19,7 +19,7 @@ def insert(text: str, path: Path, name: str) -> None:
 
     Raises:
         MissingError: the document does not exist.
-        InputError: it does not have these lines.
+        InputError: it lacks the lines around the part.
     """
     if not path.exists():
         raise MissingError(f"{path} does not exist: the table goes between its lines {begin(name)} and {END}")

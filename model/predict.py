@@ -56,8 +56,8 @@ from pipeline.progress import Bar
 def main(folders: tuple[Path, ...], **options: Any) -> None:
     """Predict with the run in the folder RUN: raw images, or a split of the published dataset.
 
-    With several runs of the same classes and channels, probabilities are averaged. Runs on other splits of the data,
-    like folds, may have been trained on a split of the first run's dataset: predicting it needs --other-dataset.
+    With several runs of the same classes and channels, probabilities are averaged. Runs trained on other splits of
+    the data, such as folds, may have been trained on the examples of --split: this needs --other-dataset.
 
     Raw images are prepared by the code that made the dataset. Bad ones are left out and listed, with the reason, in
     a table beside the probabilities. Images are streamed, so that any number of them fits in memory.
@@ -131,7 +131,7 @@ def _check_choice(folders: Sequence[Path], images: Path | None, split: str | Non
 
 
 def _export(run: Any, folder: Path, views: str, input_size: int | None, echo: Callable[[str], None]) -> None:
-    """Exports the run's model to `folder`, and says what is there."""
+    """Exports the run's model to `folder`, and prints what was written."""
     from model.serving import export
 
     files, worst = export.export(run, folder, views, input_size)
@@ -142,7 +142,7 @@ def _export(run: Any, folder: Path, views: str, input_size: int | None, echo: Ca
 
 
 def _open(members: Sequence[Any], images: Path | None, split: str, data_dir: Path | None, *, other: bool) -> Any:
-    """Returns the raw images in `images`, or the split of the first run's dataset, which fits the others."""
+    """Returns the raw images in `images`, or the split of the first run's dataset, checked against the other runs."""
     from model.serving import raw, scoring
     from model.serving.published import open_published
 
@@ -198,7 +198,7 @@ def _predict(
     """Writes the probabilities of the images of `source`; returns how many examples are predicted and how many bad.
 
     Raises:
-        InputError: not one usable image.
+        InputError: no image is usable.
     """
     from model.serving import averaged, raw, scoring
 

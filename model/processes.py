@@ -1,4 +1,4 @@
-"""Commands of this project that run in separate processes and are ended together."""
+"""Commands of this project that run in separate processes and can be ended together."""
 
 import dataclasses
 import subprocess
@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 
 @dataclasses.dataclass
 class Processes:
-    """Runs commands for several threads, until all of them are ended together."""
+    """Runs commands for several threads, until `terminate` ends all of them."""
 
     environment: Mapping[str, str]
     running: set[subprocess.Popen] = dataclasses.field(default_factory=set)
@@ -38,12 +38,12 @@ class Processes:
             raise InputError(f"{what} failed: {last}; {log} has all of it, and the same command continues")
 
     def call(self, command: Sequence[object], output: IO[str] | None = None) -> int:
-        """Runs `python` with these arguments and returns its exit code; it prints to `output`, or as this process does.
+        """Runs `python` with these arguments and returns its exit code; it prints to `output`, if given.
 
         Raises:
             CancelledError: `terminate` was called before it started.
         """
-        # Unbuffered: an error on standard error stands after the lines before it.
+        # Unbuffered, so that an error on standard error comes after the lines printed before it.
         environment = {**self.environment, "PYTHONUNBUFFERED": "1"}
         with self.starting:
             if self.ended:
@@ -61,7 +61,7 @@ class Processes:
             self.running.discard(process)
 
     def terminate(self) -> None:
-        """Asks what is running to stop (training saves its position); nothing is started any more."""
+        """Asks running processes to stop (training saves its position); no more are started."""
         with self.starting:
             self.ended = True
             for process in list(self.running):

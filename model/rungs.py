@@ -1,4 +1,4 @@
-"""The models that `python -m model.ladder` compares: the paper's ladder, and `best` without each of its choices.
+"""The models that `python -m model.ladder` compares: the paper's ladder, and `best` with one choice changed at a time.
 
 All models of the ladder are trained alike: the paper gives no learning rate, and its models can be compared only if
 nothing else differs.
@@ -13,7 +13,7 @@ from model.presets import ablation
 from model.settings import Settings
 
 FULL_SIZE = 256
-"""Pixels a side at which the paper's models see whole images; its first model sees them half as large."""
+"""Pixels a side of the images that the paper's models see; its first model sees them at half the size."""
 
 RECIPE: Mapping[str, Any] = {
     "optimizer": "adamw",
@@ -34,7 +34,7 @@ normalisation behind the weights, so that the loss on dev is noise."""
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
-    """A model to train, what it adds to (or leaves out of) the one it is compared with, and the name of that one."""
+    """A model to train, its change from the model it is compared with, and the name of that model."""
 
     name: str
     adds: str
@@ -50,13 +50,13 @@ LADDER: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("model-3", "images turned and mirrored", "rgb-256", {}),
     ("model-4", "yellow as the fourth channel", "stacked-256", {}),
 )
-"""Name, what it adds to the model before it, preset and changed settings; the paper's own are `model-1` to `model-4`."""
+"""Name, what it adds to the model before it, preset, changed settings; the paper's own are `model-1` to `model-4`."""
 
 CHOICES = ("ladder", "ablation")
 
 
 def rungs(kind: str, size: int, downsample: int) -> Sequence[Rung]:
-    """Returns the models called `kind` for a dataset of `size` pixels, averaged down by `downsample` for all of them."""
+    """Returns the models of `kind` for a dataset of `size` pixels, averaged down by `downsample` for all models."""
     return _ladder(size, downsample) if kind == "ladder" else _ablation(size, downsample)
 
 

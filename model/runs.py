@@ -42,12 +42,12 @@ DAMAGE = (
 """What NumPy, zip and JSON raise for a damaged file."""
 
 DATASET_ENTRIES = ("path", "size", "channels", "class_names", "mean", "std", "fingerprint")
-"""What `config.json` says at least about the dataset."""
+"""What `config.json` must say about the dataset."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run folder with its settings, its dataset and the schema of that, as recorded in `config`."""
+    """A run folder with its settings, its dataset and the dataset's schema, as recorded in `config`."""
 
     path: Path
     settings: Settings
@@ -128,7 +128,7 @@ def removed_unless_started(run: Run) -> Iterator[None]:
             for folder in (run.path / "events", run.last.parent):
                 shutil.rmtree(folder, ignore_errors=True)
             (run.path / "config.json").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # files that are not of the run stay
+            with contextlib.suppress(OSError):  # other files stay
                 run.path.rmdir()
         raise
 
@@ -136,7 +136,7 @@ def removed_unless_started(run: Run) -> Iterator[None]:
 def extend(run: Run, settings: Settings, log: Callable[[str], None]) -> Run:
     """Returns the run with `settings`, which may have more epochs, and records and logs the change.
 
-    Its scores are removed: training goes on.
+    Its scores are removed, because training continues.
     """
     changed = settings_module.differences(run.settings, settings)
     if not changed:
@@ -148,7 +148,7 @@ def extend(run: Run, settings: Settings, log: Callable[[str], None]) -> Run:
 
 
 def report_backend(run: Run, backend: str, log: Callable[[str], None]) -> None:
-    """Logs a line if the run was started with another backend: checkpoints suit all."""
+    """Logs a line if the run was started with another backend: checkpoints work with all of them."""
     versions = run.config.get("versions")
     started = versions.get("backend", backend) if isinstance(versions, dict) else backend
     if started != backend:
@@ -271,7 +271,7 @@ def create_path(settings: Settings, *, smoke: bool, root: Path = Path("runs")) -
     stem = _stem(settings, smoke=smoke)
     while True:
         path = root / f"{stem}-{max(_numbers(root, stem), default=0) + 1}"
-        with contextlib.suppress(FileExistsError):  # a run that started at the same time has it
+        with contextlib.suppress(FileExistsError):  # a run that started at the same time took it
             path.mkdir(parents=True)
             return path
 
@@ -287,7 +287,7 @@ def _numbers(root: Path, stem: str) -> list[int]:
 
 
 def make_words(target: str, path: Path) -> list[str]:
-    """Returns the words after `make` that call a target with a run, which is by default the newest in `runs`."""
+    """Returns the words after `make` that call a target with a run; the target's default is the newest in `runs`."""
     return [target] if path.parent == Path("runs") else [target, f"RUN={shlex.quote(str(path))}"]
 
 

@@ -92,7 +92,7 @@ class Settings:
     weights: str | None = None
     """`imagenet`, or a file with the weights of the backbone in `keras.applications`."""
     prior: float | None = None
-    """Initial probability of every output; `None` is 0.5."""
+    """Share of positive labels, which sets the initial probability of every output; with `None`, that is 0.5."""
 
     # Optimisation
     epochs: int = 30
@@ -100,12 +100,12 @@ class Settings:
     """Training stops after this many epochs in a row without a lower dev loss; 0 is off."""
     batch_size: int = 16
     accumulate: int = 1
-    """Number of steps whose mean gradient makes one update. Steps, epochs and schedules count batches all the same."""
+    """Number of steps whose mean gradient makes one update. Steps, epochs and schedules still count batches."""
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     clip_norm: float = 0.0
-    """Largest norm of the gradient of all weights together; a longer one is scaled down. 0 is off."""
+    """Largest norm of the gradient of all weights together; a larger one is scaled down. 0 is off."""
     schedule: str = "constant"
     warmup_epochs: float = 0.0
     loss: str = "cross-entropy"
@@ -191,7 +191,7 @@ def parse(assignments: Sequence[str], source: str) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"{source} {assignment}: expected NAME=VALUE, like epochs=5")
-        # The preset is chosen by an option of its own.
+        # The preset has its own option.
         _check_names([name.strip()], [field for field in FIELDS if field != "preset"], source)
         values[name.strip()] = _parsed(name.strip(), text.strip(), source)
     return values
@@ -213,10 +213,10 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any], source: str) -> Settings:
-    """Returns the settings that `to_json` wrote, also those of earlier versions."""
+    """Returns the settings that `to_json` wrote, in this version or an earlier one."""
     if values.get("loss") == "bce":  # its name before there were single-label datasets
         values = {**values, "loss": "cross-entropy"}
-    if "test_time_flips" in values:  # what was there before there were other views
+    if "test_time_flips" in values:  # from before there were other views
         values = {**values, "test_time": "flips" if values["test_time_flips"] else "one"}
         del values["test_time_flips"]
     return override(Settings(preset=str(values.get("preset"))), values, source)
@@ -291,7 +291,7 @@ def _check_names(names: Iterable[str], known: Sequence[str], source: str) -> Non
 
 
 def _parsed(name: str, text: str, source: str) -> Any:
-    """Returns the value of a setting in `text`, which stays a text if it is none of the setting's type."""
+    """Returns the value of a setting from `text`; text of the wrong type raises `InputError`."""
     kind = _kind(name)
     if text.lower() in ("none", "null") and "None" in kind:
         value: Any = None

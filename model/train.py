@@ -116,7 +116,7 @@ def main(
 
 
 def chosen_settings(preset: str | None, smoke: bool, config_path: Path | None, given: dict[str, Any]) -> Settings:
-    """Returns the preset (shortened by `smoke`), overridden by the config file, overridden by the options `given`."""
+    """Returns the preset (shortened by `smoke`), overridden by the config file and then by the options `given`."""
     values = settings_module.read_config(config_path) if config_path else {}
     settings = presets.load(preset or values.get("preset") or DEFAULT_PRESET)
     settings = settings_module.smoke(settings) if smoke else settings
@@ -205,7 +205,7 @@ def _report_limits(dataset: "Dataset", limit: int | None) -> None:
 
 
 def _named_with_size(settings: Settings) -> str:
-    """Returns the name of the preset, and the size of images if it is another than the preset's."""
+    """Returns the name of the preset, and the size of images if it differs from the preset's."""
     known = settings.preset in presets.NAMES
     own = known and presets.load(settings.preset).size == settings.size
     return settings.preset if own else f"{settings.preset} at {settings.size} pixels"
@@ -225,7 +225,7 @@ def _reopened(path: Path, dataset: "Dataset", settings: Settings) -> "Run":
 
 @contextlib.contextmanager
 def _naming_resume(run: Path, data_dir: Path | None) -> Iterator[None]:
-    """Adds the command that continues the run to the error that ends a stopped one."""
+    """Adds the command that continues a stopped run to the error that ends it."""
     try:
         yield
     except StoppedError as error:

@@ -27,13 +27,13 @@ from pipeline.atlas.label_sets import draw_labels
 from pipeline.schema import HPA_KAGGLE_2018
 
 SIZES = (300, 1000, 4072)
-"""A small split, one in between, and the test split of the whole Kaggle set."""
+"""A small split, a medium one, and the test split of the whole Kaggle set."""
 
 MIN_POSITIVES = 10
-"""What a class needs in the split to count as frequent, as in `model.scores.describe`."""
+"""Positives that a class needs in the split to count as frequent, as in `model.scores.describe`."""
 
 RARE = 0.012
-"""Share below which a class is rare: 9 of 28."""
+"""Share below which a class is rare: 9 of 28 are."""
 
 KINDS = {
     "poor": ((0.01, 0.15), (0.02, 0.3)),
@@ -41,7 +41,7 @@ KINDS = {
     "good": ((0.5, 0.95), (0.5, 0.95)),
     "excellent": ((0.85, 0.99), (0.85, 0.99)),
 }
-"""Between which values recall and precision of each class are drawn."""
+"""Ranges from which recall and precision of each class are drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Case:
     Attributes:
         first: one of `KINDS`.
         second: one of `KINDS`.
-        rare: recall and precision of the second model for rare classes, if not those of its kind.
-        same: both models have the same recall and precision, as a model trained twice.
+        rare: recall of the second model for rare classes, with precision 1; by default both are those of its kind.
+        same: both models have the same recall and precision, like a model trained twice.
     """
 
     first: str
@@ -76,7 +76,7 @@ SCORES = ("macro F1", "macro F1, frequent", "difference", "difference, frequent"
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What a model does on the population: its rates for each class, float64 `[28]`."""
+    """The rates of a model on the population for each class, float64 `[28]`."""
 
     recall: np.ndarray
     false_positive_rate: np.ndarray
@@ -132,7 +132,7 @@ def draw_split(
 
 
 def _draw_codes(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns the group of each example: six in ten groups are of one example, the others of two to five."""
+    """Returns the group of each example: six in ten groups have one example, the others two to five."""
     sizes = np.where(rng.random(size) < 0.6, 1, rng.integers(2, 6, size))
     return np.repeat(np.arange(size), sizes)[:size]
 
@@ -154,7 +154,7 @@ def _quantile(probability: np.ndarray) -> np.ndarray:
 
 
 def measure(labels: np.ndarray, case: Case, size: int, *, grouped: bool, seed: int, others: bool = True) -> np.ndarray:
-    """Returns, for one split, whether each interval holds the true score and its width.
+    """Returns, for one split, whether each interval contains the true score, and its width.
 
     Args:
         labels: the population, bool `[P, 28]`.
@@ -207,7 +207,7 @@ def run(sizes: Sequence[int], trials: int, workers: int) -> Iterator[tuple[int, 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Makes processes that start meanwhile use one thread for matrix products: each worker keeps one core busy."""
+    """Makes processes started in the block use one thread for matrix products: each worker keeps one core busy."""
     name = "OPENBLAS_NUM_THREADS"
     before = os.environ.get(name)
     os.environ[name] = "1"

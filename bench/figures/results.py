@@ -3,11 +3,11 @@
 A results file is JSON: sections by name. A section holds
 
 - figures, each a list of values, one for every round, in nested objects: `contenders` by name, `sizes` by number;
-- `num`, the number of examples, where it is one for the whole section;
-- what it was measured on: `machine`, `commit`, `pixels`, `versions`, and `before`, the commit measured beside it;
+- `num`, the number of examples, if it is the same in the whole section;
+- the circumstances: `machine`, `commit`, `pixels`, `versions`, and `before`, the commit measured for comparison;
 - `began`, the times when its runs began.
 
-Besides sections, `repeat` is the outcome of a comparison with a further run.
+Besides sections, the file may have `repeat`, the outcome of a comparison with a further run.
 """
 
 import json
@@ -44,7 +44,7 @@ def _dumps(value: Any, indent: str = "") -> str:
 
 
 def add(earlier: Section | None, later: Section) -> Section:
-    """Returns the values of both, or of the later one alone if the two were measured on something different."""
+    """Returns the values of both, or of the later one alone if their circumstances differ."""
     if earlier is None or any(earlier.get(key) != later.get(key) for key in CIRCUMSTANCES):
         return later
     return _joined(earlier, later)
@@ -88,7 +88,7 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def is_tie(ratios: Sequence[float]) -> bool:
-    """Returns whether the prediction interval of several ratios includes 1: neither of the two is known to be faster."""
+    """Returns whether the prediction interval of several ratios includes 1: neither side is known to be faster."""
     low, high = spread(ratios)
     return len(ratios) > 1 and low <= 1 <= high
 

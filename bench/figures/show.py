@@ -38,10 +38,10 @@ MEMORY = ["peak MB", "without pages of files"]
 """Two columns, the memory figures of `measure.Run`."""
 
 TIMES = "ours is x times as fast"
-"""A column of ratios, each of two values of one round."""
+"""A column of ratios, each between two values of the same round."""
 
 TIE, UNCLEAR = "about the same", "unclear"
-"""Shown in place of a ratio whose spread includes 1; unclear where it reaches beyond a half or twice."""
+"""Shown in place of a ratio whose spread includes 1; `UNCLEAR` if the spread reaches 0.5 or 2."""
 
 BEGIN, END = "<!-- results -->", "<!-- end -->"
 
@@ -62,7 +62,7 @@ def tables(sections: dict[str, Any]) -> str:
 
 
 def insert(text: str, path: Path) -> bool:
-    """Replaces what is between the lines `BEGIN` and `END` of a Markdown file; returns whether it has them."""
+    """Replaces the text between the lines `BEGIN` and `END` of a Markdown file; returns whether it has them."""
     old = path.read_text()
     block = re.compile(f"({BEGIN}\n).*?({END})", re.DOTALL)
     path.write_text(block.sub(lambda marks: f"{marks[1]}\n{text}\n\n{marks[2]}", old))
@@ -138,7 +138,7 @@ def _read(section: dict[str, Any]) -> str:
 
 
 def _contenders(section: dict[str, Any], header: list[str], rest: Callable[[dict[str, Any]], list[str]]) -> str:
-    """Returns a table with a row for each contender: its speed, its ratio, and `rest` of the columns."""
+    """Returns a table with a row for each contender: its speed, its ratio, and the columns of `rest`."""
     rows = []
     for key, contender in section["contenders"].items():
         name = name_of(key, section)

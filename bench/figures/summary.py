@@ -9,7 +9,7 @@ HEADER = ("", "`hpa_stacked`", "fastest peer", "stock TFDS", "limit")
 
 
 def table(sections: dict[str, Any]) -> str:
-    """Returns the table: this project, its fastest peer, TFDS as it comes, and the limit, as Markdown."""
+    """Returns the table as Markdown: this project, its fastest peer, stock TFDS, and the limit."""
     rows = []
     if "build" in sections:
         rows += _speed(sections["build"], "building {num:,} examples, examples/s", tfds="stock_tfds")
@@ -45,7 +45,7 @@ def _speed(section: dict[str, Any], label: str, tfds: str) -> list[list[str]]:
 
 
 def _named(name: str, contender: dict[str, Any]) -> str:
-    """Returns a peer's name in brackets, and that it is about as fast as this project if so."""
+    """Returns a peer's name in brackets, with a note if it is about as fast as this project."""
     return f" ({name}, {show.TIE})" if show.ratio(contender).startswith(show.TIE) else f" ({name})"
 
 

@@ -2,9 +2,9 @@
 
     python -m bench.gpu.contenders fit '{"data_dir": "build/gpu", ...}'
 
-`fit` and `device-fed` are the network and the compiled step of `model.train`, without the additional convolutions of the
-paper; the first reads its batches from the dataset, the second gets one batch that stays on the device, as an
-upper bound. `torchvision` is that library's ResNet-50 with as many channels and classes, fed in the same way.
+`fit` and `device-fed` use the network and the compiled step of `model.train`, without the paper's additional
+convolutions. `fit` reads batches from the dataset; `device-fed` reuses one batch that stays on the device, as an upper
+bound. `torchvision` is that library's ResNet-50 with as many channels and classes, fed like `device-fed`.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from model.training.clock import Clock
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What every contender does: a number of timed steps, after a number of untimed ones."""
+    """What every contender does: `warmup` untimed steps, then `steps` timed ones."""
 
     data_dir: str
     size: int = 256
@@ -73,10 +73,10 @@ def fit(work: Work) -> dict[str, float]:
 
 
 def device_fed(work: Work) -> dict[str, float]:
-    """Trains on one batch that lies on the device.
+    """Trains on one batch that stays on the device.
 
     Raises:
-        RuntimeError: the backend is Torch, in which Keras fetches batches where it cannot be replaced.
+        RuntimeError: the backend is Torch, where Keras's fetching of batches cannot be replaced.
     """
     import keras
     import tensorflow as tf
@@ -87,13 +87,13 @@ def device_fed(work: Work) -> dict[str, float]:
         images, vectors = _random_batch(work)
         clock = OnDevice((_on_device(images), _on_device(vectors)))
         _, _, trainee = _trainee(work, Path(folder), clock)
-        # One image long: Keras takes shapes from the first, and what is replaced should cost nothing.
+        # Of one image: Keras takes shapes from the first batch, and batches that are replaced should cost nothing.
         placeholders = tf.data.Dataset.from_tensors((images[:1], vectors[:1])).repeat(work.num_steps)
         return _timed_fit(work, trainee, placeholders, clock)
 
 
 def torchvision(work: Work, *, compiled: bool = False) -> dict[str, float]:
-    """Trains torchvision's ResNet-50 on one batch that lies on the device; its width is always 64."""
+    """Trains torchvision's ResNet-50 on one batch that stays on the device; its width is always 64."""
     import torch
     import torchvision
 
@@ -120,7 +120,7 @@ def torchvision(work: Work, *, compiled: bool = False) -> dict[str, float]:
 
 
 def torchvision_compiled(work: Work) -> dict[str, float]:
-    """The same, compiled by `torch.compile`."""
+    """Like `torchvision`, compiled by `torch.compile`."""
     return torchvision(work, compiled=True)
 
 
@@ -133,7 +133,7 @@ CONTENDERS: dict[str, Callable[[Work], dict[str, float]]] = {
 
 
 def describe() -> dict[str, Any]:
-    """Returns the backend, its devices and the versions of what computes."""
+    """Returns the backend, its devices and the versions of the libraries."""
     from model import backend
 
     return {"device": f"{backend.summary()}: {_kind()}", "versions": backend.versions()}
@@ -171,7 +171,7 @@ def _trainee(work: Work, folder: Path, clock: Clock) -> tuple[Any, Any, Any]:
 
 
 def _batches(work: Work, dataset: Any, order: Any, channels: Any) -> Any:
-    """Returns as many batches as there are steps, of one epoch after the other."""
+    """Returns as many batches as there are steps, from consecutive epochs."""
     from model.data.batches import train_batches
     from model.data.order import count_steps
 
@@ -186,7 +186,7 @@ def _batches(work: Work, dataset: Any, order: Any, channels: Any) -> Any:
 
 
 def _timed_fit(work: Work, trainee: Any, batches: Any, clock: Clock) -> dict[str, float]:
-    """Returns the figures of `fit` on the batches, without those of the first steps."""
+    """Returns the figures of `fit` on the batches, without the untimed steps."""
     import keras
 
     marks: list[tuple[float, float]] = []
@@ -221,7 +221,7 @@ def _on_device(array: np.ndarray) -> Any:
 @click.argument("work", default="{}")
 def main(name: str, work: str) -> None:
     """Run one contender, or describe the device, and print JSON."""
-    if not name.startswith("torchvision"):  # TensorFlow's and Torch's compilers do not go together
+    if not name.startswith("torchvision"):  # TensorFlow's and Torch's compilers conflict
         from model import backend
 
         backend.start()

@@ -27,14 +27,14 @@ TABLES: dict[str, Callable[[], Table]] = {
 }
 
 ROWS_FOR_OTHERS = 100_000
-"""Larger tables are not given to the others."""
+"""Larger tables are not given to the other splitters."""
 
 Split = tuple[np.ndarray, np.ndarray]
-"""Examples of each class and of all, int `[3, classes]` and `[3]`."""
+"""Examples of each class in each split, int `[3, classes]`, and of each split, int `[3]`."""
 
 
 def stratified_groups(counts: np.ndarray, sizes: np.ndarray, table: Table) -> Split:
-    """`StratifiedGroupKFold` of scikit-learn, which takes one label: the rarest one of each row.
+    """scikit-learn's `StratifiedGroupKFold`, which takes one label per row: here the rarest.
 
     Of 31 folds, 24 are train, 3 dev and 4 test.
     """
@@ -65,7 +65,7 @@ def methods(table: Table, num_classes: int) -> Iterator[tuple[str, float, Split,
     counts, sizes = compare.group_counts(table.examples, table.groups, num_classes)
     began = time.process_time()
     others = compare.others(table.examples, table.groups, ours.wanted, num_classes, 0)
-    seconds = time.process_time() - began  # the random split takes none of it
+    seconds = time.process_time() - began  # the random split takes almost none of it
     for other in others:
         yield (
             other.name,
@@ -97,7 +97,7 @@ def show(name: str, table: Table, num_classes: int = 28) -> None:
 
 
 def cells(path: Path) -> tuple[Table, int]:
-    """Returns the nuclei of a table with the columns file, phenotype and plate, grouped by plate, and the classes."""
+    """Returns the nuclei of a table with columns file, phenotype and plate, by plate, and the number of classes."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     number = {name: k for k, name in enumerate(sorted({row["phenotype"] for row in rows}))}
@@ -106,7 +106,7 @@ def cells(path: Path) -> tuple[Table, int]:
 
 
 def growth(path: Path) -> None:
-    """Prints a row for each change of a label table: kept beside split anew."""
+    """Prints two rows for each change of a label table: earlier splits kept, and split anew."""
     examples = read_labels(path)
     earlier = splits.assign(examples).of
     new = tables.by_group(1_000, 5_820, seed=1)

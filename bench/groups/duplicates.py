@@ -73,7 +73,7 @@ Example = list[np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """Pairs found: `true` of `wanted`, and `false` ones of `unlike`."""
+    """Pairs found: `true` of the `wanted` true pairs, and `false` of the `unlike` false pairs."""
 
     kind: str
     true: int
@@ -159,7 +159,7 @@ def scores(examples: list[Example], folder: Path) -> Iterator[Score]:
 
 
 def unlike(examples: list[Example], folder: Path) -> Iterator[str]:
-    """Yields how many pairs are found among examples of which no two are alike."""
+    """Yields how many pairs are found among examples that are all different."""
     table, num = table_of(rows_of(examples), folder), len(examples)
     turns = len(hashes.TURNS)
     for what, searched, rotations, times in (
@@ -170,13 +170,13 @@ def unlike(examples: list[Example], folder: Path) -> Iterator[str]:
         began = time.process_time()
         found = pairs.find(searched, rotations=rotations)
         used = time.process_time() - began
-        false = sum(int(pair.first) % num != int(pair.second) % num for pair in found)  # its own turn is like itself
+        false = sum(int(pair.first) % num != int(pair.second) % num for pair in found)  # turns of one example are alike
         of = times * num * (num - 1) // 2
         yield f"{len(searched.ids):,} examples, {what}: {false} false pairs of {of:,}; {used:.1f} s of a processor"
 
 
 def with_turns(table: Table) -> Table:
-    """Returns the fingerprints of all eight turns of each example, as those of other examples."""
+    """Returns the fingerprints of all eight turns of each example, as if they were different examples."""
     num, num_channels = len(hashes.TURNS) * len(table.ids), len(table.channels)
     found = [table.landmarks.turned(turn, num_channels) for turn in hashes.TURNS]
     return dataclasses.replace(

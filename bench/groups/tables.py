@@ -12,10 +12,10 @@ from pipeline.atlas import label_sets
 from pipeline.plan.table import Example
 
 ROWS_PER_GROUP = 5.82
-"""Rows of an antibody in the table of 74,606 rows and 12,815 antibodies."""
+"""Mean rows per antibody in the table of 74,606 rows and 12,815 antibodies."""
 
 KEPT, ADDED = 0.85, 0.12
-"""Share of a group's labels that each of its rows has, and of rows with one label that the group does not have."""
+"""Probability that a row has each label of its group, and that it gets a random label in addition."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ def by_group(num_groups: int, num_rows: int, seed: int = 0, largest: int = 60) -
 
 
 def by_plate(num_plates: int, num_rows: int, seed: int = 0) -> Table:
-    """Returns the rows of `by_group`, grouped by plate: each plate has all rows of 1 to some dozens of groups."""
+    """Returns the rows of `by_group`, grouped by plate: each plate has all rows of one to a few dozen groups."""
     table = by_group(round(num_rows / ROWS_PER_GROUP), num_rows, seed)
     names = list(dict.fromkeys(table.groups.values()))
     rng = np.random.default_rng(seed + 1)
@@ -48,7 +48,7 @@ def by_plate(num_plates: int, num_rows: int, seed: int = 0) -> Table:
 
 
 def by_mixed_plate(num_plates: int, num_rows: int, seed: int = 0) -> Table:
-    """Returns the rows of `by_group`, with its groups dealt at random to plates of equally many groups."""
+    """Returns the rows of `by_group`, with groups dealt at random to plates of equally many groups."""
     table = by_group(round(num_rows / ROWS_PER_GROUP), num_rows, seed)
     names = list(dict.fromkeys(table.groups.values()))
     dealt = np.random.default_rng(seed + 1).permutation(np.arange(len(names)) % num_plates)

@@ -103,7 +103,7 @@ def set_labels_aside(batches: Any) -> tuple[Any, list[np.ndarray]]:
 def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
     """Returns the label vectors of the split in storage order: uint8 `[N, classes]` of 0 and 1.
 
-    They are in the table of labels beside the shards. Only of a dataset without one, every record is read.
+    They come from the table of labels beside the shards; without a table, every record is read.
 
     Raises:
         InputError: the table does not fit the dataset.
@@ -113,7 +113,7 @@ def read_labels(dataset: Dataset, split: str, limit: int | None = None) -> np.nd
 
 
 def _read_labels(dataset: Dataset, split: str, limit: int | None) -> np.ndarray:
-    """Returns the same from the records."""
+    """Returns the same, read from the records."""
     import tensorflow as tf
 
     features, label_vectors = _label_parser(dataset)
@@ -132,7 +132,7 @@ def _stored(dataset: Dataset, split: str, limit: int | None) -> Any:
 
     stored = tf.data.TFRecordDataset(list(dataset.shards[split]), buffer_size=BUFFER_BYTES)
     stored = stored if limit is None else stored.take(limit)
-    # A shard that was cut between two records is no error to TensorFlow.
+    # TensorFlow raises no error for a shard that was cut between two records.
     return stored.apply(tf.data.experimental.assert_cardinality(num_limited(dataset, split, limit)))
 
 
@@ -165,8 +165,8 @@ def _first_copies(dataset: Dataset, order: Order, epoch: int) -> Any:
 def _in_order(dataset: Dataset, order: Order, epoch: int) -> Any:
     """Returns the serialised records of the epoch.
 
-    First copies are read shard by shard; the other copies of an example are read one by one, wherever they lie, so
-    that they fall anywhere in the epoch and not beside the first.
+    First copies are read shard by shard; the other copies of an example are read one by one from any shard, so that
+    they are spread over the epoch and not next to the first.
     """
     import tensorflow as tf
 
@@ -205,7 +205,7 @@ def _parser(dataset: Dataset, channels: Sequence[str]) -> Callable[[Any], Batch]
 
 
 def _label_parser(dataset: Dataset) -> tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]:
-    """Returns the features that hold the labels, and the function from their batch to label vectors.
+    """Returns the features that hold the labels, and the function from a batch of them to label vectors.
 
     Label vectors are uint8 `[B, classes]`. Records of version 1.0.0 have class ids instead.
     """
@@ -220,7 +220,7 @@ def _label_parser(dataset: Dataset) -> tuple[dict[str, Any], Callable[[dict[str,
 
     def label_vectors(parsed: dict[str, Any]) -> Any:
         vectors = tf.io.decode_raw(parsed["label_vector"], tf.uint8)
-        # With the number of records: vectors of another length must not be cut elsewhere.
+        # Not -1 for the number of records: vectors of another length must fail, not be cut at other places.
         return tf.reshape(vectors, (tf.size(parsed["label_vector"]), num_classes))
 
     return {"label_vector": tf.io.FixedLenFeature([], tf.string)}, label_vectors

@@ -13,7 +13,7 @@ from pipeline.plan import grouping
 
 
 def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
-    """Returns the dataset's card as plain values; of the quarantine table the first 100 rows."""
+    """Returns the dataset's card as plain values, with the first 100 rows of the quarantine table."""
     metadata = _metadata(dataset)
     return {
         "path": str(dataset.path),
@@ -42,18 +42,18 @@ def describe(dataset: Dataset, num_grouped: int) -> dict[str, Any]:
 
 
 def class_frequencies(dataset: Dataset) -> np.ndarray | None:
-    """Returns the share of train that carries each class, float64 `[classes]`.
+    """Returns the share of train examples with each class, float64 `[classes]`.
 
-    `None` if train has no examples, or the metadata no counts.
+    `None` if train has no examples, or the metadata has no counts.
     """
     counts, num = _metadata(dataset).get("label_counts", {}).get("train"), dataset.num_examples.get("train")
     return np.array(counts) / num if counts and num else None
 
 
 def absent_classes(dataset: Dataset, limit: int | None = None) -> list[str]:
-    """Returns the names of the classes that none of the first `limit` examples of train has, by default none of all.
+    """Returns the names of the classes that have no example in train, or among its first `limit` examples.
 
-    Without a limit, counts are those of the metadata; the list is empty if it has none.
+    Without a limit, counts come from the metadata; the list is empty if it has none.
     """
     if limit is None:
         counts = _metadata(dataset).get("label_counts", {}).get("train", [])

@@ -3,7 +3,7 @@
 from pipeline.schema import Schema
 
 PROTEIN = "the protein of interest"
-"""What the channel shows whose pattern is to be classified; the other channels are references. A schema need not have
+"""`shows` of the channel whose pattern is to be classified; the other channels are references. A schema need not have
 such a channel."""
 
 

@@ -14,8 +14,7 @@ from model.data.dataset import Dataset
 from pipeline.errors import InputError
 
 _MOST_OTHER_BYTES = 1024
-"""What a record holds beside its image, framing included, with an id of 200 bytes: fewer bytes than this, plus 10 for
-each class."""
+"""Limit for a record's bytes beside its image, plus 10 for each class; framing and an id of 200 bytes fit."""
 
 
 def check_sizes(dataset: Dataset, num_bytes: Mapping[str, int]) -> None:
@@ -64,7 +63,7 @@ def named(dataset: Dataset) -> Iterator[None]:
 
 
 def _first_problem(dataset: Dataset, split: str) -> str | None:
-    """Returns what is wrong with the first damaged shard of a split; reads all of them up to that."""
+    """Returns what is wrong with the first damaged shard of a split; reads the shards up to it."""
     for shard, length in zip(dataset.shards[split], dataset.shard_lengths[split], strict=True):
         name = Path(shard).name
         try:

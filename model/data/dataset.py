@@ -14,7 +14,7 @@ from pipeline.errors import InputError, MissingError
 from pipeline.schema import HPA_KAGGLE_2018, NAME, SPLITS, Schema
 
 _CONFIG = re.compile(r"(?:(\w+)-)?(\d+)")
-"""Folder of a dataset: `256` of the default schema, or `mitocheck-64`."""
+"""Folder of a dataset: `256` for the default schema, or for example `mitocheck-64`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Dataset:
     """The metadata of a published dataset and the paths of its shards.
 
     `schema` is the published one. `mean` and `std` are per channel over train on the scale 0..1, in the order of
-    `channels`. `shards` and `shard_lengths` are by split, in storage order. `has_label_vectors` is false of records
-    of version 1.0.0, which hold class ids only.
+    `channels`. `shards` and `shard_lengths` are by split, in storage order. `has_label_vectors` is false for
+    version 1.0.0, whose records hold only class ids.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class Dataset:
         return f"{self.path} ({kind}{counts}; fingerprint {self.fingerprint[:12]})"
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what a run records of it, as plain values."""
+        """Returns what a run records about the dataset, as plain values."""
         values = dataclasses.asdict(self)
         for name in ("shards", "shard_lengths", "has_label_vectors"):
             del values[name]
@@ -81,7 +81,7 @@ def configs(data_dir: Path) -> list[Config]:
 def find(data_dir: Path, size: int, schema: str | None = None) -> Path:
     """Returns the folder of the newest version of the dataset of that size and schema in `data_dir`.
 
-    A size of 0 stands for any. Without a schema, it is that of the only dataset of the size, or the default one.
+    A size of 0 stands for any. Without a schema, the default schema is preferred if several datasets match.
 
     Raises:
         MissingError: there is none; the message lists those that exist and the command that builds one.
@@ -213,7 +213,7 @@ def _read_info(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _published_schema(path: Path, metadata: dict[str, Any]) -> Schema:
-    """Returns the schema in the metadata; datasets of version 1.0.0 have none and are of the default one."""
+    """Returns the schema in the metadata; datasets of version 1.0.0 have none and use the default one."""
     schema = HPA_KAGGLE_2018
     if "schema" in metadata:
         try:
@@ -289,7 +289,7 @@ def check_compatible(dataset: Dataset, saved: dict[str, Any], run: Path) -> None
 
 
 def saved_schema(saved: dict[str, Any]) -> Schema:
-    """Returns the schema that a run recorded; earlier runs recorded none and are of the default one."""
+    """Returns the schema that a run recorded; earlier runs recorded none and use the default one."""
     return Schema.from_dict(saved["schema"]) if "schema" in saved else HPA_KAGGLE_2018
 
 

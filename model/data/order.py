@@ -57,10 +57,10 @@ class Order:
 def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
     """Returns the mean number of times that each example is shown in an epoch: float64 `[N]`, 1 or more.
 
-    A class that a share f of the examples has gets the factor max(1, sqrt(threshold / f)); an example gets the
-    largest factor of its classes (Gupta et al. 2019, LVIS, appendix on repeat factor sampling). A threshold above the
-    share of the commonest class stands for that share: it balances all classes by the square root of their share,
-    and more would only repeat every example.
+    A class in a share f of the examples gets the factor max(1, sqrt(threshold / f)); an example gets the largest
+    factor of its classes (Gupta et al. 2019, LVIS, appendix on repeat factor sampling). A threshold above the share
+    of the most common class is lowered to that share: it balances all classes by the square root of their share, and
+    a higher one would only repeat every example.
     """
     share = label_vectors.mean(axis=0)
     per_class = np.sqrt(min(threshold, share.max()) / np.maximum(share, 1 / len(label_vectors)))
@@ -68,7 +68,7 @@ def repeat_factors(label_vectors: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def num_epochs(budget: int, label_vectors: np.ndarray, threshold: float) -> int:
-    """Returns the number of epochs, at least one, that shows nearest to `budget` images.
+    """Returns the number of epochs, at least one, that comes closest to showing `budget` images.
 
     The other arguments are those of `repeat_factors`; a threshold of 0 repeats nothing.
     """

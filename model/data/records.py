@@ -11,7 +11,7 @@ import numpy as np
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 
 AT_ONCE = 16
-"""Records of one call from TensorFlow into Python."""
+"""Records per call from TensorFlow into Python."""
 
 
 def bounds(path: str, length: int) -> np.ndarray:
@@ -41,7 +41,7 @@ def bounds(path: str, length: int) -> np.ndarray:
 def read(paths: Sequence[str], lengths: Sequence[int], chosen: np.ndarray, num_threads: int) -> Any:
     """Returns a `tf.data.Dataset` of serialised records: those numbered `chosen`, int64 `[N]`, counted over all shards.
 
-    Checksums are not compared: training reads each of these records also in a pass that does.
+    Checksums are not compared: training also reads each of these records in a pass that compares them.
     """
     import tensorflow as tf
 
@@ -64,7 +64,7 @@ def read(paths: Sequence[str], lengths: Sequence[int], chosen: np.ndarray, num_t
 
 
 def _read_bytes(path: str, begin: int, end: int) -> bytes:
-    """Returns the bytes of a file from `begin` to `end`; fewer if it was cut, which parsing the record shows."""
+    """Returns the bytes of a file from `begin` to `end`; fewer if it was cut, and then parsing the record fails."""
     try:
         with open(path, "rb", buffering=0) as file:
             file.seek(begin)

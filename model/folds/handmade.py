@@ -18,7 +18,7 @@ RINGS = 6
 """Zones of equal width from the centre of the object to the radius of a circle of 1.5 times its area."""
 
 SMALLEST = 8
-"""Pixels that a part of the object has at least."""
+"""Smallest part of the object that counts, in pixels."""
 
 
 def features(images: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def shape(mask: np.ndarray) -> list[float]:
     solidity = 0.0 if largest is None else cv2.contourArea(largest) / max(cv2.contourArea(cv2.convexHull(largest)), 1)
     moments = cv2.moments(mask, binaryImage=True)
     hu = cv2.HuMoments(moments).ravel()
-    # Outside the image is no object: without any edge, distances would be infinite.
+    # Padded with background: in a mask without edges, distances would be infinite.
     distance = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
     return [
         area, float(len(areas)), float(areas[0]) / max(area, 1), float(areas[1]) / max(area, 1) if len(areas) > 1 else 0,
@@ -91,7 +91,7 @@ def _elongation(moments: Mapping[str, float]) -> float:
 
 
 def _texture(image: np.ndarray, inside: np.ndarray) -> list[float]:
-    """Returns deviation, skewness and brightest spots of differences of Gaussians, and the mean gradient."""
+    """Returns deviation, skewness and percentiles of differences of Gaussians, and statistics of the gradient."""
     inside = inside if inside.any() else np.ones_like(inside)
     blurred = [cv2.GaussianBlur(image, (0, 0), scale) for scale in SCALES]
     found: list[float] = []

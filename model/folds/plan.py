@@ -10,7 +10,7 @@ from pipeline.schema import Schema
 
 GROUPED, RANDOM = "grouped", "random"
 SCHEMES = (GROUPED, RANDOM)
-"""Folds that keep the groups of the schema whole, and folds that do not know them."""
+"""Folds that keep the groups of the schema whole, and folds that ignore them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Plan:
     Attributes:
         source: folder of the label table and the images.
         schema: of the source, with group columns and a single label for each example.
-        out: folder for everything that is made.
+        out: folder for all output.
         size: pixels a side of the dataset.
         num_folds: folds of each scheme.
         preset: name of the settings to start from.
@@ -48,7 +48,7 @@ class Plan:
             )
 
     def folds(self) -> list["Fold"]:
-        """Returns all folds: those of both schemes by turns."""
+        """Returns all folds, alternating between the schemes."""
         return [Fold(self.out, scheme, k, self.num_folds) for k in range(self.num_folds) for scheme in SCHEMES]
 
     def schema_of(self, scheme: str) -> Schema:

@@ -29,7 +29,7 @@ PUBLISHED = (
     {"what": "CellProfiler features from whole frames (Tomkinson et al. 2024)", "random": 0.79, "grouped": None},
     {"what": "both (Tomkinson et al. 2024)", "random": 0.83, "grouped": None},
 )
-"""Macro F1 that others report for the nuclei of MitoCheck, not in the same folds."""
+"""Macro F1 that others report for the nuclei of MitoCheck, on other folds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _features(run: runs.Run) -> dict[str, np.ndarray]:
 
 
 def _baseline(folds: Sequence[Fold], parts: Sequence[Predicted], measured: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns the scores of hand-made features in the same folds, trained on the same train."""
+    """Returns the scores of hand-made features in the same folds, trained on the same examples."""
     scored = []
     for fold, part in zip(folds, parts, strict=True):
         train, labels = _train_labels(fold)
@@ -191,7 +191,7 @@ def _baseline(folds: Sequence[Fold], parts: Sequence[Predicted], measured: Mappi
 
 
 def _train_labels(fold: Fold) -> tuple[list[str], dict[str, int]]:
-    """Returns the ids of the fold's train, and the class of each."""
+    """Returns the ids of the fold's train split, and the class of each."""
     dataset = scoring.open_dataset(runs.open_run(fold.run), ["train"])
     labels: dict[str, int] = {}
     for batch in eval_batches(dataset, "train", channels=dataset.channels, batch_size=64).as_numpy_iterator():

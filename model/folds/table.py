@@ -7,7 +7,7 @@ from model.folds.plan import GROUPED, RANDOM
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Returns the scores of each fold, the means beside those of others, and what they were measured with."""
+    """Returns the scores of each fold, the means beside published ones, and how they were measured."""
     schemes = results["schemes"]
     parts = [_scheme(scheme) for scheme in schemes.values()]
     parts.append(_comparison(results))
@@ -24,7 +24,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def leakage(results: Mapping[str, Any]) -> str:
-    """Returns what the difference between the schemes is, in one sentence."""
+    """Returns the difference between the schemes, in words."""
     change, words = results["leakage"]["macro_f1"], results["schemes"][GROUPED]["words"]
     return (
         f"Over all test parts together, macro F1 at random is {change['estimate']:+.3f} "

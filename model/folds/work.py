@@ -20,7 +20,7 @@ from pipeline.store import files
 from pipeline.threads import sharing_environment
 
 VIEWS = "d4"
-"""A nucleus has no up and no left: predictions are averaged over its mirror images and their transposes."""
+"""Nuclei have no fixed orientation: predictions are averaged over mirror images and their transposes."""
 
 Log = Callable[[str], None]
 
@@ -31,7 +31,7 @@ def environment(jobs: int) -> dict[str, str]:
 
 
 def run(plan: Plan, folds: Sequence[Fold], jobs: int, log: Log) -> None:
-    """Builds, trains and evaluates what is not finished yet of the folds, `jobs` of them at the same time.
+    """Builds the folds that are not finished, then trains and evaluates them, `jobs` at a time.
 
     Raises:
         MissingError: no label table.
@@ -71,7 +71,7 @@ def is_finished(fold: Fold) -> bool:
 
 
 def prepare(plan: Plan, fold: Fold, processes: Processes) -> None:
-    """Writes the split, the dataset and the settings of a fold, as far as they are missing."""
+    """Writes the split and the dataset of a fold if they are missing, and its settings."""
     schema, source = plan.out / f"schema-{fold.scheme}.toml", plan.source
     with files.replacing(schema) as file:
         file.write(write.to_toml(plan.schema_of(fold.scheme)).encode())
@@ -88,7 +88,7 @@ def prepare(plan: Plan, fold: Fold, processes: Processes) -> None:
 
 
 def fitted(plan: Plan, fold: Fold) -> Settings:
-    """Returns the settings of a fold: the number of epochs is the one nearest to the budget."""
+    """Returns the settings of a fold, with the number of epochs that comes closest to the budget."""
     from model.data.batches import read_labels
     from model.data.dataset import open_dataset
     from model.data.order import num_epochs
@@ -102,7 +102,7 @@ def fitted(plan: Plan, fold: Fold) -> Settings:
 
 
 def check_settings(plan: Plan, fold: Fold) -> None:
-    """Checks that the fold's run, if there is one, has the settings that are asked for.
+    """Checks that the fold's run, if there is one, has the settings of the plan.
 
     Raises:
         InputError: it has others.

@@ -31,9 +31,9 @@ class Turn(keras.layers.Layer):
 class Warp(keras.layers.Layer):
     """Cuts a square of `side` pixels out of each image at a random place, rotated, scaled and sheared at random.
 
-    Rotation and shear are drawn within +- so many degrees, and the factor of size between 1 / (1 + `scale`) and
-    1 + `scale`, its logarithm evenly. What lies outside the image is its mirror image. The pixels are interpolated
-    bilinearly, once for everything. It is written with `take`, because TensorFlow's own operation cannot be compiled by XLA.
+    Rotation and shear are at most the given degrees, either way. The scale factor is between 1 / (1 + `scale`) and
+    1 + `scale`, with a uniform logarithm. Beyond its edges, the image is mirrored. Pixels are interpolated
+    bilinearly, once for all changes, with `take`, because XLA cannot compile TensorFlow's own operation.
     """
 
     def __init__(self, side: int, rotation: float, scale: float, shear: float, seed: int, **kwargs: Any) -> None:
@@ -48,7 +48,7 @@ class Warp(keras.layers.Layer):
         images = ops.cast(images, "float32")
         draws = keras.random.uniform((5, ops.shape(images)[0], 1, 1), seed=self.seeds)
         top, left = (ops.floor(draws[i] * (images.shape[1 + i] - self.side + 1)) for i in (0, 1))
-        # Coordinates from the centre, so that the matrix leaves it where it is.
+        # Coordinates are relative to the centre, so that the matrix leaves the centre in place.
         middle = (self.side - 1) / 2
         steps = ops.arange(self.side, dtype="float32") - middle
         down, right = steps[None, :, None], steps[None, None, :]
@@ -58,7 +58,7 @@ class Warp(keras.layers.Layer):
         return _pixels(images, *(ops.cast(at, "int32") for at in (down + (top + middle), right + (left + middle))))
 
     def _turned(self, draws: Any, down: Any, right: Any) -> tuple[Any, Any]:
-        """Returns the coordinates in the image, from its centre, of coordinates in the cut."""
+        """Returns the image coordinates of points in the cut, both relative to the centre of the cut."""
         angle, shear, size = (2 * draws[i] - 1 for i in range(3))
         angle, shear = angle * self.rotation, ops.tan(shear * self.shear)
         size = ops.exp(size * -math.log1p(self.scale))  # a larger image is read in smaller steps

@@ -25,14 +25,14 @@ class Averages:
         self.every = every
         """Number of steps between updates of the weights."""
         self.sources = [variable for variable in classifier.variables if "float" in variable.dtype]
-        """Not the counters of random generators."""
+        """Without the counters of random generators."""
         self.values = [
             _variable(owner, source.shape, source.dtype, f"average_{source.name}") for source in self.sources
         ]
         self.num_steps = _variable(owner, (), "int32", "num_steps")
 
     def update(self) -> None:
-        """Moves each average towards the present value: to be called once in each training step."""
+        """Moves each average towards the current value; called once in each training step."""
         done = ops.cast(ops.floor_divide(self.num_steps, self.every), "float32")
         momentum = ops.minimum(self.momentum, done / (9 + done))
         self.num_steps.assign(self.num_steps + 1)
@@ -57,7 +57,7 @@ class Averages:
 
 
 def as_array(variable: Any) -> np.ndarray:
-    """Returns a copy of the variable's value; of the first device's, where several devices hold one each."""
+    """Returns a copy of the variable's value: the first device's, if several devices hold one each."""
     return np.array(ops.convert_to_numpy(ops.convert_to_tensor(variable)))
 
 

@@ -36,8 +36,8 @@ class Backbone:
 
 
 BACKBONES = {
-    # Its weights come from Caffe: blue, green and red, on the scale 0..255, minus their means. 57.6 is the mean of
-    # 0.229, 0.224 and 0.225 of 255, the standard deviations of ImageNet.
+    # Its weights come from Caffe: blue, green and red, on the scale 0..255, minus their means. 57.6 is 255 times the
+    # mean of 0.229, 0.224 and 0.225, the standard deviations of ImageNet.
     "resnet": Backbone("ResNet50", "conv1_conv", (23_587_712, 25_636_712), BGR, 57.6),
     "densenet-121": Backbone("DenseNet121", "conv1_conv", (7_037_504, 8_062_504)),
     "efficientnet-v2-b0": Backbone("EfficientNetV2B0", "stem_conv", (5_919_312, 7_200_312), normalises=True),

@@ -18,9 +18,9 @@ from pipeline.schema import Schema
 def build(settings: Settings, mean: Sequence[float], std: Sequence[float], schema: Schema) -> keras.Model:
     """Returns the classifier: images `[B, S, S, C]` with the dataset's pixel values, any type, to logits.
 
-    Logits are float32 `[B, classes]`. With `crop`, images may have any size: training shows crops, scoring whole images.
-    `mean` and `std` are those of the chosen channels on the scale 0..1.
-    Normalisation is a layer of the model, so the device receives integers and a loaded model needs neither.
+    Logits are float32 `[B, classes]`. With `crop`, images may have any size: training sees crops, scoring whole
+    images. `mean` and `std` are those of the chosen channels on the scale 0..1. Normalisation is a layer of the model,
+    so the device receives integers, and a loaded model needs neither `mean` nor `std`.
     """
     side = None if settings.crop else settings.size
     shape = (side, side, len(settings.channels))
@@ -56,9 +56,9 @@ def with_probabilities(classifier: keras.Model, settings: Settings, schema: Sche
 def views_of(images: Any, views: str, crop: int = 0) -> list[Any]:
     """Returns the views of images `[B, S, S, C]` that probabilities are averaged over.
 
-    They are the image alone (`one`); with its two mirror images and its rotation by 180 degrees (`flips`); these four and
-    their transposes (`d4`); or its four corners and its centre, `crop` pixels a side, and their mirror images (`crops`,
-    Krizhevsky et al. 2012).
+    They are the image alone (`one`); with its two mirror images and its rotation by 180 degrees (`flips`); these four
+    and their transposes (`d4`); or its four corners and its centre, `crop` pixels a side, and their mirror images
+    (`crops`, Krizhevsky et al. 2012).
     """
     if views == "one":
         return [images]

@@ -18,7 +18,7 @@ SHAPE = ("channels", "backbone", "blocks", "width", "extra_conv")
 def origin_of(path: Path, settings: Settings, schema: Schema) -> tuple[dict[str, Any], bool]:
     """Returns what a new run records about the run in `path`, and whether its output layer is taken too.
 
-    It is, if both have the same classes, in the same order, and the same pooling.
+    It is taken if both have the same classes, in the same order, and the same pooling.
 
     Raises:
         MissingError: there is no run in `path`, or it has no weights yet.
@@ -41,7 +41,7 @@ def load(run: runs.Run, model: keras.Model) -> None:
     """Sets the weights of a new classifier to those that the run starts from.
 
     Raises:
-        MissingError: there are no such weights any more.
+        MissingError: the weights no longer exist.
         InputError: they do not fit the network.
     """
     settings = run.settings

@@ -16,7 +16,7 @@ class Asymmetric(keras.losses.Loss):
     probabilities of negatives shifted by 0.05, in the logarithm and in the focusing weight.
 
     Two things differ from their code. The loss is the mean over classes, not the sum: Adam's steps are the same. The
-    gradient passes through the focusing weight, as in the paper's formula of it; their training stops it there.
+    gradient passes through the focusing weight, as in the paper's formula; their training code stops it there.
     """
 
     def __init__(self, gamma_negative: float = 4.0, gamma_positive: float = 0.0, shift: float = 0.05) -> None:
@@ -55,9 +55,9 @@ def make(name: str, *, single_label: bool = False) -> keras.losses.Loss:
 def initial_probability(name: str, prior: float | None) -> float | None:
     """Returns the probability from which every output starts, if a share `prior` of the labels is positive.
 
-    It is where the mean loss of an output that knows nothing else is lowest: `prior` itself for cross-entropy (Lin et
-    al. 2017), and 0.43 for the asymmetric loss at a prior of 0.058. That loss has almost no gradient for negatives at
-    0.058 (1e-9, and 0.9 for positives), so that all outputs would first rise together.
+    It is the constant output with the lowest mean loss: `prior` itself for cross-entropy (Lin et al. 2017), and 0.43
+    for the asymmetric loss at a prior of 0.058. That loss has almost no gradient for negatives at 0.058 (1e-9, and 0.9
+    for positives), so that all outputs would first rise together.
     """
     if prior is None or name == "cross-entropy":
         return prior

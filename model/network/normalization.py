@@ -10,10 +10,10 @@ import keras
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer over the last axis of images `[B, H, W, C]`, with TensorFlow's fused kernels (Ioffe and Szegedy 2015).
+    """Keras's layer for images `[B, H, W, C]`, with TensorFlow's fused kernels (Ioffe and Szegedy 2015).
 
-    Weights, names and results are those of Keras's layer, except that moving variances are of the unbiased estimate,
-    as in TensorFlow and PyTorch. With other backends it is Keras's layer.
+    Weights, names and results are those of Keras's layer, except that moving variances use the unbiased estimate, as
+    in TensorFlow and PyTorch. With other backends it is Keras's layer.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -128,7 +128,7 @@ def _weighted(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
 
 def _name(layer: keras.layers.Layer) -> str:
-    """Returns the name of a layer; that of ConvNeXt's last normalisation, which is generated, without its number."""
+    """Returns the name of a layer, without the generated number of ConvNeXt's last normalisation."""
     return re.sub(r"^layer_normalization_\d+$|^convnext_tiny_head_layernorm$", "layer_normalization", layer.name)
 
 

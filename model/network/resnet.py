@@ -59,8 +59,9 @@ def features(inputs: Any, *, blocks: Sequence[int] = (3, 4, 6, 3), width: int = 
 def head(x: Any, num_outputs: int, *, prior: float | None, pooling: str, dropout: float, seed: int) -> Any:
     """Returns logits, float32 `[B, num_outputs]`, of feature maps `[B, h, w, F]`.
 
-    `prior` is the initial probability of every output (Lin et al. 2017). With `avg-max`, the maximum of each feature map stands beside its mean: a structure that fills few pixels of an
-    image, such as a rod or a centrosome, hardly changes the mean.
+    `prior` is the initial probability of every output (Lin et al. 2017). With `avg-max`, the maximum of each feature
+    map is used beside its mean: a structure that fills few pixels of an image, such as a rod or a centrosome, hardly
+    changes the mean.
     """
     pooled = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     if pooling == "avg-max":

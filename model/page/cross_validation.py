@@ -10,7 +10,7 @@ from model.page.sections import folds
 def html(results: Mapping[str, Any], leakage: str | None) -> str:
     """Returns the page of the results of a cross-validation; it fetches nothing from a network.
 
-    `leakage` is the sentence about the difference between folds by group and at random, if both are there.
+    `leakage` is the text about the difference between folds by group and at random, if both exist.
     """
     template = document.environment().get_template("cross_validation.html.j2")
     return template.render(folds.content(results, leakage))

@@ -80,7 +80,7 @@ def _limited(limits: dict[str, Limit | None]) -> list[tuple[str, Limit]]:
 
 
 def default_title(loaded: Sequence[EvaluatedRun]) -> str:
-    """Returns the heading of a page that was given none."""
+    """Returns the heading of a page without a title."""
     names = [run.name for run in loaded]
     return f"Run {names[0]}" if len(names) == 1 else f"{len(names)} runs: {names[0]} to {names[-1]}"
 

@@ -52,7 +52,7 @@ class EvaluatedRun:
 
     @property
     def rule(self) -> str:
-        """The rule of prediction that the scores are by."""
+        """The prediction rule of the scores."""
         return evaluation.main_rule(self.evaluation)
 
     @property
@@ -117,7 +117,7 @@ def comparable(loaded: Sequence[EvaluatedRun]) -> bool:
 
 
 def difference(before: EvaluatedRun, after: EvaluatedRun) -> intervals.Interval:
-    """Returns macro F1 of `after` minus that of `before`; both must hold the same examples."""
+    """Returns macro F1 of `after` minus that of `before`; both must be scored on the same examples."""
     ids = sorted(before.predictions)
     labels = np.stack([before.predictions[key][0] for key in ids])
     first, second = (
@@ -130,7 +130,7 @@ def difference(before: EvaluatedRun, after: EvaluatedRun) -> intervals.Interval:
 def matched_difference(before: EvaluatedRun, after: EvaluatedRun) -> dict[str, dict[str, float]]:
     """Returns the scores of `after` minus those of `before` at matched thresholds, see `paired.paired_difference`.
 
-    Both must hold the same examples, with several labels.
+    Both must be scored on the same examples, with several labels.
     """
     ids = sorted(before.predictions)
     labels = np.stack([before.predictions[key][0] for key in ids])

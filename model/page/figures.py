@@ -44,7 +44,7 @@ def estimates(
 ) -> Figure:
     """Returns points with intervals: one group for each run, one row and colour for each split.
 
-    The text of an estimate stands in a column at the right; a dashed line marks the baseline.
+    The text of an estimate is in a column at the right; a dashed line marks the baseline.
     """
     names = [textwrap.wrap(name, 40) or [""] for name, _ in groups]
     top = sum(len(lines) + len(row) for lines, (_, row) in zip(names, groups, strict=True)) + 0.6 * len(groups)
@@ -59,7 +59,7 @@ def estimates(
             "va": "center",
         }
         text = axes.text(s="\n".join(lines), bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, **place)
-        text.set_in_layout(False)  # a long name reaches over the column at the right, and does not narrow the axes
+        text.set_in_layout(False)  # a long name may overlap the column at the right, and must not narrow the axes
         y += len(lines)
         for index, estimate in enumerate(row):
             if estimate:
@@ -102,13 +102,13 @@ def curves(series: Sequence[Sequence[Point]], *, x_label: str, y_label: str, fro
 
 @inline
 def reliability(series: Sequence[Sequence[Point]]) -> Figure:
-    """Returns observed frequency over predicted probability, a line for each series; the dashed diagonal is perfect."""
+    """Returns observed frequency by predicted probability, a line for each series; the dashed diagonal is perfect."""
     figure = new_figure(WIDTH, 350, layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for index, points in enumerate(series):
         axes.plot([x for x, _ in points], [y for _, y in points], color=colour(index), marker="o")
-    # A little more than 0 to 1: dots at the ends stay whole.
+    # A little more than 0 to 1, so that dots at the ends are not cut off.
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="predicted probability", ylabel="observed frequency")
     return figure
 
@@ -137,7 +137,7 @@ def class_bars(names: Sequence[str], series: Sequence[Sequence[int]], maximum: i
 
 @inline
 def precision_recall(points: Sequence[Point], prevalence: float) -> Figure:
-    """Returns a small square, 0 to 1 both ways: precision over recall; the dashed line is the prevalence.
+    """Returns a small square, 0 to 1 both ways: precision by recall; the dashed line is the prevalence.
 
     Without points it says that the split has no examples of the class.
     """

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 MISSING = "–"
 
 LARGE = 1000
-"""Examples from which a third decimal is shown: with fewer, the standard error of an F1 is above 0.01."""
+"""Examples needed for a third decimal: with fewer, the standard error of an F1 is above 0.01."""
 
 
 def decimals(num_examples: int) -> int:
-    """Returns how many decimals a score over that many examples is shown with."""
+    """Returns the number of decimals for a score over that many examples."""
     return 2 if num_examples < LARGE else 3
 
 

@@ -29,8 +29,8 @@ OTHER_DIMMED = 0.4
 """Factor for reference channels of other colours."""
 
 WHITE_STDS = 4
-"""A uint16 pixel this many standard deviations above the mean is shown as white: images that use a part of the range,
-such as those of 12-bit cameras, would otherwise be black."""
+"""A uint16 pixel this many standard deviations above the mean is shown as white: images that use only part of the
+range, such as those of 12-bit cameras, would otherwise be black."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def choose(
     *,
     single_label: bool = False,
 ) -> list[Choice]:
-    """Returns what to show, at most `num` of each kind; an example and a class come at most once in each.
+    """Returns what to show, at most `num` of each kind; within a kind, no example and no class appears twice.
 
     Only predicted classes count as wrong, and only others as missed (see `thresholds.decide`).
 
@@ -80,7 +80,7 @@ def choose(
 
 
 def scores(truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the rank of each class of each example as `wrong` and as `missed`: float `[N, classes]` each.
+    """Returns the score of each class of each example as `wrong` and as `missed`: float `[N, classes]` each.
 
     It is the probability of a false positive, or 1 minus that of a missed class; -1 where the class is neither.
     """
@@ -107,7 +107,7 @@ def small(image: np.ndarray, side: int = SIDE) -> np.ndarray:
 
     if image.shape[0] <= side:
         return image
-    # One channel at a time: OpenCV 5 resizes images of at most four.
+    # One channel at a time: OpenCV 5 resizes at most four.
     channels = np.moveaxis(image, -1, 0)
     return np.stack([cv2.resize(channel, (side, side), interpolation=cv2.INTER_AREA) for channel in channels], axis=-1)
 
@@ -150,7 +150,7 @@ def _dimmed(colour: str) -> tuple[float, ...]:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """Returns a PNG picture of uint8 `[H, W, 3]` as the address of an `<img>`: the picture is in the page itself."""
+    """Returns uint8 `[H, W, 3]` as a PNG in the address of an `<img>`: the page itself contains the picture."""
     from PIL import Image
 
     file = io.BytesIO()

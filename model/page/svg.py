@@ -30,7 +30,7 @@ _FRACTION = re.compile(r"(\.\d\d)\d+")
 
 @functools.cache
 def style() -> matplotlib.RcParams:
-    """Returns the settings of `report.mplstyle` over matplotlib's defaults; a user's own matplotlibrc has no say."""
+    """Returns the settings of `report.mplstyle` over matplotlib's defaults; a user's matplotlibrc has no effect."""
     return matplotlib.rc_params_from_file(STYLE, use_default_template=True)
 
 
@@ -55,7 +55,7 @@ def inline(draw: Callable[..., Figure]) -> Callable[..., Markup]:
     def drawn(*args: Any, label: str, **kwargs: Any) -> Markup:
         file = io.BytesIO()
         with matplotlib.rc_context(style()), warnings.catch_warnings():
-            # The text is set by the browser, which may have glyphs that matplotlib's font lacks.
+            # The browser renders the text, and may have glyphs that matplotlib's font lacks.
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
             draw(*args, **kwargs).savefig(file, format="svg", metadata=NO_METADATA)
         return to_markup(file.getvalue(), label)
@@ -66,8 +66,8 @@ def inline(draw: Callable[..., Figure]) -> Callable[..., Markup]:
 def to_markup(file: bytes, label: str) -> Markup:
     """Returns matplotlib's SVG file as an element for HTML, described by `label`.
 
-    Namespaces and fonts are left out (HTML knows SVG, and the page has its font), so are clip paths (nothing is
-    drawn outside the axes). Ids get a prefix, as one page holds many figures.
+    Namespaces and fonts are left out (HTML knows SVG, and the page has its font), and so are clip paths (nothing is
+    drawn outside the axes). Ids get a prefix, because one page holds many figures.
     """
     root = ElementTree.fromstring(file)
     prefix = "f" + hashlib.sha256(label.encode() + file).hexdigest()[:8]
@@ -81,7 +81,7 @@ def to_markup(file: bytes, label: str) -> Markup:
 
 
 def _simplify(element: ElementTree.Element, prefix: str) -> None:
-    """Changes an element of matplotlib's SVG to what `to_markup` says; its children follow in the same walk."""
+    """Changes an element of matplotlib's SVG as `to_markup` describes; the caller also visits its children."""
     element.tag = _local(element.tag)
     element.tail = None
     if element.tag != "text":

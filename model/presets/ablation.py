@@ -1,4 +1,4 @@
-"""A small `best`, and one variant of it for each of its choices, with only that choice changed."""
+"""A small `best`, and variants of it with one choice changed each."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ CHANGES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mixup": ("with mixup", {"mixup": 0.4}),
     "shear": ("with shear", {"shear": 10.0}),
 }
-"""Name -> title and the settings that replace those of `best`. Those of `no-flips` train the same weights as `best`."""
+"""Name -> title and the settings that replace those of `best`. `no-flips` trains the same weights as `best`."""
 
 
 def variants(size: int = 128, downsample: int = 1) -> list[tuple[str, str, Settings]]:
     """Returns name, title and settings of a small `best` and of its variants, for a dataset of `size` pixels.
 
-    The network is a quarter as wide, starts from random weights and sees `size / downsample` pixels; its learning rate and
+    The network is a quarter as wide, starts from random weights and sees `size / downsample` pixels; learning rate and
     batch size suit that.
     """
     base = dataclasses.replace(

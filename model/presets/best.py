@@ -6,17 +6,16 @@
 Training starts from ImageNet weights, which Keras downloads. Without a connection, pass the same file with
 `--weights FILE` (`resnet50_weights_tf_dim_ordering_tf_kernels.h5`, with or without `_notop`).
 
-Each choice and its source; "Kaggle" is the competition of 2018, of which Ouyang et al. 2019 describe the winners.
-`docs/best.md` shows what each is worth in a small form.
+Each choice and its source; "Kaggle" is the competition of 2018, whose winners Ouyang et al. 2019 describe.
+`docs/best.md` shows the effect of each choice in a small form.
 
-- ResNet-50 from ImageNet: at 256 pixels it scored higher than DenseNet-121 there (0.473 and 0.461, one author's runs),
-  at 512 lower (0.497 and 0.509).
-- Flips and rotations by 90 degrees gained 0.05 there. Free rotation: used by the winners of 2018 and 2021.
-- Intensity per channel: 0.8 to 1.2, as used by the eleventh place, against the difference between Kaggle's and external
-  images.
+- ResNet-50 from ImageNet: on Kaggle it scored higher than DenseNet-121 at 256 pixels (0.473 and 0.461, one author's
+  runs), lower at 512 (0.497 and 0.509).
+- Flips and rotations by 90 degrees gained 0.05 on Kaggle. Free rotation: used by the winners of 2018 and 2021.
+- Intensity per channel: 0.8 to 1.2, as used in eleventh place because Kaggle's images differ from external ones.
 - Repeat factors: Gupta et al. 2019 (LVIS).
 - AdamW: Loshchilov and Hutter 2019; warm-up: Goyal et al. 2017; clipped gradients: Pascanu et al. 2013.
-- Test-time flips gained about 0.01 there.
+- Test-time flips gained about 0.01 on Kaggle.
 - Off, because they do not help in the small form: asymmetric loss (Ridnik et al. 2021), focal loss (Lin et al. 2017),
   average and maximum pooling together and dropout 0.5 (both used by the winner), mixup (Zhang et al. 2018), shear,
   random crops, random scale, averaged weights (Polyak and Juditsky 1992), outputs that start at the share of positives

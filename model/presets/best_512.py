@@ -5,8 +5,8 @@
 
 It needs the dataset at 512: `make shards SIZE=512`. 512 pixels gained 0.024 over 256 in Kaggle's competition of 2018
 (a ResNet-50, one author's runs). Crops are two thirds to three quarters of the side, as used by its winner and in HPA's
-competition of 2021. They vary the input and cost half as much as whole images, which are used for scoring. Training
-starts from the weights of `best`, if there are any, because twice the size costs four times as much.
+competition of 2021. They vary the input and cost half as much as whole images, which are used for scoring. Start from
+the weights of `best` if you have them, because twice the size costs four times as much.
 """
 
 import dataclasses

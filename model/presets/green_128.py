@@ -3,8 +3,8 @@
     python -m model.train --preset green-128            30 epochs of 1,500 steps
     python -m model.train --preset green-128 --smoke    about a minute on two cores
 
-It needs the dataset at 128: `python -m pipeline shards --size 128`. The paper gives neither batch size nor optimiser for this model.
-The batch size is that of its other models; Adam at Keras's default rate is assumed.
+It needs the dataset at 128: `python -m pipeline shards --size 128`. The paper gives neither batch size nor optimiser
+for this model. The batch size is that of its other models; Adam at Keras's default rate is assumed.
 """
 
 from model.settings import Settings

@@ -1,4 +1,4 @@
-"""Calibration: whether three in ten of the predictions with probability 0.3 are right."""
+"""Calibration: how well predicted probabilities match observed frequencies."""
 
 import dataclasses
 
@@ -57,7 +57,7 @@ def classwise_error(label_vectors: np.ndarray, probabilities: np.ndarray, bins: 
 
 
 def top_label(label_vectors: np.ndarray, probabilities: np.ndarray, bins: int = NUM_BINS) -> Reliability:
-    """Returns how often the most probable class is right by its probability: one prediction for each example."""
+    """Returns the reliability of the most probable class of each example."""
     highest = probabilities.argmax(axis=1)
     rows = np.arange(len(highest))
     return reliability(label_vectors[rows, highest], probabilities[rows, highest], bins)

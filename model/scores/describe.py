@@ -33,8 +33,8 @@ def describe_split(
             each, and the most probable class is predicted.
         class_names: in the order of the class ids.
         codes: the group of each example, int `[N]`.
-        frequencies: share of train that carries each class, float `[classes]`; by default that of the split.
-        min_positives: what a class needs in the split to count in `macro_f1_frequent`.
+        frequencies: share of train examples with each class, float `[classes]`; by default that of the split.
+        min_positives: positives that a class needs in the split to count in `macro_f1_frequent`.
     """
     frequencies = label_vectors.mean(axis=0) if frequencies is None else frequencies
     precisions = ranking.average_precision(label_vectors, probabilities)
@@ -62,7 +62,7 @@ def describe_split(
 
 
 def predictions_by_rule(probabilities: np.ndarray, chosen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the predicted classes, bool `[N, classes]`, by each rule of thresholds; without any, by `HIGHEST`."""
+    """Returns the predicted classes, bool `[N, classes]`, by each rule of thresholds, or by `HIGHEST` without any."""
     if not chosen:
         return {HIGHEST: thresholds.decide(probabilities, single_label=True)}
     return {name: thresholds.predict(probabilities, values) for name, values in chosen.items()}
@@ -149,7 +149,7 @@ def error_pairs(label_vectors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def confusion(label_vectors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Returns int64 `[classes, classes]`: how many examples of class i are predicted as class j, one each."""
+    """Returns int64 `[classes, classes]`: how many examples of class i, their only class, are predicted as class j."""
     return label_vectors.astype(np.int64).T @ predicted.astype(np.int64)
 
 
@@ -165,15 +165,15 @@ def describe_ablation(
     """Returns one row for the full predictions and one for each set of blanked channels.
 
     A row has macro F1, mean average precision, and the change of macro F1 with its interval, over all classes and
-    over those with `min_positives` or more (None for the full predictions).
+    over those with at least `min_positives` positives (None for the full predictions).
 
     Args:
         label_vectors: `[N, classes]` of 0 and 1.
         full: probabilities with all channels, float `[N, classes]`.
         blanked: probabilities of the same examples for each set of channel names.
         codes: the group of each example, int `[N]`.
-        single_label: the most probable class is predicted; otherwise every class of at least 0.5.
-        min_positives: what a class needs to count as frequent.
+        single_label: the most probable class is predicted; otherwise every class with at least 0.5.
+        min_positives: positives that a class needs to count as frequent.
     """
     frequent = label_vectors.sum(axis=0) >= min_positives
     rows = []

@@ -58,7 +58,7 @@ def sealed(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest(evaluation: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(evaluation))  # names as JSON has them
+    plain = json.loads(json.dumps(evaluation))  # as `load` reads it
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
@@ -103,7 +103,7 @@ def thresholds_of(run: runs.Run, rule: str, views: str) -> np.ndarray:
 
 
 def frequencies_of(run: runs.Run) -> np.ndarray:
-    """Returns the share of train that carries each class, float64 `[classes]`, as the run's evaluation recorded it.
+    """Returns the share of train examples with each class, float64 `[classes]`, as the run's evaluation recorded it.
 
     Raises:
         MissingError: the run was not evaluated.
@@ -122,7 +122,7 @@ def _no_frequencies(run: runs.Run, rule: str) -> InputError:
 
 
 def main_rule(evaluation: Mapping[str, Any]) -> str:
-    """Returns the rule of prediction that all scores but those of the other thresholds are by."""
+    """Returns the prediction rule for all scores that do not name another rule."""
     return describe.HIGHEST if evaluation["dataset"]["single_label"] else "fixed"
 
 
@@ -133,7 +133,7 @@ def cut_splits(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def single_group_notice(evaluation: Mapping[str, Any]) -> str:
-    """Returns which scored splits are a single group, and what their intervals leave out; empty if none is."""
+    """Returns which scored splits are a single group, and what their intervals do not include; empty if none is."""
     splits = evaluation["splits"].items()
     single = [name for name, scored in splits if scored["num_groups"] == 1 < scored["num_examples"]]
     if not single:

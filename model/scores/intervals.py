@@ -5,7 +5,7 @@ weight from the exponential distribution and computes the scores from the weight
 reach its nominal level; `docs/intervals.md` has the coverage measured with `python -m bench.coverage`.
 
 *Pseudo-counts.* A class found in zero of three examples is found in zero of three in every replicate, so resampling
-alone reports a certainty that is not there. Counts resampled this way follow gamma distributions; a further gamma
+alone understates the uncertainty. Counts resampled this way follow gamma distributions; a further gamma
 pseudo-count extends them to what was not seen, as in Goutte and Gaussier (2005). For the lower end most of it counts
 as errors, for the upper end most of it counts as correct predictions. With pseudo-counts of 0 and 1 the ends for one
 class would be the exact ones of Clopper and Pearson (1934); `AGAINST` and `TOWARDS` lie between these and the Bayesian
@@ -39,7 +39,7 @@ EXPLANATION = (
     "wide and cover it in nearly every split, because a class with hardly any examples may have any F1. "
     "Intervals over frequent classes are narrower."
 )
-"""The same for readers of a report; `docs/intervals.md` has the measurements."""
+"""The method, for readers of a report; `docs/intervals.md` has the measurements."""
 
 NUM_REPLICATES = 1000
 
@@ -131,7 +131,7 @@ def difference(
     seed: int = 0,
     classes: np.ndarray | None = None,
 ) -> Interval:
-    """Returns macro F1 of `second` less that of `first`, with the interval of the difference.
+    """Returns macro F1 of `second` minus that of `first`, with the interval of the difference.
 
     Both models are scored on the same replicates. Pseudo-counts are examples on which the models disagree: for the
     lower end most of them are in favour of `first`, for the upper end most are in favour of `second`.
@@ -168,7 +168,7 @@ def balanced_accuracy(
 ) -> Interval:
     """Returns the mean recall of the classes that occur, with its interval, by the same method as F1.
 
-    Recall needs no correction for curvature: the share of right ones among gamma-distributed counts has their mean.
+    Recall needs no correction for curvature: the mean share of gamma-distributed counts is the share of their means.
 
     Args:
         label_vectors: `[N, C]` of 0 and 1.
@@ -186,7 +186,7 @@ def balanced_accuracy(
 def accuracy(
     label_vectors: np.ndarray, predicted: np.ndarray, codes: np.ndarray | None = None, *, seed: int = 0
 ) -> Interval:
-    """Returns the share of examples whose classes are all predicted right, with its interval; see above."""
+    """Returns the share of examples whose classes are all right, with its interval; see `balanced_accuracy`."""
     right = (label_vectors.astype(bool) == predicted.astype(bool)).all(axis=1, keepdims=True)
     if not len(right):
         return Interval(0.0, 0.0, 0.0)
@@ -209,7 +209,7 @@ def _share(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
 
 
 FIRST_BETTER, SECOND_BETTER = [1, 4], [2, 3]
-"""Which of `_paired_outcomes` are in favour of a model."""
+"""Indices of the `_paired_outcomes` in favour of each model."""
 
 
 def _paired_outcomes(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> list[np.ndarray]:
@@ -285,7 +285,7 @@ def sum_by_group(outcomes: Sequence[np.ndarray], codes: np.ndarray | None) -> np
 
 
 def group_sizes(counts: np.ndarray) -> np.ndarray:
-    """Returns the examples of a class in the group of a typical one of them: float64 `[C]`, at least 1.
+    """Returns how many examples of a class are in the group of a typical one: float64 `[C]`, at least 1.
 
     Args:
         counts: from `sum_by_group`.
@@ -304,7 +304,7 @@ def _curvature(replicates: np.ndarray) -> np.ndarray:
 
 
 def of_replicates(estimate: float, low: np.ndarray, high: np.ndarray | None = None) -> Interval:
-    """Returns a score with the interval that its replicates give; those of the two ends may differ."""
+    """Returns a score with the interval from its replicates; the two ends may have different ones."""
     ends = float(_lower_end(low)), float(_upper_end(low if high is None else high))
     return Interval(estimate, min(ends[0], estimate), max(ends[1], estimate))
 

@@ -41,23 +41,23 @@ class Counts:
 
     @property
     def macro_f1(self) -> float:
-        """Mean of F1 over all classes, those absent from the split included (with 0)."""
+        """Mean of F1 over all classes, including those absent from the split (as 0)."""
         return float(self.f1.mean())
 
     @property
     def macro_f1_present(self) -> float:
-        """Mean of F1 over the classes that the split holds."""
+        """Mean of F1 over the classes that are in the split."""
         present = self.support > 0
         return float(self.f1[present].mean()) if present.any() else 0.0
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean of recall over the classes that the split holds."""
+        """Mean of recall over the classes that are in the split."""
         present = self.support > 0
         return float(self.recall[present].mean()) if present.any() else 0.0
 
     def absent(self, class_names: Sequence[str]) -> list[str]:
-        """Returns the names of the classes that the split does not hold."""
+        """Returns the names of the classes that are not in the split."""
         return [name for name, num in zip(class_names, self.support, strict=True) if num == 0]
 
     def to_json(self, class_names: Sequence[str]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def count(label_vectors: np.ndarray, predicted: np.ndarray) -> Counts:
 
 
 def correct(label_vectors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Returns which classes of each example are predicted, bool `[N, classes]`: their sum is the true positives."""
+    """Returns which labels of each example are predicted, bool `[N, classes]`: their sum is the true positives."""
     return label_vectors.astype(bool) & predicted.astype(bool)
 
 

@@ -26,7 +26,7 @@ def paired_difference(
     seed: int = 0,
     min_positives: int = MIN_POSITIVES,
 ) -> dict[str, dict[str, float]]:
-    """Returns scores of `second` less those of `first`, each as `estimate`, `low` and `high` of its 95% interval.
+    """Returns scores of `second` minus those of `first`, each as `estimate`, `low` and `high` of its 95% interval.
 
     The scores are `macro_f1`, `mean_average_precision`, and both over the frequent classes: `macro_f1_frequent`,
     `mean_average_precision_frequent`.
@@ -37,7 +37,7 @@ def paired_difference(
         second: the same of another model, for the same examples in the same order.
         codes: the group of each example, int `[N]`; by default every example is a group of its own.
         seed: of the random weights.
-        min_positives: what a class needs to count as frequent.
+        min_positives: positives that a class needs to count as frequent.
     """
     before, after = (thresholds.predict(*model) for model in (first, second))
     frequent = label_vectors.sum(axis=0) >= min_positives
@@ -58,7 +58,7 @@ def map_difference(
     seed: int = 0,
     classes: np.ndarray | None = None,
 ) -> intervals.Interval:
-    """Returns the mAP of `second` less that of `first`, probabilities `[N, classes]` each, with its interval.
+    """Returns the mAP of `second` minus that of `first`, probabilities `[N, classes]` each, with its interval.
 
     Classes without positives are left out; `classes`, bool `[classes]`, leaves out others. The other arguments are
     those of `paired_difference`.

@@ -27,10 +27,10 @@ def average_precision(label_vectors: np.ndarray, probabilities: np.ndarray) -> n
 
 
 def auc(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns the area under the ROC curve of each class, float64 `[classes]`; NaN if all examples are alike.
+    """Returns the area under the ROC curve of each class, float64 `[classes]`; NaN without positives or negatives.
 
-    The share of pairs of a positive and a negative in which the positive scores higher; equal scores count half (Hanley
-    and McNeil 1982).
+    It is the share of pairs of a positive and a negative in which the positive scores higher; equal scores count half
+    (Hanley and McNeil 1982).
     """
     num = label_vectors.sum(axis=0, dtype=np.float64)
     pairs = num * (len(label_vectors) - num)
@@ -40,7 +40,7 @@ def auc(label_vectors: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    """Returns ranks from 1 up, float64 `[N]`; equal values share the mean of theirs."""
+    """Returns ranks from 1 up, float64 `[N]`; equal values share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]

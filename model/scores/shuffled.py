@@ -1,4 +1,4 @@
-"""Scores compared with scores on shuffled labels, which show what chance alone gives on as few examples."""
+"""Scores compared with scores on shuffled labels, which show what chance alone gives on so few examples."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ NUM_SHUFFLES = 1000
 def compare(label_vectors: np.ndarray, probabilities: np.ndarray, seed: int = 0) -> dict[str, dict[str, float]]:
     """Returns mAP and mean AUC, and what the same probabilities score if the examples' label vectors are permuted.
 
-    Each score has its value (`score`), and the mean (`mean`) and 97.5% quantile (`high`) of `NUM_SHUFFLES` permutations,
+    Each score has its value (`score`), the mean (`mean`) and 97.5% quantile (`high`) of `NUM_SHUFFLES` permutations,
     and the share of these that are at least as high (`p_value`, counting the observed one: Phipson and Smyth 2010).
 
     Args:

@@ -50,7 +50,7 @@ def choose(
     Args:
         label_vectors: of dev, `[N, classes]`.
         probabilities: of the same examples, `[N, classes]`.
-        frequencies: share of train that carries each class, float `[classes]`; without it there is no `matched`.
+        frequencies: share of train examples with each class, float `[classes]`; without it there is no `matched`.
     """
     flat = best_flat(label_vectors, probabilities)
     return {
@@ -73,13 +73,13 @@ def choose_on(
 def with_matched_set(
     chosen: Mapping[str, np.ndarray], frequencies: np.ndarray | None, probabilities: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Returns the thresholds `chosen`, and with the class frequencies of train those that match the predicted set."""
+    """Returns the thresholds `chosen` and, if the class frequencies of train are given, those that match the set."""
     matching = {} if frequencies is None else {MATCHED_SET: matched(frequencies, probabilities)}
     return {**chosen, **matching}
 
 
 def best_flat(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the threshold on `GRID` with the best macro F1, or the nearest to 0.5 of several."""
+    """Returns the threshold on `GRID` with the best macro F1; of several, the nearest to 0.5."""
     scores = np.array([metrics.at_threshold(label_vectors, probabilities, value).macro_f1 for value in GRID])
     best = GRID[scores >= scores.max() - 1e-12]
     return float(best[np.abs(best - FIXED).argmin()])
@@ -88,9 +88,9 @@ def best_flat(label_vectors: np.ndarray, probabilities: np.ndarray) -> float:
 def matched(frequencies: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Returns thresholds at which each class is predicted for a share of the examples: float64 `[classes]`.
 
-    A class is predicted at least once if its share is above 0. A threshold lies halfway between the last probability
-    above and the first below, or between two such places where the share is no whole number of examples; ties may add
-    predictions.
+    A class is predicted at least once if its share is above 0. A threshold is halfway between the last probability
+    above it and the first below, or between two such values if the share is not a whole number of examples. Ties may
+    add predictions.
 
     Args:
         frequencies: the share of each class, float `[classes]`, 0..1.
@@ -139,7 +139,7 @@ def mean(chosen: Sequence[np.ndarray]) -> np.ndarray:
 def decide(probabilities: np.ndarray, *, single_label: bool, threshold: float = FIXED) -> np.ndarray:
     """Returns which classes are predicted without choosing thresholds: bool `[N, classes]`.
 
-    Those of at least `threshold`; with `single_label`, the most probable one, the first of several.
+    Those of at least `threshold`; with `single_label`, the most probable one, or the first of several.
     """
     if not single_label:
         return probabilities >= threshold

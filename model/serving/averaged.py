@@ -16,7 +16,7 @@ ON_AVERAGED, OF_EACH_RUN = "chosen on the averaged predictions of dev", "the mea
 
 @dataclasses.dataclass(frozen=True)
 class AveragedModel:
-    """Several models as one: its probabilities are the means of theirs."""
+    """Several models used as one, which predicts the mean of their probabilities."""
 
     models: Sequence[keras.Model]
 
@@ -26,7 +26,7 @@ class AveragedModel:
 
 
 def load_model(members: Sequence[runs.Run], views: str | None) -> AveragedModel:
-    """Returns the mean of the runs' models; each averages over `views`, or over its own if it is `None`."""
+    """Returns the mean of the runs' models; each averages over `views`, or over the run's own if it is `None`."""
     return AveragedModel([scoring.load_model(run, scoring.choose_views(run, views)) for run in members])
 
 

@@ -29,7 +29,7 @@ class Example:
 class Candidates:
     """Keeps the examples that `gallery.choose` chooses from all batches so far.
 
-    More examples never bring an example back: `choose` takes the highest scores first, each class and each example
+    A dropped example would never be chosen later: `choose` takes the highest scores first, each class and each example
     once, so a new example can only push others down or out. The choice from the kept examples and the next batch is
     therefore the choice from all examples, and three times `gallery.PER_KIND` pictures (3.5 MB) are enough.
     """

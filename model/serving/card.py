@@ -50,7 +50,7 @@ def text(run: runs.Run, views: str, side: int, files: Sequence[str]) -> str:
 
 
 def _evaluation(run: runs.Run, views: str) -> tuple[dict[str, Any] | None, str]:
-    """Returns the evaluation of the exported checkpoint with these views, or `None` and what to do for one."""
+    """Returns the evaluation of the exported checkpoint with these views, or `None` and how to make one."""
     again = f"`python -m model.evaluate {run.path} --views {views}` and the export again add them."
     try:
         found = evaluation.load(run.path)
@@ -145,7 +145,7 @@ def _interval(value: Mapping[str, float]) -> str:
 
 
 def _classes(run: runs.Run, scored: Mapping[str, Any] | None) -> list[str]:
-    """Returns a table of the classes; of an evaluated run with thresholds, chosen on dev, positives and F1."""
+    """Returns a list of the classes; for an evaluated run, a table with thresholds, positives and F1."""
     if scored is None:
         return [f"{index}. {name}" for index, name in enumerate(run.schema.classes)]
     split, rules, main = scored["shown_split"], list(scored["thresholds"]), evaluation.main_rule(scored)

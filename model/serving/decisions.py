@@ -17,7 +17,7 @@ Decide = Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """How classes are predicted: `decide`, the `origin` of its thresholds in words, and whether all at once."""
+    """How classes are predicted: `decide`, the `origin` of its thresholds, and whether it needs all examples."""
 
     decide: Decide
     origin: str
@@ -25,15 +25,15 @@ class Decision:
 
 
 FEWEST = 100
-"""Examples that a set needs for thresholds that match it: three positives are expected among them of the median class
-of the atlas, which 3.1% of the examples carry."""
+"""Examples that a set needs for thresholds that match it: about three of them are expected to have the median class of
+the atlas, which 3.1% of its examples have."""
 
 
 def by_rule(members: Sequence[runs.Run], rule: str, views: str | None, *, at_least_one: bool = False) -> Decision:
     """Returns the decision by `rule`.
 
-    It is by the thresholds that the runs' evaluations chose (see `averaged.thresholds_of`), or by those that match the
-    set. With `at_least_one`, an example above no threshold gets the class nearest to its own. Decisions by
+    It uses the thresholds that the runs' evaluations chose (see `averaged.thresholds_of`), or those that match the set.
+    With `at_least_one`, an example above no threshold gets the class nearest to its threshold. Decisions by
     `matched-set` are for all examples of a set at once, and raise `InputError` for fewer than `FEWEST`.
 
     Where examples have one label each, the most probable class is predicted, and thresholds do not matter.

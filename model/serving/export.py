@@ -35,8 +35,8 @@ TOLERANCE = 1e-5
 def whole_model(run: runs.Run, views: str = "one", side: int | None = None) -> keras.Model:
     """Returns a model from stacked images `[B, side, side, C]` to probabilities, float32 `[B, classes]`.
 
-    Channels, their order and the type of the pixels are those of the dataset. The model selects those that the network sees, resizes them
-    to the run's size as the pipeline does (by area, rounded to nearest) and normalises them.
+    Channels, their order and the type of the pixels are those of the dataset. The model selects the channels that the
+    network sees, resizes them to the run's size as the pipeline does (by area, rounded to nearest) and normalises them.
 
     Raises:
         InputError: `side` is not a multiple of the run's size.

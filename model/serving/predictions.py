@@ -11,7 +11,7 @@ from pipeline.store import files
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Predictions for a split, in storage order: ids, label vectors uint8 and probabilities float32, `[N, classes]` each."""
+    """Predictions for a split, in storage order: ids, label vectors uint8 and probabilities float32 `[N, classes]`."""
 
     ids: list[str]
     label_vectors: np.ndarray

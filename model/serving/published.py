@@ -30,7 +30,7 @@ class PublishedImages:
     def batches(
         self, settings: Settings, batch_size: int, on_progress: Callable[[int, int], None]
     ) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Yields ids and images, uint8 `[B, S, S, C]` with the channels of `settings`, in storage order."""
+        """Yields ids and images, uint8 or uint16 `[B, S, S, C]` with the channels of `settings`, in storage order."""
         done, total = 0, self.dataset.num_examples[self.split]
         batches = eval_batches(self.dataset, self.split, channels=settings.channels, batch_size=batch_size)
         with damage.named(self.dataset):

@@ -68,7 +68,7 @@ class RawImages:
 
 
 def open_raw(path: Path, schema: Schema) -> RawImages:
-    """Returns the examples of which there is at least one file, sorted by id; unsafe ids are bad from the start.
+    """Returns the examples that have at least one file, sorted by id; those with unsafe ids are already in `bad`.
 
     Raises:
         MissingError: `path` does not exist.
@@ -112,7 +112,7 @@ def _found_by_id(schema: Schema) -> Schema:
 
 
 def find_ids(images: Images, schema: Schema) -> list[str]:
-    """Returns the ids of which there is at least one file, sorted."""
+    """Returns the ids that have at least one file, sorted."""
     patterns = [source.pattern for source in schema.default_sources]
     expressions = [_expression(pattern) for pattern in patterns]
     found = set()

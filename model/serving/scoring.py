@@ -43,7 +43,7 @@ def choose_views(run: runs.Run, views: str | None) -> str:
 
 
 def load_model(run: runs.Run, views: str = "one") -> keras.Model:
-    """Returns a model from images `[B, S, S, C]` with the dataset's pixel values to probabilities, float32 `[B, classes]`.
+    """Returns a model from images `[B, S, S, C]`, pixels as in the dataset, to probabilities, float32 `[B, classes]`.
 
     Raises:
         MissingError: the run has no checkpoint.
@@ -74,8 +74,8 @@ def predict_split(
 ) -> Predictions:
     """Returns the predictions for a split, or for its first `limit` examples, from one pass over its shards.
 
-    Each observer (`Ablation.add`, `Candidates.add`) is called with every batch, as NumPy arrays with all channels of the
-    dataset, and with its probabilities.
+    Each observer (`Ablation.add`, `Candidates.add`) is called with every batch, as NumPy arrays with all channels of
+    the dataset, and with its probabilities.
     """
     total, done, parts = num_limited(dataset, split, limit), 0, []
     channels = [dataset.channels.index(channel) for channel in run.settings.channels]

@@ -42,7 +42,7 @@ def class_tables(schema: Schema, *, by_name: Path | None = None, submission: Pat
 
 
 def check_name(path: Path) -> None:
-    """Checks that a table's name says CSV or Parquet.
+    """Checks that a table's name ends in .csv or .parquet.
 
     Raises:
         InputError: another ending.
@@ -83,7 +83,7 @@ def writing(
 ) -> Iterator[Write]:
     """Yields `write(ids, probabilities)`, which adds rows to the table of probabilities and to those of classes.
 
-    `decide` gives the classes, batch by batch, or `at_once` for all rows when the block ends.
+    `decide` gives the classes batch by batch or, with `at_once`, for all rows when the block ends.
     """
     with contextlib.ExitStack() as stack:
         write_probabilities = stack.enter_context(probabilities(path, class_names))
@@ -106,7 +106,7 @@ def writing(
 
 @contextlib.contextmanager
 def _collected(write: Write) -> Iterator[Write]:
-    """Yields a function that keeps the rows it is given; `write` gets all of them when the block ends well."""
+    """Yields a function that keeps the rows it is given; `write` gets all of them if the block succeeds."""
     ids: list[str] = []
     parts: list[np.ndarray] = []
 
@@ -123,7 +123,7 @@ def _collected(write: Write) -> Iterator[Write]:
 def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
     """Yields `write(ids, probabilities)`, which adds rows: `Id` and one column for each class.
 
-    The file appears when the block ends well.
+    The file appears if the block succeeds.
     """
     check_name(path)
     table = _parquet if path.suffix == ".parquet" else _csv
@@ -135,7 +135,7 @@ def probabilities(path: Path, class_names: Sequence[str]) -> Iterator[Write]:
 def predicted_classes(table: ClassTable) -> Iterator[Write]:
     """Yields `write(ids, predicted)`, bool `[N, classes]`, which adds rows `Id,Predicted`.
 
-    `Predicted` is empty where no class is predicted. The file appears when the block ends well.
+    `Predicted` is empty where no class is predicted. The file appears if the block succeeds.
     """
     with files.staged(table.path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

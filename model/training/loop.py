@@ -199,8 +199,8 @@ def record_epoch(session: Session, loss: float, dev_loss: float, counts: metrics
 def score_dev(session: Session) -> tuple[float, metrics.Counts]:
     """Returns loss and counts over dev, and keeps the weights if the loss is the lowest so far.
 
-    They are the averaged weights if there are any. The loss chooses, because the best macro F1 of many is partly
-    luck: competitors who chose by it scored worse on the private leaderboard.
+    These are the averaged weights if there are any. The loss decides, because the best macro F1 of many is partly
+    luck: competitors who chose by macro F1 scored worse on the private leaderboard.
     """
     run, position = session.run, session.recorder.position
     with checkpoints.averaged(session.trainee):

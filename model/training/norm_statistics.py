@@ -1,7 +1,7 @@
 """Loss on dev with the moving statistics of batch normalisation and with those of each batch.
 
-They are close if the moving statistics fit the weights. Statistics that lag behind the weights, because a run was short
-or their momentum high, make the first loss the larger one.
+The two are close if the moving statistics fit the weights. Statistics that lag behind the weights, because a run was
+short or their momentum high, make the first loss larger.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from model.data.dataset import Dataset, num_limited
 from model.network import classifier
 
 SMALLEST = 128
-"""Examples whose statistics are good enough to compare with. Those of 32 are so noisy that they alone raise the loss of
-a well-trained model by 5%, those of 128 by less than 1%."""
+"""Examples that a batch needs for the comparison. Statistics of 32 are so noisy that they alone raise the loss of a
+well-trained model by 5%, those of 128 by less than 1%."""
 
 
 class BatchStatistics(keras.layers.Layer):
@@ -37,7 +37,7 @@ class BatchStatistics(keras.layers.Layer):
 
 
 def with_batch_statistics(trained: keras.Model) -> keras.Model:
-    """Returns a model with the same layers, in which batch normalisation works as in training and all else as usual."""
+    """Returns a model with the same layers, in which only batch normalisation works as in training."""
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -24,7 +24,7 @@ COMPILING = "{desc} compiling"
 
 
 class Events:
-    """Scalars for TensorBoard, without TensorBoard: `tf.summary.scalar` needs it installed."""
+    """Scalars for TensorBoard, written without it: `tf.summary.scalar` needs TensorBoard installed."""
 
     def __init__(self, path: Path) -> None:
         import tensorflow as tf
@@ -140,7 +140,7 @@ class Recorder(keras.callbacks.Callback):
 
     @contextmanager
     def stopping_on_signals(self) -> Iterator[None]:
-        """Lets the current step finish and be saved at Ctrl-C or SIGTERM; a second one stops at once."""
+        """At Ctrl-C or SIGTERM, lets the current step finish and saves it; the same signal again stops at once."""
 
         def request_stop() -> None:
             self.stop_requested = True

@@ -18,8 +18,8 @@ AGAIN = "Error: stopped at once; --resume continues from the last checkpoint"
 def requested_by_signals(request: Callable[[], None], say: Callable[[str], None]) -> Iterator[None]:
     """Calls `request` at the first Ctrl-C or SIGTERM in the block and says so; the same signal again ends the process.
 
-    A thread does both: Python calls the handler of a signal in the main thread, which is in TensorFlow's code until
-    the step ends, and minutes while it compiles. In other threads than the main one, nothing happens.
+    A thread prints and ends the process: Python calls signal handlers in the main thread, which is in TensorFlow's
+    code until the step ends, or for minutes while it compiles. Outside the main thread, nothing happens.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,6 +1,6 @@
 """Trackers: report the settings, epochs and scores of a run to MLflow or Weights & Biases as well.
 
-The run folder has all of it without them. A tracker is imported only if it is requested, and if it fails, training
+The run folder has all of this in any case. A tracker is imported only if it is requested, and if it fails, training
 continues without it.
 """
 
@@ -19,11 +19,11 @@ from pipeline.errors import InputError, StoppedError
 from pipeline.schema import NAME
 
 IDS_FILE = "tracking.json"
-"""Tracker -> its id of the run, so that a resumed run continues there."""
+"""File with each tracker's id for the run, so that a resumed run continues there."""
 
 
 class Tracker(Protocol):
-    """Takes named numbers by step, and learns at the end whether the run is finished, stopped or failed."""
+    """Takes named numbers by step, and at the end whether the run is finished, stopped or failed."""
 
     id: str
 
@@ -58,7 +58,7 @@ class Tracking:
             return
         try:
             report(self._tracker)
-        except Exception as error:  # whatever a network, a server or a disk does to it
+        except Exception as error:  # any failure of a network, a server or a disk
             self._tracker = None
             self._log(f"tracking stopped, training goes on: {runs.shortest(error)}")
 
@@ -126,7 +126,7 @@ class MLflow:
 
 
 class Wandb:
-    """A run in Weights & Biases: online with a login, else, and where it cannot be reached, in files for `wandb sync`."""
+    """A run in Weights & Biases: online if logged in and reachable, else in files for `wandb sync`."""
 
     def __init__(self, wandb: Any, run: runs.Run, known: str | None, log: Callable[[str], None]) -> None:
         self.id = known or secrets.token_hex(4)

@@ -9,7 +9,7 @@ from pipeline.store import files
 def record(path: Path, written: Path) -> None:
     """Records the checksum of `written`, which is about to be renamed to `path`.
 
-    That of the file now at `path` is kept beside it: a process may be killed before it renames.
+    The checksum of the file now at `path` is kept too: the process may be killed before the rename.
     """
     digests = [files.sha256_of(file) for file in (written, path) if file.exists()]
     with files.replacing(_table(path)) as file:

@@ -10,17 +10,17 @@ NUM_PAIRS = 10
 """Rows in the table of the most frequent pairs of errors."""
 
 NARROWEST_MATRIX = 700
-"""CSS pixels to which a matrix may shrink on narrow screens; there it scrolls."""
+"""Minimum width of a matrix in CSS pixels; on narrower screens it scrolls."""
 
 AXES = {
     False: ("in the labels, not predicted", "predicted, not in the labels"),
     True: ("true class", "predicted class"),
 }
-"""By whether examples have a single label: what the rows and the columns of the matrix are."""
+"""Whether examples have a single label -> what the rows and the columns of the matrix are."""
 
 
 def correct_predictions(loaded: Sequence[EvaluatedRun]) -> dict[str, Any]:
-    """Returns bars of the examples of each class that were predicted; of several runs the first and the last."""
+    """Returns bars of the correct predictions of each class; of several runs, those of the first and the last."""
     compared = [loaded[0], loaded[-1]] if len(loaded) > 1 else [loaded[0]]
     last = compared[-1]
     tables = [run.shown["rules"][run.rule]["classes"] for run in compared]
@@ -67,7 +67,7 @@ def _class_table(run: EvaluatedRun) -> dict[str, Any]:
 
 
 def _class_row(index: int, row: dict[str, Any], average_precision: float | None) -> dict[str, Any]:
-    """Returns a row of the class table; what the split leaves undefined is `None`."""
+    """Returns a row of the class table; scores that are undefined on the split are `None`."""
     num_predicted = row["true_positives"] + row["false_positives"]
     return {
         "index": index,
@@ -98,7 +98,7 @@ def precision_recall(run: EvaluatedRun) -> dict[str, Any]:
 
 
 def errors(run: EvaluatedRun) -> dict[str, Any]:
-    """Returns the matrix of errors, or of confusion if examples have one label each, and its largest errors."""
+    """Returns the error matrix, or the confusion matrix if examples have one label each, and the largest errors."""
     matrix, names = run.shown["confusion"], run.class_names
     entries = [
         (count, i, j)

@@ -11,7 +11,7 @@ from model.page.sections.scores import MIN_BIN
 
 
 def content(results: Mapping[str, Any], leakage: str | None) -> dict[str, Any]:
-    """Returns the values that the template shows; `leakage` is a sentence about the difference between the schemes."""
+    """Returns the values that the template shows; `leakage` is a text about the difference between the schemes."""
     schemes = results["schemes"]
     words = [scheme["words"] for scheme in schemes.values()]
     return {
@@ -29,7 +29,7 @@ def content(results: Mapping[str, Any], leakage: str | None) -> dict[str, Any]:
 
 
 def mean_curve(folds: Sequence[Mapping[str, Any]], column: str) -> list[figures.Point]:
-    """Returns the mean over the folds of a column, by training images; runs end with the shortest."""
+    """Returns the mean over the folds of a column, by training images, up to the end of the shortest run."""
     length = min(len(fold["curve"]) for fold in folds)
     rows = [[fold["curve"][k] for fold in folds] for k in range(length)]
     return [

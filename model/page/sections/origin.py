@@ -46,7 +46,7 @@ def commands(run: EvaluatedRun) -> list[str]:
 
 
 def _programs(command: Sequence[str]) -> tuple[str, str, list[str]]:
-    """Returns how `train` was called, what precedes the names of commands called likewise, and the arguments."""
+    """Returns how `train` was called, the prefix that calls other commands the same way, and the arguments."""
     program, *arguments = command
     path = Path(program)
     if path.name == INSTALLED:

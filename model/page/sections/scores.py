@@ -10,13 +10,13 @@ from model.page.evaluated import SPLITS, EvaluatedRun
 from model.scores import intervals
 
 PAPER = {"green-128": "about 0.1", "green-256": "about 0.16", "stacked-256": "about 0.33"}
-"""Macro F1 on test that the paper reports for its models, by preset; on the atlas's own images."""
+"""Macro F1 on test that the paper reports for its models, by preset; on real images of the atlas."""
 
 BASELINES = {
     False: ("all_positive", "every class predicted for every image"),
     True: ("drawn_by_frequency", "classes drawn at random by their frequency"),
 }
-"""By whether examples have a single label: the baseline's name in the evaluation, and in words."""
+"""Whether examples have a single label -> the baseline's name in the evaluation, and in words."""
 
 MIN_BIN = 10
 """Predictions that a bin of the reliability diagram needs: the frequency among fewer is mostly chance."""
@@ -111,7 +111,7 @@ def _score_row(run: EvaluatedRun, split: str) -> dict[str, Any]:
 
 
 def _absent(loaded: Sequence[EvaluatedRun]) -> list[tuple[str, list[str]]]:
-    """Returns the splits with classes that have no examples, and these; runs that agree share an entry."""
+    """Returns the splits without examples of some classes, and these classes; runs that agree share an entry."""
     found: dict[tuple[str, ...], list[str]] = {}
     for run in loaded:
         for split, scored in run.splits.items():
@@ -216,7 +216,7 @@ def _threshold_row(run: EvaluatedRun, rule: str) -> dict[str, Any]:
 
 
 def _calibration_digits(run: EvaluatedRun) -> int:
-    """Returns the decimals of calibration errors: of several labels, each class of each example is a prediction."""
+    """Returns the decimals of calibration errors; with several labels, each class of an example is a prediction."""
     per_example = 1 if run.single_label else len(run.class_names)
     return formats.decimals(run.shown["num_examples"] * per_example)
 
