@@ -1,7 +1,7 @@
 """`hpa-stacked`, or `python -m hpa_cli`: the commands of `pipeline` and `model` under one name.
 
-An installed command does not look for modules in the current folder, so that a user's `model.py` or `pipeline.py`
-cannot hide this project's. Commands are imported when they are called.
+An installed command does not look for modules in the current folder, so a user's `model.py` or `pipeline.py` cannot
+hide this project's. Commands are imported when they are called.
 """
 
 import os
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _use_own_packages() -> None:
-    """Puts the folder of this package first where modules are found, if another `pipeline` or `model` would be found.
+    """Puts the parent folder of this package first on `sys.path`, if another `pipeline` or `model` would be imported.
 
     Environments with PYTHONPATH=. are common.
     """

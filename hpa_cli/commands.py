@@ -15,7 +15,7 @@ MODEL = {
     "predict": "Predict for raw images or a split, or export the model.",
     "ladder": "Train all presets with the same budget.",
 }
-"""The commands of `model`, one module each, with what the list of commands says about them."""
+"""The commands of `model`, one module each, with their lines in the list of commands."""
 
 
 class Commands(Group):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STOPPED = "stopped; the same command continues where it was"
 
-# Everything else is imported by the command that needs it: `--help` answers at once.
+# Everything else is imported by the command that needs it, so that `--help` answers at once.
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -388,7 +388,7 @@ def shards(
             result = job.build(config, update)
     echo(job.summary(config, result))
     next_commands.after_build(config, result)
-    gc.freeze()  # skips Python's last garbage collection over all of Beam, a third of a second
+    gc.freeze()  # skips Python's last garbage collection over all of Beam, which takes a third of a second
 
 
 @main.command()

@@ -14,7 +14,7 @@ from pipeline.write.shard_files import FORMATS
 from pipeline.write.writer import write_shard
 
 FINGERPRINTS_VERSION = 1
-"""To be raised when the same images give other fingerprints or other groups of duplicates."""
+"""Incremented when the same images give other fingerprints or other groups of duplicates."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class BuildConfig:
         return layout.dataset_dir(self.data_dir, self.schema, self.size)
 
     def parameters(self, num_examples: int) -> dict[str, Any]:
-        """Returns what decides the bytes of the dataset beside its input, as plain values for its metadata."""
+        """Returns what decides the bytes of the dataset besides its input, as plain values for its metadata."""
         found = {"groups_found_by": FINGERPRINTS_VERSION} if self.find_groups else {}
         return {
             "dataset_version": VERSION,
@@ -98,8 +98,8 @@ class BuildConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BuildResult:
-    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, one line each,
-    `kept` says in lines what became of an earlier split, and `warnings` what a person should look at."""
+    """What a build did. `metadata` is the published `metadata.json`; `metrics` are this run's, as lines; `kept` are
+    lines on what happened to an earlier split, and `warnings` lines on what a person should look at."""
 
     path: Place
     metadata: dict[str, Any]

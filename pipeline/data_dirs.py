@@ -5,7 +5,7 @@
 - `shards` writes a synthetic dataset to `build/synthetic`, and any other to TFDS's own directory;
 - `train` reads the directory that was built last in this folder, else TFDS's own.
 
-`build/last` records what was built last, unless that is the default anyway.
+`build/last` records what was built last, unless `train` already reads that directory.
 """
 
 import os
@@ -18,7 +18,7 @@ from pipeline.store.files import Place
 SYNTHETIC = Path("build/synthetic")
 
 LAST = "HPA_STACKED_LAST"
-"""Environment variable that names another file than `build/last`; if it is empty, nothing is remembered."""
+"""Environment variable that names a file to use instead of `build/last`; if it is empty, nothing is remembered."""
 
 
 def tfds_default() -> Place:
@@ -27,7 +27,7 @@ def tfds_default() -> Place:
 
 
 def to_build(labels: Place) -> Place:
-    """Returns where to build from a label table if no data directory is named."""
+    """Returns where to build if no data directory is named; `labels` is the label table."""
     return SYNTHETIC if (labels.parent / SYNTHETIC_NOTICE).exists() else tfds_default()
 
 

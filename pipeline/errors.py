@@ -11,12 +11,12 @@ from collections.abc import Iterator
 EXIT_INPUT = 1
 EXIT_FAILED = 3
 EXIT_STOPPED = 130
-"""What a shell reports of a program that Ctrl-C ended."""
+"""What a shell reports for a program that Ctrl-C ended."""
 
 MAX_SHOWN = 4096
 """Longest line that is shown, in characters: as long as the longest path."""
 
-# Control characters but tab and line feed, invisible ones that reorder or hide text, and bytes that are not text.
+# Control characters except tab and line feed, invisible ones that reorder or hide text, and bytes that are not text.
 _HIDDEN = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ud800-\\udfff]"
 )
@@ -70,7 +70,7 @@ def counted(num: int, noun: str) -> str:
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """Prints text as `shown` to standard output, or to standard error; the commands in it are named as called."""
+    """Prints text, escaped by `shown`, to standard output or standard error; commands in it are named as called."""
     import click
 
     from pipeline.console import called, colour
@@ -82,7 +82,7 @@ def echo(text: str, *, err: bool = False) -> None:
 def one_line_errors(when_stopped: str = "stopped") -> Iterator[None]:
     """Turns expected errors into one line and an exit code; other errors keep their traceback.
 
-    `when_stopped` is the message after Ctrl-C or SIGTERM, whatever error a library made of it, unless the
+    `when_stopped` is the message after Ctrl-C or SIGTERM, whatever error a library turned it into, unless the
     `KeyboardInterrupt` has a note that says more.
     """
     import click

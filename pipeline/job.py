@@ -31,8 +31,8 @@ OnProgress = Callable[[int, int], None]
 def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: None) -> BuildResult:
     """Builds and publishes the dataset; continues a killed build; does nothing if the dataset is there already.
 
-    With `overwrite`, it builds also if the dataset is there. If a cluster reports a job as failed whose shards are all
-    written, the dataset is published with a warning.
+    With `overwrite`, it builds even if the dataset is there. If a cluster reports a job as failed but all its shards
+    are written, the dataset is published with a warning.
 
     Args:
       config: what to build, and how.
@@ -65,7 +65,7 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda done, total: Non
 
 
 def _fingerprints(source: Manifest, parameters: Mapping[str, Any], kept: earlier.Earlier) -> list[str]:
-    """Returns the fingerprint of the dataset to build and, if that was published already, of one that kept a split."""
+    """Returns the fingerprint of the dataset to build and, if the published one kept a split, one with that split."""
     different = dict.fromkeys([kept.sha256, *([kept.published_sha256] if kept.published_sha256 else [])])
     return [source.fingerprint(**(dict(parameters) | {"kept_sha256": sha256})) for sha256 in different]
 
@@ -131,7 +131,7 @@ def _prove(
     """Returns all reports once they are proven.
 
     After the `failure` of a job, the content of every shard is proven too: a worker that was stopped may have replaced
-    a shard and not yet its report.
+    a shard but not yet its report.
 
     Raises:
       EndedJobError: the failure, if there was one and something is not proven.
@@ -158,10 +158,10 @@ def _failure_warnings(failure: EndedJobError | None) -> list[str]:
 
 
 def check_images(config: BuildConfig, source: Manifest, workspace: Workspace, crashing: Rows) -> None:
-    """Checks that the build may leave out `crashing` examples, and that the first image that can be decoded is large enough.
+    """Checks that the build may leave out the `crashing` examples, and that the first readable image is large enough.
 
     Raises:
-      InputError: they are not; nothing was decoded but a few images.
+      InputError: a check failed; only a few images were decoded.
     """
     bad = [*quarantine.missing_images(source), *(row for rows in crashing.values() for row in rows)]
     quarantine.check(config, workspace, bad, len(source.examples))
@@ -183,7 +183,7 @@ def _record_bytes(config: BuildConfig) -> int:
 
 
 def _content(config: BuildConfig, source: Manifest) -> dict[str, Any]:
-    """Returns the parameter by which content, and not only sizes, decides whether a dataset is the same."""
+    """Returns the parameter that ties a dataset to the content of its source files, not only to their sizes."""
     if config.fingerprints is None:
         return {}
     from pipeline.duplicates import content, fingerprints
@@ -263,7 +263,7 @@ def write_shards(
     """Writes the shards of all tasks on the runner that `options` name; returns the run's metrics.
 
     `crashing` are the examples that are not decoded, because that would end the process.
-    The Beam job carries ranges of the file of tasks in, and names and counts out: no pixel crosses a shuffle.
+    Ranges of the file of tasks go into the Beam job, and names and counts come out: no pixel crosses a shuffle.
     """
     from pipeline.write.transforms import WriteConfig, read_metrics
 
@@ -292,7 +292,7 @@ def make_graph(pipeline: Any, path: Place, ranges: Sequence[tuple[int, int]], wr
         pipeline
         | "Plans" >> beam.Create(ranges, reshuffle=False)
         | "ReadTasks" >> beam.ParDo(ReadTasks(path))
-        # Without it, a runner may fuse the tasks of a range with their source into one piece of work.
+        # Without this step, a runner may fuse the tasks of a range with their source into one piece of work.
         | "SpreadOverWorkers" >> beam.Reshuffle()
         | "StackAndWrite" >> beam.ParDo(StackAndWrite(write))
     )
@@ -346,7 +346,7 @@ def summary(config: BuildConfig, result: BuildResult) -> str:
 
 
 def _dim_channels(config: BuildConfig, result: BuildResult) -> list[str]:
-    """Returns a warning for each channel of which at least a tenth of the images are dim, and one line of advice."""
+    """Returns a warning for each channel with a tenth or more dim images, and one line of advice."""
     num, dim = sum(result.num_examples.values()), result.metadata["num_dim_images"]
     percentile = config.schema.depth == "percentile"
     of = "that the schema declares" if percentile else "of their values"

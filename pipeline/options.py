@@ -32,7 +32,7 @@ PLACE = PlaceType()
 
 
 class HomePath(click.Path):
-    """A path on a disk; `~` means the home directory, also where a shell leaves it, as in `--out=~/run`."""
+    """A path on a disk; `~` means the home directory, even where a shell does not expand it, as in `--out=~/run`."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         return super().convert(os.path.expanduser(value), parameter, context)
@@ -57,8 +57,8 @@ def load_schema(context: click.Context, parameter: click.Parameter, value: str) 
 def beam_arguments(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the options for Beam.
 
-    An option that Beam does not know is a mistake, and most often a misspelt one of ours. Otherwise a build would run
-    for long before anybody noticed, or stop at something else that is missing because of it.
+    An option that Beam does not know is an error, usually a misspelt option of ours. If it were ignored, a
+    build would run long before anybody noticed, or stop with an error about something else.
     """
     if not value:
         return value
@@ -74,7 +74,7 @@ def beam_arguments(context: click.Context, parameter: click.Parameter, value: tu
 
 
 BEAM_ARGUMENTS = click.argument("beam_args", nargs=-1, type=click.UNPROCESSED, callback=beam_arguments)
-"""What a command does not know and hands to Beam."""
+"""Arguments that a command does not know and passes to Beam."""
 
 
 SCHEMA_OPTION = click.option(

@@ -24,7 +24,7 @@ class Bar:
         self._tqdm: Any = None
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Shows `done` of `total`, and a short note behind the rate."""
+        """Shows `done` of `total`, and a short note after the rate."""
         if self._tqdm is None:
             from tqdm import tqdm  # not needed for `--help`
 
@@ -44,13 +44,13 @@ class Bar:
         self._tqdm.update(done - self._tqdm.n)
 
     def show_as(self, bar_format: str) -> None:
-        """Shows other parts from the next update on."""
+        """Changes the format of the bar from the next update on."""
         self._settings["bar_format"] = bar_format
         if self._tqdm is not None:
             self._tqdm.bar_format = bar_format
 
     def close(self) -> None:
-        """Leaves the terminal in order."""
+        """Ends the bar and leaves the terminal in order."""
         if self._tqdm is not None:
             self._tqdm.close()
 

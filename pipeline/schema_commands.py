@@ -107,7 +107,7 @@ def measure_range(
 @schema.command()
 @SCHEMA_OPTION
 def show(schema: "Schema") -> None:
-    """Print a schema, as a start for your own."""
+    """Print a schema, as a starting point for your own."""
     from pipeline.schema.write import to_toml
 
     click.echo(to_toml(schema), nl=False)

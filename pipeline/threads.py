@@ -22,8 +22,8 @@ def num_cores() -> int:
 def sharing_environment(num_processes: int) -> dict[str, str]:
     """Returns the environment variables that give each of several processes an equal part of this one's cores.
 
-    TensorFlow divides one operation among its threads, which wait for each other after each. Variables that are set
-    already stay as they are.
+    TensorFlow divides each operation among its threads, which then wait for each other. Variables that are already
+    set stay as they are.
     """
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     num = str(max(1, num_cores() // num_processes))

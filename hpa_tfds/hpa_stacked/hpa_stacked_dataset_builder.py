@@ -33,11 +33,11 @@ or name another folder of that layout with --manual_dir."""
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class HpaStackedConfig(tfds.core.BuilderConfig):
-    """A configuration, named after its size.
+    """A configuration; `layout.config_name` names it after its schema and size.
 
     Attributes:
       size: pixels a side.
-      schema: what the source is made of: a name or a TOML file, as `--schema` of `python -m pipeline shards`.
+      schema: describes the source: a name or a TOML file, as `--schema` of `python -m pipeline shards`.
       seed: changes the split and the order of examples.
       on_error, max_bad: what happens to bad images, as in `pipeline.BuildConfig`.
     """
@@ -117,7 +117,7 @@ class Builder(FileReaderBuilder):
             result = job.build(self._build_config(labels, images, config, file_format), update)
         for warning in result.warnings:
             logging.getLogger(__name__).warning("%s", warning)
-        # Before the rest of the metadata, of which TFDS keeps what a builder already has.
+        # First: `read_from_directory` does not overwrite what the builder already has.
         self.info.set_file_format(file_format, override=True, override_if_initialized=True)
         self.info.read_from_directory(self.data_path)
 
@@ -194,5 +194,5 @@ def _find(manager: tfds.download.DownloadManager, schema: Schema, expected: Plac
     except FileNotFoundError as error:
         advice = f"\n{_LAYOUT.format(dir=expected)}" if schema == HPA_KAGGLE_2018 else ""
         raise AssertionError(f"{error}{advice}") from None
-    except AssertionError as error:  # TFDS's own text, for a folder that is not there
+    except AssertionError as error:  # TFDS's own text, for a missing folder
         raise AssertionError(str(error).replace("<manual_dir>", str(expected))) from None

@@ -15,7 +15,7 @@ from numpy.random import Generator
 SIDE = 512  # pixels a side, as in the Kaggle set
 MAX_CELLS = 120  # in a field; the maps of cells have 8 bits
 ANGLES = 96  # vertices of an outline, about 4 pixels apart on a large cell
-INTERPHASE, METAPHASE, DAUGHTER = 0, 1, 2  # phases of a cell; daughters come in pairs that a bridge joins
+INTERPHASE, METAPHASE, DAUGHTER = 0, 1, 2  # phases of a cell; daughters come in pairs, joined by a bridge
 TURN = 2 * np.pi
 _THETA = np.arange(ANGLES) * (TURN / ANGLES)
 
@@ -170,7 +170,7 @@ def draw_field(rng: Generator, line: CellLine, *, num_mitoses: int, num_bridges:
 
     Args:
       num_mitoses: metaphase cells wanted; at most half of the cells that are whole in the picture.
-      num_bridges: pairs of daughters wanted; pairs too near another one are left out.
+      num_bridges: pairs of daughters wanted; a pair too near another is left out.
     """
     centre = _scatter(rng, line)
     centre, phase, axis, sister = _divide(rng, line, centre, num_mitoses, num_bridges)
@@ -231,7 +231,7 @@ def _divide(
     towards = centre[sister[index]] - centre[index]
     axis[index] = np.arctan2(towards[:, 1], towards[:, 0])
     inside = np.all((centre > margin) & (centre < SIDE - margin), axis=1) & (phase == INTERPHASE)
-    most = max(1, inside.sum() // 2)  # the protein is shown in the others
+    most = max(1, inside.sum() // 2)  # the other cells show the protein
     chosen = np.flatnonzero(inside)[: min(num_mitoses, most)]
     phase[chosen] = METAPHASE
     axis[chosen] = rng.uniform(0, TURN, len(chosen))

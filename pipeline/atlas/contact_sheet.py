@@ -45,7 +45,7 @@ def main(out: Path, seed: int, side: int, columns: int, green_only: bool, beside
 
 
 def draw_sheet(seed: int, side: int, columns: int, green_only: bool = False) -> np.ndarray:
-    """uint8 `[height, width, 3]`: of an example of each class, the `side` x `side` pixels with most of the protein."""
+    """uint8 `[height, width, 3]`: for each class, the `side` x `side` crop of an example with the most protein."""
     tiles = []
     for label, name in enumerate(CLASS_NAMES):
         images = _crop(draw_example(np.random.default_rng([seed, label]), [label], clear=True), side)
@@ -70,7 +70,7 @@ def draw_beside(source: Path, seed: int, columns: int, rows: int = 2) -> np.ndar
 
 
 def _rows(tiles: list[np.ndarray], columns: int) -> list[np.ndarray]:
-    """Joins tiles to rows; the tiles of a last row that is not full are left out."""
+    """Joins tiles into rows; an incomplete last row is left out."""
     starts = range(0, len(tiles) - columns + 1, columns)
     return [np.concatenate(tiles[start : start + columns], axis=1) for start in starts]
 
@@ -83,7 +83,7 @@ def composite(images: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _crop(images: dict[str, np.ndarray], side: int) -> dict[str, np.ndarray]:
-    """The window with the most bright pixels of green, of those at steps of 32 pixels."""
+    """The window with the most bright green pixels, among windows 32 pixels apart."""
     green = images["green"]
     bright = green > 0.4 * np.percentile(green, 99.9)
     starts = range(0, green.shape[0] - side + 1, 32)
@@ -106,7 +106,7 @@ def _titled(tile: np.ndarray, title: str) -> np.ndarray:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """The words of the text in lines of at most `width` pixels, or of one word."""
+    """Splits text into lines of at most `width` pixels; a wider word has its own line."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -21,13 +21,13 @@ _JUNCTIONS, _DROPLETS = CLASS_NAMES.index("Cell junctions"), CLASS_NAMES.index("
 # Grey level of the bright parts of a filter: the 99th percentile of the 60 real examples; green by trial.
 _EXPOSURE = {"red": 170.0, "green": 110.0, "blue": 170.0, "yellow": 140.0}
 
-# Grey level that about one pixel in ten of green exceeds, at most; of the 60 real examples, 54 are below 82.
+# Limit on the 90th percentile of green, in grey levels, before random variation; of 60 real examples, 54 are below 82.
 _FILLED = 75.0
 
 # Variance of the noise per grey level of light, and without light (square grey levels); by trial.
 _NOISE = {"red": (4.0, 2.0), "green": (4.0, 2.0), "blue": (1.5, 1.0), "yellow": (4.5, 2.0)}
 
-# Black level, in standard deviations of the noise without light: from, to; by trial.
+# Lowest and highest black level, in standard deviations of the noise without light; by trial.
 _BLACK = {"red": (-0.3, 2.6), "green": (-0.3, 2.3), "blue": (0.7, 2.2), "yellow": (-0.3, 2.6)}
 
 
@@ -90,7 +90,7 @@ def protein(rng: Generator, scene: stains.Scene, labels: Sequence[int], *, clear
 
 
 def _photograph(rng: Generator, signals: dict[str, Floats], clear: bool) -> dict[str, np.ndarray]:
-    """Adds bleeding of the other stains into green, then the exposure, black level and noise of each filter."""
+    """Adds bleed-through of the other stains to green, then the exposure, black level and noise of each filter."""
     green = signals["green"]
     for name in ("red", "blue", "yellow"):
         green = green + np.float32(min(rng.exponential(0.025), 0.1)) * signals[name]

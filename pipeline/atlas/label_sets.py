@@ -1,7 +1,7 @@
 """Random label sets with the frequencies of the real label table.
 
-The table itself is not distributed. Label sets are drawn from the distribution of maximum entropy that has the counts
-below, which were taken from it.
+The table itself is not distributed. Label sets are drawn from the maximum-entropy distribution with the counts
+below, which come from the table.
 """
 
 import functools
@@ -36,7 +36,7 @@ ROWS_BY_PAIR = {
 }  # fmt: skip
 """Rows with both classes, for the 24 most frequent pairs."""
 
-_LARGEST = 4  # a set of five, 2 rows in 31,072, is drawn as a set of four and one more class
+_LARGEST = 4  # a set of five, 2 rows in 31,072, is drawn as a set of four plus one more class
 
 
 def draw_labels(seed: int, index: int, *, balanced: bool) -> tuple[int, ...]:
@@ -71,8 +71,8 @@ def _draw_frequent(rng: Generator) -> tuple[int, ...]:
 def _distribution() -> tuple[list[tuple[int, ...]], np.ndarray]:
     """All sets of up to four classes, and the cumulative sum of their expected rows (float64).
 
-    Iterative proportional fitting: each constraint is met by scaling its sets, until all are met. Sixty rounds meet
-    every count within 1% (tested), in a fifth of a second.
+    Iterative proportional fitting: the sets of each constraint are scaled in turn until all constraints are met.
+    Sixty rounds meet every count within 1% (tested), in a fifth of a second.
     """
     several = [s for size in range(2, _LARGEST + 1) for s in itertools.combinations(range(NUM_CLASSES), size)]
     member = np.zeros((NUM_CLASSES, len(several)), bool)

@@ -1,10 +1,10 @@
-"""Drawings of the 28 localisations: what the protein's stain, green, shows of a scene.
+"""Drawings of the 28 localisations in green, the stain of the protein.
 
-To add a class, write its function here and list it in `DRAW` at the place of its name in the classes of the schema, and
+To add a class, write its function here, list it in `DRAW` at the position of its name among the schema's classes, and
 extend the counts in `label_sets`. `test_every_localisation_shows_in_green` then draws it and
-`test_localisations_are_in_the_order_of_the_classes` checks its place.
+`test_localisations_are_in_the_order_of_the_classes` checks its position.
 
-Every function returns float32 `[SIDE, SIDE]`, 0 where there is no protein and about 1 where there is much. The
+Every function returns float32 `[SIDE, SIDE]`, 0 where there is no protein and about 1 where there is a lot. The
 structures follow the pictures and definitions of the Human Protein Atlas' dictionary
 (https://www.proteinatlas.org/learn/dictionary), simplified to a cartoon.
 """
@@ -21,7 +21,7 @@ from pipeline.atlas.stains import Scene
 
 
 def _cells(rng: Generator, scene: Scene, mean: float) -> np.ndarray:
-    """Indices of cells with a nucleus, each `mean` times on average; larger cells more often."""
+    """Indices of cells with a nucleus, each repeated `mean` times on average; larger cells more often."""
     field = scene.field
     count = rng.poisson(mean * np.clip(field.size / field.size.mean(), 0.4, 2.5))
     return np.repeat(field.interphase, count[field.interphase])

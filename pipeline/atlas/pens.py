@@ -32,7 +32,7 @@ def _bank(name: str) -> np.ndarray:
 
 
 def texture(rng: Generator, name: str) -> Floats:
-    """A random window of a texture, float32 `[SIDE, SIDE]`, mean 0, standard deviation 1. It is a view: read only."""
+    """A random window of a texture, float32 `[SIDE, SIDE]`, mean 0, standard deviation 1. A read-only view."""
     top, left = rng.integers(0, _BANK_SIDE, 2)
     return _bank(name)[top : top + SIDE, left : left + SIDE]
 
@@ -54,7 +54,7 @@ def level(image: Floats) -> Floats:
 
 
 def glow(image: Floats) -> Floats:
-    """The image out of focus by about 6 pixels, like light from above and below the plane; computed at low resolution."""
+    """The image blurred by about 6 pixels, like light from above and below the plane; computed at low resolution."""
     small = cv2.resize(image, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA)
     return cv2.resize(blur(small, 1.5), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
 

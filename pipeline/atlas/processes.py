@@ -25,7 +25,7 @@ def map_unordered(
     others = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start, (os.getpid(),))
     try:
-        with _without_interrupts():  # which a process inherits that is started in the block
+        with _without_interrupts():  # processes started in the block inherit this
             submitted = [pool.submit(function, chunk) for chunk in chunks]
         for task in concurrent.futures.as_completed(submitted):
             yield task.result()
@@ -34,9 +34,9 @@ def map_unordered(
             "a drawing process was killed, perhaps for lack of memory; run the same command with fewer than "
             f"{workers} workers: finished images are kept"
         ) from None
-    except (KeyboardInterrupt, GeneratorExit):  # here, or where the results are used
+    except (KeyboardInterrupt, GeneratorExit):  # raised here, or where the results are used
         for process in set(multiprocessing.active_children()) - others:
-            process.terminate()  # what it has not finished is drawn again
+            process.terminate()  # the next run draws what is not finished
         raise
     finally:
         pool.shutdown(cancel_futures=True)

@@ -28,8 +28,8 @@ PNG_STRATEGY, PNG_FILTER = 3, 64
 """How PNGs are written: `cv2.IMWRITE_PNG_STRATEGY_RLE`, with which the compression level has no effect, and
 `cv2.IMWRITE_PNG_FILTER_AVG`.
 
-On the 60 real examples: 3.2 ms and 114 kB an image, against 9 ms and 125 kB at level 1, and 15 ms and the real
-files' 115 kB at level 6, zlib's default.
+On the 60 real examples: 3.2 ms and 114 kB an image, against 9 ms and 125 kB at level 1, and 15 ms and 115 kB, as
+in the real files, at level 6, zlib's default.
 """
 
 _PNG_END = b"IEND\xaeB`\x82"
@@ -84,8 +84,8 @@ def write_sample(
     """Writes examples `first` to `first + num - 1` of a sample: `train.csv`, `train/<id>_<filter>.png`, a notice.
 
     Finished images are kept, and `train.csv`, written last, lists every example with all four images in the folder.
-    So the same command continues a killed run, and two halves, drawn into one folder or into two, have the bytes of
-    the whole.
+    So the same command continues a killed run, and two halves, drawn into one folder or two, have the same bytes as
+    one run.
 
     Args:
       workers: processes to draw with; by default one for each processor this process may use.
@@ -111,7 +111,7 @@ def write_sample(
 
 
 def _claim(out_dir: Path, sample: Sample) -> None:
-    """Creates the folder and its notice; raises `InputError` if it holds anything else than this sample."""
+    """Creates the folder and its notice; raises `InputError` if it holds anything other than this sample."""
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(f"{out_dir}: found a file, expected a folder to draw into; name another one")
     notice = out_dir / SYNTHETIC_NOTICE
@@ -148,14 +148,14 @@ def _last_line(text: str) -> str:
 
 
 def _complete(images: Path) -> set[str]:
-    """Returns the ids of which all four images are in the folder."""
+    """Returns the ids whose four images are all in the folder."""
     names = set(_names_in(images))
     ids = {name.rpartition("_")[0] for name in names}
     return {example_id for example_id in ids if names.issuperset(f"{example_id}_{name}.png" for name in FILTERS)}
 
 
 def _draw_all(sample: Sample, images: Path, missing: Sequence[int], num: int, workers: int) -> None:
-    """Draws the `missing` ones of `num` examples, in this process or in several, with a progress bar."""
+    """Draws those of `num` examples that are `missing`, in this process or in several, with a progress bar."""
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     draw = functools.partial(_draw_some, sample, images)
     workers = min(workers, len(chunks))
@@ -186,7 +186,7 @@ def _write_png(path: Path, pixels: "np.ndarray") -> None:
     with files.staged(path) as temporary:
         try:
             iio.imwrite(temporary, pixels, plugin="opencv", params=options)
-            whole = temporary.read_bytes().endswith(_PNG_END)  # OpenCV does not report a last block that is missing
+            whole = temporary.read_bytes().endswith(_PNG_END)  # OpenCV does not report a missing last block
         except OSError:
             whole = False
         if not whole:

@@ -1,1 +1,1 @@
-"""Shared by all commands: the form in which they were called, how they end, and colour."""
+"""Shared by all commands: how they were called, how they end, and colour."""

@@ -16,13 +16,13 @@ INSTALLED = "hpa-stacked"
 """Name of the installed command."""
 
 MAKE = "HPA_STACKED_MAKE"
-"""Environment variable that the Makefile sets for its targets, whose next commands are targets too."""
+"""Environment variable that the Makefile sets, so that the next commands shown are targets too."""
 
 _COMMAND = re.compile(r"(?<![\w./])python -m (?:(pipeline)(?= [a-z])|model\.(?=[a-z]))")
 
 
 def as_called(text: str) -> str:
-    """Returns text with the commands in it named as this process was called."""
+    """Returns text with its commands in the form in which this process was called."""
     program = _program()
     if program is None:
         return text
@@ -32,7 +32,7 @@ def as_called(text: str) -> str:
 
 
 def _program() -> tuple[str, ...] | None:
-    """Returns the installed command, or an interpreter and "-m"; `None` if Python code called, not a person."""
+    """Returns the installed command, or an interpreter and "-m"; `None` if the process was started in another way."""
     name = getattr(sys.modules["__main__"].__spec__, "name", "")
     if name.startswith(("pipeline.", "model.")):
         return shlex.quote(sys.orig_argv[0]), "-m"
@@ -51,15 +51,15 @@ def by_make() -> bool:
 
 
 def echo_next(command: str, *arguments: object, make: Sequence[object] | None = None) -> None:
-    """Prints the command that comes next to standard error, ready to be pasted.
+    """Prints the next command to standard error, ready to be pasted.
 
-    Where the packages that it needs are missing and a target installs them, that is named.
+    If packages that it needs are missing and a target installs them, the target is printed instead.
 
     Args:
       command: `pipeline shards` or `model.train`.
       arguments: what follows it.
-      make: the words after `make` of a target that does the same, which is named if the Makefile called this
-        process; none if a target calls both commands.
+      make: the words after `make` of a target that does the same, printed instead if the Makefile called this
+        process; empty, to print nothing, if one target runs both commands.
     """
     from pipeline.console import extras
     from pipeline.errors import echo

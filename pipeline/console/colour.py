@@ -22,7 +22,7 @@ def shows(stream: IO[Any]) -> bool:
 def highlight(text: str, stream: IO[Any]) -> str:
     """Returns text with `Error:`, `WARNING:` and `next:` at the start of a line, and SYNTHETIC anywhere, in colour.
 
-    On a stream that shows none, the text is returned as it is.
+    Text for a stream without colour is returned unchanged.
     """
     if not shows(stream):
         return text

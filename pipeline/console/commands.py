@@ -1,4 +1,4 @@
-"""Click commands whose errors are one line, with the exit code of Ctrl-C, colour, and their own names in help texts."""
+"""Click commands with one-line errors, colour, an exit code for Ctrl-C, and help texts that name commands as called."""
 
 import io
 import sys
@@ -64,7 +64,7 @@ class Group(_OneLine, click.Group):
 
 
 def show(error: click.ClickException) -> None:
-    """Prints an error to standard error, with its usage if it is a wrong call, and the command that comes next."""
+    """Prints an error to standard error, with the usage if the call was wrong, and the next command if there is one."""
     text = io.StringIO()
     error.show(file=text)
     click.echo(colour.highlight(called.as_called(text.getvalue()), sys.stderr), err=True, nl=False)

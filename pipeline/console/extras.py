@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 FOR_TRAINING = {"keras": "Keras", "matplotlib": "Matplotlib", "tensorflow": "TensorFlow"}
-"""Packages that only the extra `train` brings, and how they are written."""
+"""Packages that only the extra `train` installs, and their names in messages."""
 
 ROOT = Path(__file__).parents[2]
 """The source code's folder, or `site-packages`."""
 
 
 def missing_for_training() -> str | None:
-    """Returns the name of a package that training needs and that is not installed; `None` if all are there."""
+    """Returns the name of a package that training needs and that is missing; `None` if all are installed."""
     lacking = [written for name, written in FOR_TRAINING.items() if not is_installed(name)]
     return lacking[-1] if lacking else None
 

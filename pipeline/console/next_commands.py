@@ -1,4 +1,4 @@
-"""The next command to run after another, with the arguments of the first one."""
+"""The command to run after another, with the same arguments."""
 
 import contextlib
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.store.files import Place
 
 SCHEMA = "pipeline.schema"
-"""Where a context keeps the value of `--schema` as it was typed."""
+"""Key in click's `context.meta` of the value of `--schema` as it was typed."""
 
 
 def source_arguments(schema: object = None) -> list[Any]:
@@ -40,7 +40,7 @@ def size_arguments(size: int) -> list[Any]:
 
 
 def after_audit(source: "Place | None", size: int) -> None:
-    """After an audit: build, in a size that the images have."""
+    """After an audit: build, at a size that suits the images."""
     sized = size_arguments(size)
     make = ["shards", f"SOURCE={source}", *([f"SIZE={size}"] if sized else [])]
     by_make = make if source is not None and not schema_arguments() else None
@@ -137,7 +137,7 @@ def how_to_read(config_name: str, data_dir: "Place", file_format: str) -> str:
 
 
 def train(schema: "Schema", size: int, data_dir: "Place | None") -> None:
-    """Names the command for a short run on a dataset; `data_dir` is needed where nothing else says it."""
+    """Prints the command for a short run on a dataset; `data_dir` is `None` where the trainer finds it by itself."""
     from pipeline.schema import DEFAULT_SIZE, HPA_KAGGLE_2018
 
     suits_presets = schema.channel_names == HPA_KAGGLE_2018.channel_names and not schema.single_label

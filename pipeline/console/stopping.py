@@ -17,17 +17,17 @@ REMINDER_SECONDS = 1.0
 DEFERRED_SECONDS = 0.05
 
 LONGEST_SECONDS = 20.0
-"""Time to clean up in; a thread that waits for a lock for ever must not keep a command alive. Work resumes anyway."""
+"""Time to clean up: a thread that waits forever for a lock must not keep a command alive. Work can be resumed."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Stopping:
-    """Raises `KeyboardInterrupt` at a signal, and again each second if nothing has come of it.
+    """Raises `KeyboardInterrupt` at a signal, and again each second until it is being handled.
 
-    C code that clears all errors swallows the exception: of 36 that were raised while this project was imported, two
-    were lost in NumPy's and the command went on. Python's own import machinery is never interrupted: it could keep a
-    lock for which other threads wait.
+    C code that clears all errors swallows the exception: of 36 raised while this project was imported, two were lost
+    in NumPy, and the command continued. Python's own import machinery is never interrupted: it could keep a lock that
+    other threads wait for.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class _Stopping:
 
 
 def _is_being_handled() -> bool:
-    """Returns whether the main thread cleans up after a `KeyboardInterrupt`, or after what was made of it."""
+    """Returns whether the main thread is handling a `KeyboardInterrupt`, or an exception that followed from it."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
@@ -75,7 +75,7 @@ def _is_being_handled() -> bool:
 
 
 def _report_unraisable(unraisable: Any) -> None:
-    """Reports an exception that Python cannot raise, as in a callback, but no `KeyboardInterrupt`: it comes again."""
+    """Reports an exception that Python cannot raise, as in a callback; `KeyboardInterrupt` is raised again later."""
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
 
@@ -88,7 +88,7 @@ def stopping() -> Iterator[list[int]]:
     """Makes Ctrl-C and SIGTERM raise `KeyboardInterrupt` in the block, so that temporary files are removed and locks
     released; yields the list to which signals that arrive are added.
 
-    A block inside another belongs to that one. In other threads than the main one it does nothing.
+    A block inside another shares the outer one's list. Outside the main thread, a block does nothing.
     """
     global _active
     if threading.current_thread() is not threading.main_thread():

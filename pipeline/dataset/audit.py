@@ -64,7 +64,7 @@ def audit(
     Args:
       labels: the label table.
       images: folder or zip.
-      schema: what the source is made of.
+      schema: describes the source.
       deep: decode too.
       size: the pixels a side that a build would ask for; smaller images are a problem. `None`: what fits the first.
       threads: to decode with; `None`: as many as suit the machine and the source.

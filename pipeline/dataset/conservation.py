@@ -31,9 +31,9 @@ def prove(
 
     Args:
       workspace: of the build.
-      tasks: all of them.
+      tasks: all tasks of the build.
       reports: one per task; `None` where there is none.
-      examples: all that the plan must hold.
+      examples: all examples that the plan must hold.
 
     Returns:
       The reports, one per task.

@@ -37,21 +37,21 @@ _SUSPECTS = "suspects.json"
 """Ids to check in every run until the dataset is published: their files may be replaced at any time."""
 
 START_SECONDS = 30.0
-"""For the process to start, on a busy machine."""
+"""Time for the process to start on a busy machine."""
 
 _SLOWEST = 1e6
 """Bytes of a file, or pixels, that the slowest decoder gets through in a second on a busy machine."""
 
 
 def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Rows:
-    """Returns the examples that ended the process of an earlier run and still end one, each with its row."""
+    """Returns the examples that crashed an earlier run and still crash a process, each with its row."""
     folder = workspace.work_folder
     if folder is None or not folder.is_dir():
         return {}
     suspects = in_work.left(folder).union(_read_suspects(folder))
     examples = [example for example in source.examples if example.id in suspects]
     problems: list[str | None] = [None] * len(examples)
-    # Mostly the build was killed, and one process finds that all of them are well.
+    # Usually the build was just killed: then one process decodes all of them without a crash.
     if examples and _problem(config, source, examples):
         with ThreadPoolExecutor(num_cores()) as pool:
             problems = list(pool.map(lambda example: _problem(config, source, [example]), examples))
@@ -86,7 +86,7 @@ def seconds_for(source: Manifest, examples: Sequence[Example]) -> float:
 
 
 def _problem(config: BuildConfig, source: Manifest, examples: Sequence[Example]) -> str | None:
-    """Returns what happens to a process that makes a shard of these examples, or `None` if it ends by itself."""
+    """Returns why a process that writes a shard of these examples does not exit by itself; `None` if it does."""
     task = Task(ShardPlan(SPLITS[0], 0, 1, tuple(examples)), "")
     call = pickle.dumps((config.write, task, source.images, config.schema, config.size))
     code = f"import sys; sys.path[:] = {sys.path!r}; from pipeline.dataset import crashes; crashes.write_one()"

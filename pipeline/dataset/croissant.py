@@ -102,7 +102,7 @@ def _channels(schema: Schema) -> dict[str, Any]:
 
 
 def _inline(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns a record set whose rows stand in the document."""
+    """Returns a record set whose rows are part of the document."""
     return {
         "@type": "cr:RecordSet",
         "@id": name,

@@ -19,7 +19,8 @@ _ADVICE = "name an intact copy with --keep, or split anew with --resplit"
 class Earlier:
     """`of` maps id to split; empty where nothing is kept.
 
-    `published_sha256` is what the dataset at the target kept, and `replaced` its split, if that is not kept.
+    `published_sha256` is the digest of the split that the dataset at the target kept; `replaced` is the split of that
+    dataset, if this build does not keep it.
     """
 
     of: Mapping[str, str]
@@ -35,9 +36,10 @@ class Earlier:
 def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Earlier:
     """Returns the split that a build keeps.
 
-    That is the one named by `config.keep`; or else, when a published dataset is replaced, its own if the table has
-    most of its ids but not the very same ones: it has grown, or lost some. A split that was kept once stays kept.
-    A copy in the build's folder survives a kill, since an object store removes a dataset before it writes the next.
+    That is the split named by `config.keep`. Otherwise, when a published dataset is replaced, it is the split of that
+    dataset, if the table has most of its ids but not exactly the same ones. A split that was kept once stays kept.
+    The build's folder has a copy, in case of a kill: in an object store, a dataset is removed before the next is
+    written.
 
     Raises:
       InputError: the table of an earlier split cannot be read.
@@ -61,7 +63,7 @@ def find(config: BuildConfig, source: Manifest, workspace: Workspace) -> Earlier
 
 
 def moved(earlier: Earlier, split_of: Mapping[str, str]) -> list[str]:
-    """Returns a line that counts the examples of the replaced dataset that are in another split now, or none."""
+    """Returns a line that counts the examples of the replaced dataset that are in another split now, or no line."""
     both = earlier.replaced.keys() & split_of.keys()
     if num := sum(earlier.replaced[key] != split_of[key] for key in both):
         return [
@@ -72,7 +74,7 @@ def moved(earlier: Earlier, split_of: Mapping[str, str]) -> list[str]:
 
 
 def _read_published(target: Place) -> dict[str, str]:
-    """Returns the split of a published dataset; one that was altered would move examples without a word."""
+    """Returns the split of a published dataset; refuses an altered one, which would move examples silently."""
     path = target / layout.SPLIT
     if f"{files.sha256_of(path)}  {path.name}\n" not in _read_text(target / layout.CHECKSUMS):
         raise InputError(f"{path}: changed since it was published, so the split cannot be kept; {_ADVICE}")
@@ -80,7 +82,7 @@ def _read_published(target: Place) -> dict[str, str]:
 
 
 def _read_copy(workspace: Workspace, *, is_needed: bool) -> dict[str, str] | None:
-    """Returns the split that a killed build kept, `None` if there is none, or a damaged one that is not needed."""
+    """Returns the split that a killed build kept; `None` if there is none, or if it is damaged and not needed."""
     path = workspace.directory / layout.KEPT
     if not path.exists():
         return None
@@ -107,7 +109,7 @@ def _read_text(path: Place) -> str:
 
 
 def save(earlier: Earlier, config: BuildConfig, workspace: Workspace) -> None:
-    """Writes a copy of the split into the build's folder, or removes one that is not kept."""
+    """Copies the split of a published dataset into the build's folder if it is kept; otherwise removes the copy."""
     copy = workspace.directory / layout.KEPT
     if earlier.of and config.keep is None:
         with files.replacing(_digest_of(copy)) as file:

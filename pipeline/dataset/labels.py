@@ -31,7 +31,7 @@ def write(path: Path, tasks: Sequence[Task], reports: Sequence[ShardReport]) -> 
 
 
 class Digest:
-    """The SHA-256 of the table that belongs to the records that were added, split by split."""
+    """The SHA-256 of the table of the records added so far; they are added split by split."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256(HEADER.encode())

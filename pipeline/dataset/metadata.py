@@ -1,4 +1,4 @@
-"""TFDS's metadata of a dataset, and its own `metadata.json` about the build."""
+"""TFDS's metadata of a dataset, and `metadata.json`, which describes the build."""
 
 import math
 import os

@@ -1,8 +1,8 @@
 """Provenance of the examples: digests of their source files, and whether the files have changed.
 
 A worker records a digest of the source files of every example it reads. The digests are published in `sources.csv`;
-they depend on contents alone. A file beside the dataset, not part of it, has the stamps (times on a disk, checksums in
-a store or a zip) that the files had in the listing. Files whose stamps are unchanged are not read again.
+they depend on contents alone. A file beside the dataset (not part of it) records the stamps of the source files when
+they were listed: times on a disk, checksums in a store or a zip. Files with unchanged stamps are not read again.
 """
 
 import csv
@@ -52,10 +52,10 @@ def changed(source: Manifest, digests: Mapping[str, str]) -> list[str]:
 
 
 def check_unchanged(source: Manifest, tasks: Sequence[Task], reports: Sequence[ShardReport]) -> None:
-    """Lists the images again, and reads again those that changed since they were listed, and bad ones.
+    """Lists the images again, and rereads bad ones and those whose stamps have changed.
 
     Raises:
-      ChangedSourceError: files are not what workers read.
+      ChangedSourceError: files differ from what the workers read.
       StorageError: a file cannot be read.
     """
     now, digests = source.relisted(), by_example(tasks, reports)
@@ -104,7 +104,7 @@ def write_listing(workspace: Workspace, source: Manifest) -> None:
 
 
 def _read_listing(workspace: Workspace) -> dict[str, str]:
-    """Returns `{id: stamp}`; empty if there is none of this very dataset."""
+    """Returns `{id: stamp}`; empty if there is no listing of exactly this dataset."""
     first, *rows = _read_text(workspace.listing).split("\n")
     if not first or first != files.sha256_of(workspace.target / CHECKSUMS):
         return {}

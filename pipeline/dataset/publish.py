@@ -79,9 +79,9 @@ def root_digest(target: Place) -> str:
 def find_same(
     config: BuildConfig, source: Manifest, workspace: Workspace, fingerprints: Sequence[str]
 ) -> BuildResult | None:
-    """Returns the result of an earlier build of the very same dataset, or `None` if it must be built.
+    """Returns the result of an earlier build of the same dataset, or `None` if it must be built.
 
-    The very same has one of the fingerprints. Writes nothing.
+    A published dataset is the same if it has one of the `fingerprints`. Writes nothing.
 
     Raises:
       InputError: another dataset is there and may not be replaced, or a synthetic one would mix with real images.
@@ -131,7 +131,7 @@ def _check_same(
 
 
 def tidy(workspace: Workspace, source: Manifest) -> None:
-    """Completes what a build that was killed just after publishing left undone; only for a dataset found the same."""
+    """Completes what a build killed just after publishing left undone; the dataset must be that of this source."""
     _write_default_config(workspace.target.parent.parent)
     provenance.write_listing(workspace, source)
     workspace.clean_up()
@@ -220,7 +220,7 @@ def _write_columns(path: Path, source: Manifest) -> None:
 
 
 def _holds_dataset(folder: Place) -> bool:
-    """Returns whether a version is published in the folder of a configuration: a build may be under way, or killed."""
+    """Returns whether a version is published in a configuration's folder, which may hold only an unfinished build."""
     return any((version / INFO).exists() for version in files.folders(folder) if version.name[:1].isalnum())
 
 

@@ -16,7 +16,7 @@ from pipeline.write.reports import BadImageRow, ShardReport
 
 
 class BadExamples(InputError):
-    """Images that cannot be used, in a build that may not leave out any, or not that many."""
+    """Images that cannot be used, in a build that may leave out none, or not that many."""
 
 
 def missing_images(source: Manifest) -> list[BadImageRow]:

@@ -27,7 +27,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Rebuilt:
-    """The outcome: how many examples were rebuilt, and one line for each that is not what its source gives."""
+    """The outcome: how many examples were rebuilt, and one line for each difference from the source."""
 
     num: int
     problems: tuple[str, ...]
@@ -48,7 +48,7 @@ def rebuild(
       directory: of one version of the dataset.
       labels: the label table.
       images: folder or zip.
-      schema: what the source is made of; see `published_schema`.
+      schema: describes the source; see `published_schema`.
       sample: how many examples, chosen by a hash of their ids; `None` for all, which also compares the ids themselves.
       on_progress: called with (examples rebuilt, examples in total).
 
@@ -112,7 +112,7 @@ def _records(directory: Place, names: Sequence[str]) -> Iterator[records.Record]
 def _lost(
     directory: Place, examples: Mapping[str, Example], ids: Sequence[str], metadata: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yields the ids of the label table that are neither in the dataset nor, rightly, missing there."""
+    """Yields a problem unless exactly as many ids are missing from the dataset as its build left out."""
     lost = sorted(examples.keys() - set(ids))
     limited = metadata.get("max_examples_per_split") is not None
     if not limited and len(lost) != metadata.get("num_quarantined", 0):

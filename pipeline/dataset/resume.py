@@ -19,9 +19,9 @@ def keep_finished(
 ) -> list[Task]:
     """Removes whatever is not a finished shard of these tasks, and returns the tasks that are still to do.
 
-    A shard is finished if its report was made for the very same plan (ids, labels, file sizes, version), names no bad
+    A shard is finished if its report was made for the same plan (ids, labels, file sizes, version), names no bad
     image, and its content is still the one that was reported. The source files must be what the worker read: files
-    whose stamps have changed are read again, with `check_content` all of them.
+    whose stamps have changed are read again; with `check_content`, all files are.
     """
     workspace.prepare()
     stored = workspace.finished()
@@ -52,7 +52,7 @@ def _outdated(finished: Sequence[tuple[Task, ShardReport]], source: Manifest, ch
 
 
 def read_reports(workspace: Workspace, tasks: Sequence[Task]) -> list[ShardReport | None]:
-    """Returns the report on each task's shard, `None` where there is none for this very plan."""
+    """Returns the report on each task's shard, `None` where there is none for exactly this plan."""
     names = files.listing(workspace.reports)
 
     def read(task: Task) -> ShardReport | None:

@@ -1,7 +1,8 @@
 """The texts of the dataset: description and citation.
 
-Those of the Human Protein Atlas are files in `hpa_tfds/hpa_stacked/`, where TFDS expects them: `README.md`, `CITATIONS.bib`, and `SYNTHETIC.md`,
-the description of a dataset of drawn images. They are read without importing the builder.
+Those of the Human Protein Atlas are files in `hpa_tfds/hpa_stacked/`, where TFDS expects them: `README.md`,
+`CITATIONS.bib`, and `SYNTHETIC.md`, the description of a dataset of drawn images. They are read without importing the
+builder.
 """
 
 from pathlib import Path
@@ -26,7 +27,7 @@ def config_description(schema: Schema, size: int) -> str:
 
 
 def citation(schema: Schema) -> str:
-    """Returns the BibTeX entry to cite; empty if the schema names none."""
+    """Returns the BibTeX entry to cite: the schema's or, for a built-in schema, the atlas's; else empty."""
     return schema.citation.strip() or (_read("CITATIONS.bib") if schema.name in BUILT_IN else "")
 
 

@@ -1,7 +1,7 @@
 """Verifies that a published dataset is still what was published.
 
 Reads every byte once: files against `SHA256SUMS`, records against their own checksums, contents against the metadata.
-Any flipped byte is found and named by file and, inside a shard, by record.
+Any flipped byte is found and named by file and, in a TFRecord file, by record.
 """
 
 import dataclasses
@@ -91,7 +91,7 @@ class _Seen:
 
 
 def _form(metadata: Mapping[str, Any]) -> _Form:
-    """Returns the form of the records; raises `KeyError`, `TypeError` or `ValueError` for damaged metadata."""
+    """Returns what every record has; raises `KeyError`, `TypeError` or `ValueError` for damaged metadata."""
     size, depth = int(metadata["size"]), metadata.get("schema", {}).get("depth")
     return _Form(
         num_bytes=size * size * len(metadata["channels"]) * (2 if depth == "uint16" else 1),

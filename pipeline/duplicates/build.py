@@ -127,7 +127,7 @@ def with_found_groups(
 
 
 def plan(source: Manifest) -> list[Task]:
-    """Returns one task for each part of the table, which is planned as a shard is: examples in the order of ids."""
+    """Returns one task for each part of the table; parts are planned like shards, with examples in the order of ids."""
     examples = source.examples
     num = -(-len(examples) // PART_EXAMPLES)
     tasks = []

@@ -26,7 +26,7 @@ def digest(path: Place, table: Table, source: Manifest) -> str:
 
 
 def check(path: Place, table: Table, source: Manifest) -> None:
-    """Checks that a table at `path` has the fingerprints of these very files, as far as sizes tell.
+    """Checks that the table at `path` has the fingerprints of these files, as far as their sizes tell.
 
     Raises:
       InputError: other channels, examples without a fingerprint, or files of other sizes.

@@ -110,7 +110,7 @@ def read(path: Place) -> Table:
     """Reads a table of fingerprints.
 
     Raises:
-      InputError: the file is missing or is no such table.
+      InputError: the file is missing or is not such a table.
     """
     columns, reader = _Columns(path), None
     with _open(path) as text:
@@ -205,5 +205,5 @@ class _Columns:
 
 
 def rows_of(data: bytes) -> Iterator[list[str]]:
-    """Yields the rows of `to_csv`."""
+    """Yields the rows of a CSV that `to_csv` made."""
     yield from csv.reader(io.StringIO(data.decode(), newline=""))

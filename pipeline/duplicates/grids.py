@@ -35,7 +35,7 @@ def means(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flat_below(full_scale: int) -> int:
-    """Returns the difference between the largest and the smallest mean below which a picture is flat: two of 256 levels.
+    """Returns two of 256 levels, in units of `means`: a picture is flat if its means differ by less.
 
     `full_scale` is the largest value a pixel can have.
     """

@@ -13,7 +13,7 @@ def join(pairs: Iterable[Pair], *given: Mapping[str, str]) -> dict[str, str]:
     """Returns `{id: group}` of the ids that are not alone, sorted by id.
 
     Two ids are in one group if a chain of pairs, or of equal names in one of the `given` groups, leads from one to the
-    other. A group has the name of its smallest id, whatever the order of anything.
+    other. A group is named after its smallest id, whatever the order of the input.
     """
     linked = grouping.of_links((pair.first, pair.second) for pair in pairs)
     joined = grouping.join(linked, *given)
@@ -33,7 +33,7 @@ def members(groups: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def conflicts(pairs: Sequence[Pair], labels: Mapping[str, Sequence[int]]) -> list[Pair]:
-    """Returns the pairs of which both examples have labels, and not the same."""
+    """Returns the pairs whose examples both have labels, and different ones."""
     return [
         pair
         for pair in pairs

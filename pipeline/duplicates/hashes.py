@@ -1,8 +1,8 @@
 """Perceptual hash of a channel: the signs of its low spatial frequencies.
 
-The hash has 256 bits. Bits 1 to 255 are the signs of the 16 x 16 lowest frequencies (DCT-II) of the coarse grid. They do
-not change with brightness and contrast, and little with noise, JPEG and small crops. Bit 0, in the place of the mean,
-is set unless the channel is flat: flat channels resemble one another without being duplicates.
+The hash has 256 bits. Bits 1 to 255 are the signs of the 16 x 16 lowest frequencies (DCT-II) of the coarse grid. They
+do not change with brightness and contrast, and little with noise, JPEG and small crops. Bit 0, in the place of the
+mean, is set unless the channel is flat: flat channels resemble one another without being duplicates.
 
 The lowest 8 x 8 frequencies come first. They are the key by which similar hashes are found.
 

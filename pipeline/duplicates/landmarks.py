@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.duplicates import grids, hashes
 
 MOST = 32
-"""Landmarks kept of an example: the strongest."""
+"""Landmarks kept per example: the strongest."""
 
 RADIUS = 12
 """Cells of the fine grid from a landmark to the edge of its surroundings; 48 pixels of an image of 512."""
@@ -29,7 +29,7 @@ _SUPPRESSION = 7
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Landmarks of N examples: `places` uint8 `[N, 32, 2]`, `hashes` uint64 `[N, 32]`, of which `counts[n]` are used."""
+    """Landmarks of N examples: `places` uint8 `[N, 32, 2]`, `hashes` uint64 `[N, 32]`; `counts[n]` of them are used."""
 
     places: np.ndarray
     hashes: np.ndarray
@@ -52,7 +52,7 @@ class Landmarks:
         return self.places[np.arange(MOST) < self.counts[:, None]]
 
     def take(self, rows: np.ndarray) -> "Landmarks":
-        """Returns those of some examples."""
+        """Returns the landmarks of some examples."""
         return Landmarks(self.places[rows], self.hashes[rows], self.counts[rows])
 
     def turned(self, turn: int, num_channels: int) -> "Landmarks":
@@ -61,7 +61,7 @@ class Landmarks:
 
 
 def hash_side(num_channels: int) -> int:
-    """Returns how many frequencies a side each channel gives to the hash of a landmark; 64 bits for all channels."""
+    """Returns how many frequencies a side each channel has in the hash of a landmark, of at most 64 bits in all."""
     return next((side for side in (8, 5, 4, 3) if num_channels * side**2 <= 64), 2)
 
 
@@ -135,9 +135,9 @@ def _hashes(fine: np.ndarray, places: np.ndarray, flat_below: int) -> np.ndarray
 
 
 def masks(num_channels: int) -> np.ndarray:
-    """Returns the bits to compare by the channels that are flat in neither landmark: uint64 `[2 ** channels]`.
+    """Returns the bits to compare, by the channels that are flat in neither landmark: uint64 `[2 ** channels]`.
 
-    The index holds the first bits of both hashes, joined by "and".
+    The index is the bitwise "and" of the first bits of both hashes.
     """
     num, side = num_hashed(num_channels), hash_side(num_channels)
     one_channel = sum(1 << (k * num) for k in range(1, side**2))

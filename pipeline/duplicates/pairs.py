@@ -14,7 +14,7 @@ KINDS = {
     "near": "the same picture, changed",
     "overlap": "pictures of overlapping areas",
 }
-"""Kinds of pairs, the surest first."""
+"""Kinds of pairs, the most certain first."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Pair:
       second: an id.
       kind: one of `KINDS`.
       turn: how `first` must be turned to look like `second`, one of `hashes.TURNS`.
-      measure: of "near" the share of differing bits, of "overlap" the number of common landmarks.
+      measure: for "near" the share of differing bits, for "overlap" the number of common landmarks.
     """
 
     first: str
@@ -37,10 +37,10 @@ class Pair:
 
 
 def find(table: Table, *, rotations: bool = False) -> list[Pair]:
-    """Returns the pairs, each once and of its surest kind, sorted by ids.
+    """Returns the pairs, each once with its most certain kind, sorted by ids.
 
-    Of n examples with the same pixels, n - 1 pairs are returned, each with the first of them; the others are compared
-    only by the first of them.
+    For n examples with the same pixels, n - 1 pairs are returned, each with the first of them. Only the first is
+    compared with other examples.
 
     Args:
       table: of the examples.

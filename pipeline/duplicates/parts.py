@@ -32,7 +32,7 @@ from pipeline.write.writer import bad_rows
 
 @dataclasses.dataclass(frozen=True)
 class PartReport:
-    """What a worker states about the part it wrote: `ids` in the order of its rows, `bad` those that cannot be read."""
+    """What a worker states about the part it wrote: `ids` in the order of its rows, `bad` the unusable images."""
 
     filename: str
     plan_fingerprint: str
@@ -145,7 +145,7 @@ def _full_scale(schema: Schema, index: int, image: np.ndarray) -> int:
 
 
 def read_reports(workspace: Workspace, tasks: Sequence[Task]) -> list[PartReport | None]:
-    """Returns the report on each part, `None` where there is none for this very plan."""
+    """Returns the report on each part, `None` where there is none for exactly this plan."""
     listed = files.listing(workspace.reports)
     found: list[PartReport | None] = []
     for task in tasks:

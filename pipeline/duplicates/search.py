@@ -1,11 +1,11 @@
 """Similar pairs among many examples, without comparing every pair.
 
 Hashes are found by multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012): a key of 63 bits is cut into three
-parts of 21. If two keys differ in at most 5 bits, then one of their parts differs in at most one bit, so it is enough to
+parts of 21. If two keys differ in at most 5 bits, one of their parts differs in at most one bit, so it is enough to
 look up every part, and every part with one bit changed. Nothing within that distance is missed.
 
-Landmarks are found by equal parts of their hashes. Several landmarks of a true overlap have one, so a pair of examples
-is compared in full once two of its landmarks match with the same shift.
+Landmarks are found by equal parts of their hashes. In a true overlap, several landmarks have an equal part, so a pair
+of examples is compared in full once two of its landmarks match with the same shift.
 """
 
 import itertools
@@ -25,17 +25,17 @@ LANDMARK_SHARE = 1 / 12
 """Largest share of differing bits of two landmarks that look alike."""
 
 MIN_LANDMARKS = 5
-"""Landmarks that two overlapping examples have in common, at least."""
+"""Least number of landmarks that two overlapping examples have in common."""
 
 MIN_COMMON_SHARE = 0.45
-"""Share of the landmarks in the overlap that both examples have, at least; by chance a pair has a sixth of them."""
+"""Least share of the landmarks in the overlap that both examples have; by chance it is a sixth."""
 
 TOLERANCE = 2
 """Cells by which the shifts of two landmarks may differ."""
 
 _PART_BITS = 21
 _NARROW, _WIDE, _MANY = 20, 30, 1 << 19
-"""Bits of a part of a landmark's hash: the wide ones for many landmarks, or most candidates would be chance."""
+"""Bits of a part of a landmark's hash: wide from `_MANY` landmarks on, or most candidates would be chance."""
 
 _CHUNK = 1 << 22  # candidates looked at together: about 200 MB
 
@@ -46,15 +46,15 @@ Pairs = tuple[np.ndarray, np.ndarray]
 def near(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the pairs of similar hashes, a row of `first` with a later row of `second`.
 
-    Finds every pair of which one channel's keys differ in at most `KEY_DISTANCE` bits, and the whole hashes in at most
-    `MAX_SHARE` of theirs.
+    Finds every pair whose keys differ in at most `KEY_DISTANCE` bits in one channel, and whose whole hashes differ in
+    at most `MAX_SHARE` of their bits.
 
     Args:
       first: uint8 `[N, channels, 32]`.
       second: the same examples, perhaps turned.
 
     Returns:
-      Row numbers, row numbers, and the share of differing bits; sorted, without repeats.
+      Rows of `first`, rows of `second`, and the share of differing bits; sorted, without repeats.
     """
     one, other = _words(first), _words(second)
     found = [np.zeros(0, np.int64)]
@@ -72,7 +72,7 @@ def _words(found: np.ndarray) -> np.ndarray:
 
 
 def _share(one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Returns the share of differing bits of each pair over the channels that are flat in neither; 1 if there is none."""
+    """Returns each pair's share of differing bits over the channels that are flat in neither; 1 if there is none."""
     differing, compared = np.zeros(len(i), np.int64), np.zeros(len(i), np.int64)
     for channel in range(one.shape[1]):
         left, right = one[i, channel], other[j, channel]
@@ -85,7 +85,7 @@ def _share(one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray) -> 
 def _near_keys(one: np.ndarray, other: np.ndarray) -> Iterator[Pairs]:
     """Yields the pairs of keys `one[i]`, `other[j]` with i < j that differ in at most `KEY_DISTANCE` bits.
 
-    Bit 63 is set in a key that may be compared. A pair may come more than once.
+    Bit 63 is set in a key that may be compared. A pair may be yielded more than once.
     """
     top = np.uint64(63)
     rows, columns = np.flatnonzero(one >> top), np.flatnonzero(other >> top)
@@ -135,7 +135,8 @@ def overlapping(
       num_channels: of the examples.
 
     Returns:
-      Row numbers, row numbers, and the number of common landmarks, at least `MIN_LANDMARKS`; sorted, without repeats.
+      Rows of `first`, rows of `second`, and the number of common landmarks, at least `MIN_LANDMARKS`; sorted, without
+      repeats.
     """
     masks = landmarks.masks(num_channels)
     candidates = _with_two_matches(first, second, masks)
@@ -146,7 +147,7 @@ def overlapping(
 
 
 def _with_two_matches(first: landmarks.Landmarks, second: landmarks.Landmarks, masks: np.ndarray) -> np.ndarray:
-    """Returns i * N + j of the pairs of examples i < j of which two landmarks or more were found, apart by one shift."""
+    """Returns i * N + j of the pairs of examples i < j with two or more matching landmarks at the same shift."""
     rows, columns = first.owners(), second.owners()
     one, other = first.flat_hashes(), second.flat_hashes()
     num_flags, num_bits = len(masks).bit_length() - 1, int(masks[-1]).bit_count()
@@ -167,7 +168,7 @@ def _repeated(pairs: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Returns the pairs that occur twice or more with shifts that differ by `TOLERANCE` at most, or little more.
 
     Shifts are counted in squares of four times the tolerance. Squares moved by half their side are counted as well, so
-    that no two shifts that agree are always parted by an edge.
+    that two shifts that agree are in one square at least once.
     """
     side, offset = 4 * TOLERANCE, 2 * grids.FINE
     found = [np.zeros(0, np.int64)]
@@ -187,7 +188,7 @@ def _alike(one: np.ndarray, other: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 def _equal_values(left: np.ndarray, right: np.ndarray, num_bits: int) -> Iterator[Pairs]:
     """Yields (row of `left`, row of `right`) wherever the values of `num_bits` bits are equal, in chunks."""
-    steps = max(1, len(right) >> 20)  # ranges of values that are sorted at a time
+    steps = max(1, len(right) >> 20)  # ranges of values; one is sorted at a time
     bounds = [np.uint64(k * (1 << num_bits) // steps) for k in range(steps + 1)]
     for low, high in itertools.pairwise(bounds):
         rows, columns = (np.flatnonzero((low <= values) & (values < high)) for values in (left, right))
@@ -198,7 +199,7 @@ def _equal_values(left: np.ndarray, right: np.ndarray, num_bits: int) -> Iterato
 
 
 def _common(first: landmarks.Landmarks, second: landmarks.Landmarks, i: int, j: int, masks: np.ndarray) -> int:
-    """Returns how many landmarks two examples have in common: alike, and apart by one shift; 0 if they are too few."""
+    """Returns how many landmarks two examples have in common: alike, and at the same shift; 0 if there are too few."""
     places, found = first.of(i)
     other_places, other = second.of(j)
     a, b = np.nonzero(_alike(found[:, None], other[None], masks))

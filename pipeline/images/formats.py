@@ -22,8 +22,8 @@ def decode(name: str, data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray
     The file extension decides the format; without a known one, the content does.
 
     Raises:
-      Exception: made by `bad(code, detail)`: the file is not an image of that format with that many planes, is too large
-        or damaged.
+      Exception: made by `bad(code, detail)`: the file is not an image of that format with that many planes, is too
+        large or damaged.
     """
     _, dot, ending = name.rpartition(".")
     decoder = _BY_ENDING.get((dot + ending).lower())

@@ -29,7 +29,7 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     if data[:3] != b"\xff\xd8\xff"[: len(data)]:
         raise bad("unreadable", f"not a JPEG image: the file starts with {bytes(data[:8])!r}")
     _check_frame(data, bad)
-    # Inside of compressed data, a byte 255 is followed by 0 or by a restart marker.
+    # Inside compressed data, a byte 255 is followed by 0 or by a restart marker.
     if (scans := data.count(b"\xff\xda")) > _MAX_SCANS:
         raise bad("unreadable", f"{scans} scans, expected at most {_MAX_SCANS}")
     try:

@@ -17,7 +17,7 @@ class BadImage(ValueError):
 
 
 class Unusable(ValueError):
-    """A file that is there and cannot be used, however often it is read. `code` is one of `stack.CODES`."""
+    """A file that exists but cannot be used, however often it is read. `code` is one of `stack.CODES`."""
 
     def __init__(self, code: str, detail: str):
         super().__init__(detail)

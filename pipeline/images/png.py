@@ -24,7 +24,7 @@ _HEADER_END = 33  # signature and IHDR
 _IEND = b"\0\0\0\0IEND\xaeB`\x82"
 _crc32: Any = imagecodecs.deflate_crc32  # seven times as fast as zlib's; its type hint leaves out memoryview
 _LAST_READ = 4096  # bytes; libpng reads up to 8192 of a chunk at once
-_BEYOND = 1 << 20  # bytes that may follow the image in its data, besides as many again as it has
+_BEYOND = 1 << 20  # bytes that the image data may hold beyond twice the size of the image
 _UNDECODABLE = "damaged: the image data cannot be decoded"
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}  # table 11.1
 _PLANES = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -36,8 +36,8 @@ logging.getLogger("imagecodecs").addFilter(lambda record: record.msg != "PNG war
 def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
     """Returns the planes of a PNG file: uint8 or uint16 `[height, width]` each, as stored.
 
-    One plane is greyscale, two are grey with alpha, three RGB and four RGBA; alpha is a plane like any other. Metadata is
-    ignored: orientation, gamma, transparency. An animated PNG gives its default image.
+    One plane is greyscale, two are grey with alpha, three RGB and four RGBA; alpha is a plane like any other. Metadata
+    is ignored: orientation, gamma, transparency. An animated PNG gives its default image.
 
     Raises:
       Exception: made by `bad(code, detail)`: the file is not a PNG of 8 or 16 bits with that many planes, too large,
@@ -48,7 +48,7 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
         with iio.imopen(_image_only(data, stream), "r", plugin=Plugin) as file:
             pixels = file.read()
     except (imagecodecs.PngError, ValueError):
-        # The error itself is not shown: imagecodecs reads its text from memory that libpng has already given up.
+        # The error itself is not shown: imagecodecs reads its text from memory that libpng has already freed.
         raise bad("unreadable", _UNDECODABLE) from None
     width, height, depth, *_ = _header(data)
     expected = (height, width) if planes == 1 else (height, width, planes)
@@ -87,9 +87,9 @@ def check(data: bytes, bad: Bad, planes: int = 1) -> bytes:
 
 
 def _stored(data: bytes, stream: bytes, bad: Bad) -> bytes | bytearray:
-    """Returns the image data stored without compression, for libpng to undo only the filters of its rows.
+    """Returns the image data stored without compression, so that libpng only has to undo the row filters.
 
-    libdeflate inflates about twice as fast as the zlib that libpng calls, which gains more than the copies cost.
+    libdeflate inflates about twice as fast as the zlib that libpng calls, which saves more than the copies cost.
     """
     width, height, depth, colour_type, *_ = _header(data)
     # Each row starts with a byte (7.3); interlaced, there are more rows.
@@ -97,15 +97,15 @@ def _stored(data: bytes, stream: bytes, bad: Bad) -> bytes | bytearray:
     try:
         return imagecodecs.deflate_encode(imagecodecs.deflate_decode(stream, out=limit), level=0)
     except imagecodecs.DeflateError:
-        # Damaged, or longer than the image, as some files are: then libpng has all pixels before it meets the
-        # checksum, and does not look at it.
+        # Damaged, or longer than the image, as in some files: libpng then has all pixels before it reaches the
+        # checksum, and does not check it.
         if not _is_whole(stream, 2 * limit + _BEYOND):
             raise bad("unreadable", _UNDECODABLE) from None
         return stream
 
 
 def _is_whole(stream: bytes, limit: int) -> bool:
-    """Returns whether a zlib stream has an end, a right checksum, and at most `limit` bytes of content."""
+    """Returns whether a zlib stream has an end, a correct checksum, and at most `limit` bytes of content."""
     unpacker, num_bytes, rest = zlib.decompressobj(), 0, stream
     try:
         while not unpacker.eof and num_bytes <= limit:
@@ -125,7 +125,7 @@ def _image_only(data: bytes, stream: bytes | bytearray) -> bytes:
     Metadata, transparency and animation are left out: libpng would act on them, and with the APNG patch, which
     imagecodecs and OpenCV include, it parses the frames.
     """
-    # libpng refuses a wrong Adler-32 at the end of the stream only if it reads it together with the last pixels;
+    # libpng refuses a wrong Adler-32 at the end of the stream only if it is read together with the last pixels;
     # otherwise it warns. A short last chunk is read at once.
     view, cut = memoryview(stream), max(len(stream) - _LAST_READ, 0)
     return b"".join((data[:_HEADER_END], *_idat(view[:cut]), *_idat(view[cut:]), _IEND))

@@ -1,4 +1,4 @@
-"""Reads image files: retries if a disk fails, and digests of what was read."""
+"""Reads image files, with retries if a disk fails, and digests of what was read."""
 
 import contextlib
 import dataclasses
@@ -16,11 +16,11 @@ WAITS = (0.1, 0.4, 1.6)
 
 
 def read(images: Images, name: str, max_bytes: int = limits.MAX_BYTES) -> bytes:
-    """Returns the bytes of a file; a disk that fails is asked again.
+    """Returns the bytes of a file; if a disk fails, tries again.
 
     Raises:
       FileNotFoundError: there is no such file.
-      Unusable: it is larger than `max_bytes`, no file, or in a damaged zip.
+      Unusable: it is larger than `max_bytes`, not a regular file, or in a damaged zip.
       StorageError: it could not be read; that says nothing about its content.
     """
     for wait in (*WAITS, None):
@@ -70,19 +70,19 @@ class Digested:
         return Digested(self.images.together(names, max_bytes), self.found)
 
     def digest(self) -> str:
-        """Returns 128 bits (hex) that stand for the names and contents of all files read, in any order."""
+        """Returns a digest (128 bits, hex) of the names and contents of all files read, in any order."""
         rows = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.found.items()))
         return hashlib.sha256(rows.encode()).hexdigest()[:32]
 
 
 def digest_of(images: Images, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> str:
-    """Returns what `Digested.digest` returned if these files have not changed since they were read.
+    """Returns the same as `Digested.digest` did, if these files have not changed since they were read.
 
     Raises:
       StorageError: a file cannot be read after every try.
     """
     digested = Digested(images).together(names, max_bytes)
     for name in names:
-        with contextlib.suppress(FileNotFoundError, Unusable):  # such a file had no part in the digest
+        with contextlib.suppress(FileNotFoundError, Unusable):  # such a file is not part of the digest
             digested.read(name, max_bytes)
     return digested.digest()

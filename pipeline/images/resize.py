@@ -27,7 +27,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     if side == size:
         return image
     if side == 2 * size:
-        # The most frequent ratio; OpenCV's arithmetic is the same here, and six times as fast.
+        # The most common ratio; OpenCV's arithmetic is the same here, and six times as fast.
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     rows = _AreaRows(side, size)
     area, largest = rows.p * rows.p, np.iinfo(image.dtype).max
@@ -43,19 +43,19 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 class _AreaRows:
-    """Sums of the source rows that each output row covers, with their weights; `sums` adds up to `p` rows each."""
+    """Weighted sums of the source rows that each output row covers; the weights of a sum add up to `p`."""
 
     def __init__(self, side: int, size: int):
         divisor = math.gcd(side, size)
         self.p, self._q = side // divisor, size // divisor
-        # Output row i starts `part[i]` q-ths below the upper edge of source row `first[i]`, and ends where i + 1 starts.
+        # Output row i starts `part[i]` q-ths below the top of source row `first[i]`, and ends where i + 1 starts.
         first, self._part = np.divmod(np.arange(size + 1) * self.p, self._q)
-        num = self.p // self._q  # every output row covers so many starts of source rows, or one more
+        num = self.p // self._q  # every output row covers this many starts of source rows, or one more
         last = np.where(first[:-1] + num < first[1:], first[:-1] + num, side)  # `side`: the row of zeros
         self._first, self._others = first, [*(first[:-1] + k for k in range(1, num)), last]
 
     def padded(self, image: np.ndarray) -> np.ndarray:
-        """Returns `[side + 1, side + 1]`, with zeros in the last row and column, where `sums` needs them."""
+        """Returns the image, with a last row and column of zeros if `sums` needs them."""
         import cv2
 
         return image if self._q == 1 else cv2.copyMakeBorder(image, 0, 1, 0, 1, cv2.BORDER_CONSTANT)
@@ -63,7 +63,7 @@ class _AreaRows:
     def sums(self, rows: np.ndarray, dtype: np.dtype, start: int, end: int) -> np.ndarray:
         """Returns `[end - start, width]`: weighted sums of the rows that the output rows from `start` to `end` cover.
 
-        `dtype` is unsigned and holds the results; what goes over on the way there comes back by subtraction.
+        `dtype` is unsigned and holds the results; overflow on the way there is undone by the subtraction.
         """
         p, q = self.p, self._q
         total: np.ndarray
@@ -71,7 +71,7 @@ class _AreaRows:
             total = rows[start * p : end * p].reshape(end - start, p, -1).sum(axis=1, dtype=dtype)
             return total
         first = rows.take(self._first[start : end + 1], axis=0).astype(dtype, copy=False)
-        above = first * self._part[start : end + 1, None].astype(dtype)  # what the previous output row covers of it
+        above = first * self._part[start : end + 1, None].astype(dtype)  # the part that the previous output row covers
         total = first[:-1]
         for index in self._others:
             total += rows.take(index[start:end], axis=0)

@@ -55,7 +55,7 @@ class Images(Protocol):
 
         Raises:
           FileNotFoundError: there is no such file.
-          Unusable: it is larger than `max_bytes`, no file, or in a damaged zip.
+          Unusable: it is larger than `max_bytes`, not a regular file, or in a damaged zip.
           OSError: it cannot be read now, which says nothing about the file.
           StorageError: the same, after every try.
         """
@@ -120,7 +120,7 @@ class ObjectFolder:
         return self.together([name], max_bytes).read(name, max_bytes)
 
     def together(self, names: Sequence[str], max_bytes: int = limits.MAX_BYTES) -> "Images":
-        # The end keeps an object that is too large out of memory; a start of 0 keeps s3fs from asking for the size.
+        # The end keeps an object that is too large out of memory; with a start of 0, s3fs does not ask for the size.
         found = files.read_ranges([(self.path / name, 0, max_bytes + 1) for name in names])
         return _Fetched(dict(zip(names, found, strict=True)))
 
@@ -222,7 +222,7 @@ def _prefix(path: Place, schema: Schema) -> str:
     """Returns the folder of the images in a zip: the one that the schema names, or the one with most files.
 
     Raises:
-      InputError: the zip is empty, or two folders hold as many.
+      InputError: the zip is empty, or two folders hold equally many images.
     """
     members = zips.members(path)
     if not members:
@@ -259,8 +259,8 @@ def find(source: Place, schema: Schema = HPA_KAGGLE_2018) -> tuple[Place, Place]
     """Returns the paths of (label table, images) in a folder with the layout of the schema, or in a zip of it.
 
     Raises:
-      FileNotFoundError: naming every path that is missing, and a zip in the folder that holds it.
-      InputError: a zip in which the zip of the images is compressed once more.
+      FileNotFoundError: naming every missing path, and a zip in the folder that contains it.
+      InputError: a zip in which the zip of the images is itself compressed or damaged.
     """
     if source.name.endswith(".zip") and not source.is_dir():
         return _in_zip(source, schema)

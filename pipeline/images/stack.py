@@ -44,7 +44,7 @@ With depth `percentile` the full range is the one that the schema declares for t
 
 @dataclasses.dataclass(frozen=True)
 class Stacked:
-    """`image` is uint8 or uint16 `[size, size, channels]`; `moments` is what the function returns.
+    """`image` is uint8 or uint16 `[size, size, channels]`; `moments` is what `moments()` returns.
 
     `num_16bit` counts channels scaled from 16 to 8 bits, `dim` says of each channel whether it is dim (see `DIM`).
     """

@@ -1,7 +1,7 @@
 """Checked decoding of TIFF files of one or more pages.
 
-A TIFF has no checksum: a changed byte inside uncompressed data changes pixels without an error. Its structure is checked
-before any pixel is decoded, because its counts and offsets decide how much memory a decoder takes.
+A TIFF has no checksum: a changed byte inside uncompressed data changes pixels without an error. Its structure is
+checked before any pixel is decoded, because its counts and offsets decide how much memory a decoder takes.
 """
 
 import io
@@ -48,7 +48,7 @@ def decode(data: bytes, bad: Bad, planes: int = 1) -> list[np.ndarray]:
             return [plane for page in pages for plane in _planes(page)]
     except BadImage:
         raise
-    except Exception as error:  # tifffile and the decoders raise whatever a damaged file leads them to
+    except Exception as error:  # tifffile and the decoders raise all kinds of errors for damaged files
         raise bad("unreadable", f"damaged: {str(error)[:120] or type(error).__name__}") from None
 
 
@@ -90,7 +90,7 @@ def _check_page(page: Any, where: str, num_bytes: int, bad: Bad) -> None:
 
 
 def _check_tags(page: Any, where: str, bad: Bad) -> None:
-    """Checks that each tag that decides the pixels is there once and was read: tifffile skips one that it cannot read."""
+    """Checks that no tag that decides the pixels is repeated or skipped: tifffile skips tags that it cannot read."""
     form, file = page.parent.tiff, page.parent.filehandle
     file.seek(page.offset)
     (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
@@ -106,7 +106,7 @@ def _check_tags(page: Any, where: str, bad: Bad) -> None:
 
 
 def _check_segments(page: Any, where: str, num_bytes: int, bad: Bad) -> None:
-    """Checks that there are all strips or tiles, and that they are inside the file; missing ones would be black."""
+    """Checks that all strips or tiles exist, and that they are inside the file; missing ones would be black."""
     if page.is_tiled:
         check_side(page.tilewidth, page.tilelength, bad)
         expected = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)

@@ -1,7 +1,7 @@
 """The members of a zip, each read as one range of bytes.
 
-So threads do not share an open file, and an object store sends only the bytes requested. The members of a zip in the zip
-are found too, if it is stored in it without compression.
+Threads therefore share no open file, and an object store sends only the bytes requested. The members of a zip inside
+the zip are found too, if the inner zip is stored without compression.
 """
 
 import errno
@@ -23,7 +23,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name,
 
 
 _NOT_A_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, IndexError, struct.error)
-"""What `zipfile` raises for a damaged directory, whatever its documentation says."""
+"""What `zipfile` raises for a damaged directory, documented or not."""
 
 
 class Member(NamedTuple):
@@ -43,8 +43,8 @@ class Member(NamedTuple):
 def members(path: Place) -> dict[str, Member]:
     """Returns the members of a zip by name, in the order of their bytes; folders and unsafe names are left out.
 
-    The members of `train.zip` in it follow as `train/...`, unless the zip has a folder of that name. Kept for the life of
-    the process: reading the central directory of 124,288 files takes about a second.
+    The members of `train.zip` in it follow as `train/...`, unless the zip has a folder of that name. Cached, because
+    reading the central directory of 124,288 files takes about a second.
 
     Raises:
       InputError: the file is not a zip, its directory is damaged, or two members have one name.
@@ -59,7 +59,7 @@ def members(path: Place) -> dict[str, Member]:
 
 
 def _inside(path: Place, file: BinaryIO, member: Member, folder: str) -> dict[str, Member]:
-    """Returns the members of a zip in the zip, in a folder; none if it is compressed, encrypted or damaged."""
+    """Returns the members of a zip inside the zip, in a folder; none if it is compressed, encrypted or damaged."""
     try:
         check(member, max_bytes=member.num_bytes)
         file.seek(member.start)
@@ -129,7 +129,7 @@ def _directory(path: Place, file: BinaryIO) -> dict[str, Member]:
 
 
 def _is_safe(name: str) -> bool:
-    """Returns whether a name is that of a file inside the folder that a zip stands for."""
+    """Returns whether a name is that of a file that stays inside the folder that the zip stands for."""
     return not (name.startswith("/") or name.endswith("/") or "\\" in name or ".." in name.split("/"))
 
 
@@ -168,7 +168,7 @@ def check(member: Member, max_bytes: int = MAX_BYTES) -> None:
     """Checks what the directory says about a member, before any of it is read.
 
     Raises:
-      Unusable: it is too large, encrypted, a link, compressed with another method than deflate, or cannot be there.
+      Unusable: it is too large, encrypted, a link, not stored or deflated, or at an impossible position.
     """
     check_size(member.num_bytes, max_bytes)
     check_size(member.num_packed, max_bytes)
@@ -185,7 +185,7 @@ def check(member: Member, max_bytes: int = MAX_BYTES) -> None:
 def unpack(member: Member, data: bytes) -> bytes:
     """Returns the content of a member that `check` passes, given the bytes from its `start` to its `end`.
 
-    Never more than the directory claims is unpacked.
+    Never unpacks more than the directory claims.
 
     Raises:
       Unusable: the zip is damaged.
@@ -207,7 +207,7 @@ def _decompress(member: Member, packed: bytes) -> bytes:
     if member.method == zipfile.ZIP_STORED:
         return packed
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = unpacker.decompress(packed, member.num_bytes + 1)  # one more, to see whether there is more
+    content = unpacker.decompress(packed, member.num_bytes + 1)  # one more byte, to see whether there is more
     if len(content) > member.num_bytes:
         raise Unusable("unreadable", f"damaged zip: unpacks to more than the {member.num_bytes:,} bytes it claims")
     if not unpacker.eof:

@@ -1,7 +1,7 @@
 """Lower bounds on the deviations of a split, for any solver.
 
 Each class is bounded separately, and the bound of a split is their sum. The counts of a class are whole numbers that
-add up to its total; what is fixed stays; and the count of a split is the sum of whole groups.
+add up to its total; fixed examples stay; and the count of a split is the sum of whole groups.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ LARGEST_SUMS = 40_000_000
 
 
 def of_classes(problem: Problem) -> float:
-    """Returns a number that the sum of deviations of all classes from their shares cannot be below."""
+    """Returns a lower bound on the sum of the deviations of all classes from their shares."""
     grouped = bool((problem.examples > 1).any())
     return sum(
         max(
@@ -27,7 +27,7 @@ def of_classes(problem: Problem) -> float:
 
 
 def of_sizes(problem: Problem) -> int:
-    """Returns a number that the sum of deviations of the sizes cannot be below."""
+    """Returns a lower bound on the sum of the deviations of the sizes."""
     total, placed = sum(problem.wanted), problem.placed_sizes
     return round(max(_whole(problem.wanted, total, placed), _sums(problem, total, placed, problem.examples)))
 
@@ -42,7 +42,7 @@ def _whole(wanted: Sequence[int], total: int, placed: np.ndarray) -> float:
     counts = [max(int(least), share // num) for least, share in zip(placed, shares, strict=True)]
     cost = sum(abs(count * num - share) for count, share in zip(counts, shares, strict=True))
     change = total - sum(counts)
-    if change <= 0:  # a count above what is placed is not above its share: one less costs one
+    if change <= 0:  # a count above its placed number is at most its share: one less costs one
         return (cost - change * num) / num
     more = [
         abs((count + 1) * num - share) - abs(count * num - share) for count, share in zip(counts, shares, strict=True)
@@ -65,7 +65,7 @@ def _sums(problem: Problem, total: int, placed: np.ndarray, counts: np.ndarray) 
         reached |= reached << count
     num, cost = sum(problem.wanted), 0
     for least, size in zip(placed.tolist(), problem.wanted, strict=True):
-        share = total * size - least * num  # times num, of the groups that are free
+        share = total * size - least * num  # times num, left for the free groups
         cost += min(abs(near * num - share) for near in _nearest(reached, share // num))
     return cost / num
 

@@ -27,7 +27,7 @@ class Other:
         return float(off.sum()), float(off.max())
 
     def num_absent(self, wanted: Sequence[int]) -> int:
-        """Returns how many classes are missing in a split of a wanted size above 0."""
+        """Returns how many classes are missing in a split whose wanted size is above 0."""
         needed = (np.array(wanted) > 0) & (self.sizes >= 0)
         return int(((self.counts[needed] == 0).any(axis=0) & (self.counts.sum(axis=0) > 0)).sum())
 
@@ -39,9 +39,9 @@ def others(
     num_classes: int,
     seed: int,
 ) -> list[Other]:
-    """Returns the splits of others; whole groups go to one split there, too.
+    """Returns the splits by other methods, which also keep groups whole.
 
-    `iterative-stratification` is not a dependency: without it, only the random split is there.
+    `iterative-stratification` is not a dependency: without it, only the random split is returned.
     """
     counts, sizes = group_counts(examples, groups, num_classes)
     found = []
@@ -92,7 +92,7 @@ def _stratified(labels: np.ndarray, wanted: Sequence[int], seed: int) -> np.ndar
     part = np.zeros(len(labels), int)
     rest = np.arange(len(labels))
     try:
-        for split in range(1, len(wanted)):  # each split is taken off what the splits before it left
+        for split in range(1, len(wanted)):  # each split is taken from what the ones before it left
             share = wanted[split] / (wanted[0] + sum(wanted[split:]))
             if not share:
                 continue

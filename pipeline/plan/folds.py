@@ -18,7 +18,7 @@ class Folds:
     """Several splits of one label table.
 
     Attributes:
-      parts: the division of all examples into one part for each fold, its test.
+      parts: all examples divided into one part for each fold, which is its test.
       of: for each fold `{id: train, dev or test}`, of all examples.
       counts: int `[folds, 3, classes]`, examples of each class in train, dev and test.
       sizes: int `[folds, 3]`, examples in train, dev and test.
@@ -39,7 +39,7 @@ class Folds:
         return "\n".join([*lines, *self.absent()])
 
     def absent(self) -> list[str]:
-        """Returns a warning for each class that a fold has none of in train, dev or test."""
+        """Returns a warning for each split (train, dev or test) of a fold that lacks classes."""
         lines = []
         for name, counts in zip(self.parts.names, self.counts, strict=True):
             for split, row in zip(SPLITS, counts, strict=True):
@@ -65,7 +65,7 @@ def assign(
     groups: Mapping[str, str] | None = None,
     class_names: Sequence[str] = HPA_KAGGLE_2018.classes,
 ) -> Folds:
-    """Returns `num` splits by `splits.assign`: of fold k, part k of all examples is test, and the rest train and dev.
+    """Returns `num` splits by `splits.assign`: in fold k, part k of all examples is test, and the rest train and dev.
 
     Parts have equal sizes, and dev is to train as in the paper; with groups, as nearly as whole groups allow.
 
@@ -117,7 +117,7 @@ def _fold(examples: Sequence[Example], parts: Splits, k: int, seed: int, groups:
 
 def _check_num(examples: Sequence[Example], num: int, groups: Mapping[str, str]) -> None:
     num_groups = len({(example.id in groups, groups.get(example.id, example.id)) for example in examples})
-    if num_groups < max(num, len(SPLITS)):  # of two folds, the other one is train and dev
+    if num_groups < max(num, len(SPLITS)):  # with two folds, the other part is train and dev
         what = "groups" if groups else "examples"
         raise InputError(
             f"{num} folds of {num_groups} {what}: a fold needs at least one for test, and others for train and dev; "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 def join(*groupings: Mapping[str, str]) -> dict[str, str]:
     """Returns `{id: group}` in which examples that share a group in any of the groupings are in one group.
 
-    Each grouping is `{id: group}`. With several, a group is named after its smallest id; empty names are no groups.
+    Each grouping is `{id: group}`. With several, a group is named after its smallest id. An empty name means no group.
     """
     groupings = tuple({i: name for i, name in grouping.items() if name} for grouping in groupings)
     groupings = tuple(grouping for grouping in groupings if grouping)

@@ -16,7 +16,7 @@ HEADER = ("Id", "Split")
 
 
 def read(place: Place) -> dict[str, str]:
-    """Returns `{id: split}` from a CSV with header `Id,Split`, or from that of a published dataset's folder.
+    """Returns `{id: split}` from a CSV with header `Id,Split`, or from the one in a published dataset's folder.
 
     Raises:
       InputError: a file that cannot be read, a row that is not 'id,split', an id that occurs twice.
@@ -72,7 +72,7 @@ def fixed(
     These are its own, and those that share a group with one of them.
 
     Raises:
-      InputError: a group that lies in two splits.
+      InputError: a group is in two splits.
     """
     first: dict[str, str] = {}  # group -> an example of it in the earlier split
     problems = []

@@ -17,7 +17,7 @@ from pipeline.store.files import Place
 
 @dataclasses.dataclass(frozen=True)
 class MissingFile:
-    """A file that does not exist; `channels` are the names of those in it, `similar` is a file that may be meant."""
+    """A file that does not exist; `channels` are the names of its channels, `similar` is a file that may be meant."""
 
     id: str
     channels: tuple[str, ...]
@@ -34,14 +34,14 @@ class Manifest:
     """The input of a build.
 
     Attributes:
-      schema: what it is made of.
+      schema: describes it.
       examples: sorted by id.
       columns: `{column: {id: value}}` of the schema's further columns.
       images: where the images are.
       file_bytes: `{id: sizes}`, the size in bytes of each file of an example; -1 if it is missing.
       missing: files that do not exist.
       num_unlisted: image files whose id is not in the label table.
-      stamps: `{id: number}` that stands for sizes and stamps (`sources.Entry`) of the files of each example.
+      stamps: `{id: number}`, a hash of the sizes and stamps (`sources.Entry`) of the files of each example.
     """
 
     schema: Schema
@@ -63,7 +63,7 @@ class Manifest:
         return column_groups(self.schema, self.columns)
 
     def channels_of(self, index: int) -> str:
-        """Returns the channels of an example's file by its place in `file_bytes`, joined with '+'."""
+        """Returns the channels of an example's file, given its index in `file_bytes`, joined with '+'."""
         return "+".join(self.schema.channels[k].name for k in self.schema.default_sources[index].channels)
 
     def names(self, example: Example) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ class Manifest:
         return file_names(self.schema, example)
 
     def listed(self, examples: Iterable[Example]) -> str:
-        """Returns what stands for the listing of the files of these examples; it changes if a file is replaced."""
+        """Returns a digest of the listing of these examples' files, which changes if a file is replaced."""
         rows = "".join(f"{example.id} {self.stamps[example.id]:x}\n" for example in examples)
         return hashlib.sha256(rows.encode()).hexdigest()
 
@@ -129,7 +129,7 @@ def read(labels_path: Place, images: sources.Images, schema: Schema = HPA_KAGGLE
 
 
 def _list(images: sources.Images, schema: Schema, examples: Sequence[Example]) -> tuple[dict[str, int], dict[str, int]]:
-    """Returns sizes in bytes, and what stands for size and stamp, of all files by name."""
+    """Returns the size in bytes, and a hash of name, size and stamp, of every file by name."""
     deep = any("/" in pattern for pattern in _patterns(schema)) or any("/" in example.id for example in examples)
     listed, stamps = {}, {}
     for name, num_bytes, stamp in images.entries(deep=deep):

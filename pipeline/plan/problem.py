@@ -58,8 +58,8 @@ class Problem:
     def required(self) -> np.ndarray:
         """Bool `[splits, classes]`: a class that has to be in a split.
 
-        A class has to be in every split of a wanted size above 0 if there are as many units with it; units larger
-        than the smallest split do not count. A split that has it keeps it.
+        Every split of a wanted size above 0 must have a class if there are enough units for the splits that lack it;
+        units larger than the smallest split do not count. A split that has it keeps it.
         """
         wanted = np.array(self.wanted)
         fits = self.examples <= wanted[wanted > 0].min()
@@ -75,7 +75,7 @@ class Problem:
     def deviation(self, quotas: np.ndarray) -> float:
         """Returns the sum of the classes' deviations from their shares, rounded to a millionth of an example.
 
-        So the order in which a processor adds up does not matter.
+        The rounded sum does not depend on the order in which a processor adds.
         """
         return round(float(np.abs(self.counts_of(quotas) - self.shares).sum()), 6)
 

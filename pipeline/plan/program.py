@@ -18,7 +18,7 @@ SOLVER_OPTIONS = {"output_flag": False, "threads": 1, "mip_max_nodes": 2000, "mi
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Quotas:
-    """What is asked: how `units` of each kind are divided so that counts come near their targets.
+    """What the solver is asked: to divide `units` of each kind so that counts come near their targets.
 
     Attributes:
       units: units of each kind, int `[kinds]`.
@@ -42,7 +42,7 @@ class Quotas:
 
 
 def in_proportion(problem: Problem) -> Quotas:
-    """Returns what is asked of units of one example each: each kind within one of its exact share in every split.
+    """Returns what to ask for units of one example each: each kind within one of its exact share in every split.
 
     This also keeps label *sets* stratified. A solution with exact sizes exists: it is a transport problem with
     integral bounds.
@@ -62,7 +62,7 @@ def in_proportion(problem: Problem) -> Quotas:
 
 
 def remaining(problem: Problem, kinds: np.ndarray, quotas: np.ndarray) -> Quotas:
-    """Returns what is asked of the free units of some `kinds` (their numbers) beside the quotas of all other kinds."""
+    """Returns what to ask for the free units of some `kinds` (their numbers), given the quotas of all other kinds."""
     others = quotas.copy()
     others[kinds] = 0
     units = problem.units[kinds]
@@ -81,7 +81,7 @@ def remaining(problem: Problem, kinds: np.ndarray, quotas: np.ndarray) -> Quotas
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solved:
-    """`quotas` is int `[kinds, splits]`; no solution of what was asked costs less than `bound`."""
+    """`quotas` is int `[kinds, splits]`; no solution costs less than `bound`."""
 
     quotas: np.ndarray
     bound: float

@@ -6,7 +6,7 @@ linear relaxation is useless: it divides every group in proportion, without any 
 1. A greedy start: the largest units first, each to the split that lacks its classes most.
 2. Annealing by swaps of two units, or moves of one. A random unit is compared with all those of another split (or
    1,024 of them), and one partner is drawn with Boltzmann's probability. First the cost is the sum of squared
-   deviations, whose changes are one product of matrices; then the sum of absolute ones. Classes that few units have
+   deviations, whose changes are one matrix product; then the sum of absolute deviations. Classes that few units have
    weigh more at first: they can be balanced only while large changes are still allowed.
 3. Each class that has enough units is brought into every split, and stays there.
 
@@ -27,10 +27,10 @@ WINDOW = 1024
 """Units of the other split that one step looks at."""
 
 NEAREST = 48
-"""Of these, by squared deviation, the absolute deviation is computed."""
+"""The best of these by squared deviation, whose absolute deviation is computed."""
 
 FEW_UNITS, LARGEST_WEIGHT = 400, 8
-"""A class of fewer units than this weighs more, in proportion, up to eight times as much."""
+"""A class with fewer units than this weighs more, in proportion, up to eight times as much."""
 
 FOCUS = 4
 """Every fourth step takes a unit of an uneven class: units of rare classes would seldom be drawn."""
@@ -63,9 +63,9 @@ class Stage:
         return dataclasses.replace(self, steps=max(1, int(self.steps * share)))
 
     def temperatures(self) -> Iterator[float]:
-        """Yields a temperature for each step: it halves at equal distances, and falls in straight lines between.
+        """Yields a temperature for each step: it halves at equal intervals, and falls linearly in between.
 
-        Multiples of `NOISE_STEP`, made without a power or a logarithm, which are not the same on every machine.
+        Multiples of `NOISE_STEP`, made without a power or a logarithm, which differ between machines.
         """
         halvings = next(n for n in range(64) if self.hot / 2**n <= self.cold)
         for step in range(self.steps):
@@ -88,7 +88,7 @@ def search(problem: Problem, seed: int, chain: int = 0, effort: float = 1.0) -> 
     Args:
       problem: the order of its kinds breaks ties.
       seed: changes the answer, not its quality.
-      chain: number of the search: another one gives another answer.
+      chain: number of the search: another number gives another answer.
       effort: share of the steps to make.
     """
     random = _random(seed, chain)
@@ -123,9 +123,9 @@ def _random(seed: int, chain: int) -> np.random.RandomState:
 
 
 def _greedy(units: _Units) -> np.ndarray:
-    """Returns a first split, int `[units]`: units by falling size, each where its classes are furthest behind.
+    """Returns a first split, int `[units]`: largest units first, each where its classes are furthest behind.
 
-    Whole numbers throughout: `ahead` is the deviation from the share of what is placed, times all examples.
+    Whole numbers throughout: `ahead` is each split's excess over its share of what is placed, times all examples.
     """
     rows, wanted = units.rows, np.array(units.problem.wanted, np.int64)
     ahead = units.placed * wanted.sum() - wanted[:, None] * units.placed.sum(axis=0)
@@ -139,7 +139,7 @@ def _greedy(units: _Units) -> np.ndarray:
 
 
 def _gumbel(random: np.random.RandomState, num: int = 1 << 16) -> np.ndarray:
-    """Returns Gumbel-distributed noise: the smallest of (cost - temperature * noise) is a draw of Boltzmann's law."""
+    """Returns Gumbel-distributed noise: the smallest (cost - temperature * noise) is a draw by Boltzmann's law."""
     noise = np.round(-np.log(-np.log((np.arange(num) + 0.5) / num)) / NOISE_STEP) * NOISE_STEP
     random.shuffle(noise)
     return noise
@@ -174,9 +174,9 @@ class _Slots:
             values[a][i], values[b][j] = values[b][j], values[a][i]
 
     def uneven(self, first: int, second: int) -> tuple[int, int, int]:
-        """Returns (split, place of a unit in it, another split): the one has too much of a class, the other too little.
+        """Returns (split with too much of a class, place of a unit in it, split with too little of the class).
 
-        The class is one of the four most uneven, the unit has it; `first` and `second` are random numbers.
+        The class is one of the four most uneven, and the unit has it; `first` and `second` are random numbers.
         """
         ahead = self.ahead[:, :-1]
         order = np.argsort(ahead.min(axis=0) - ahead.max(axis=0), kind="stable")
@@ -269,7 +269,7 @@ def _draw_absolute(
     noise: np.ndarray,
     watched: np.ndarray,
 ) -> int:
-    """As `_draw_squared`, by absolute deviations; an exchange never takes a class from a split that must have it."""
+    """As `_draw_squared`, by absolute deviations; an exchange never takes the last of a `watched` class away."""
     start, stop = _window(slots, b, number)
     near = _squared_costs(slots, a, i, b, start, stop)
     if len(near) > NEAREST:
@@ -307,7 +307,7 @@ def _squared_costs(slots: _Slots, a: int, i: int, b: int, start: int, stop: int)
 
 
 def bring_into_every_split(problem: Problem, part: np.ndarray) -> np.ndarray:
-    """Returns the split (int `[units]`) with units moved so that classes are where they have to be, if that can be."""
+    """Returns the split (int `[units]`) with units moved so that classes are where they have to be, if possible."""
     part = part.copy()
     for _ in range(2 * problem.required.size):
         counts = problem.counts_of(problem.quotas_of(part))
@@ -323,7 +323,7 @@ def bring_into_every_split(problem: Problem, part: np.ndarray) -> np.ndarray:
 def _best_move(
     problem: Problem, part: np.ndarray, counts: np.ndarray, split: int, label: int
 ) -> tuple[int, float, int, int] | None:
-    """Returns (change of the missing classes, cost, unit, split) of the best move of one class into a split."""
+    """Returns (change in missing classes, cost, unit, split) of the best move of one class into a split."""
     kind_of, required, shares = problem.kind_of(), problem.required, problem.shares
     fits = (problem.counts[:, label] > 0) & (problem.examples <= max(problem.wanted[split], 1))
     units = np.flatnonzero(fits[kind_of] & (part != split))

@@ -35,7 +35,7 @@ class ShardPlan:
         return f"{NAME}-{self.split}.{self.file_format}-{self.index:05d}-of-{self.num_shards:05d}"
 
     def fingerprint(self, schema: Schema, size: int, file_bytes: Mapping[str, Sequence[int]]) -> str:
-        """SHA-256 (hex) of everything that decides this shard's bytes; a finished shard is reused only if it matches."""
+        """SHA-256 (hex) of all that decides this shard's bytes; a finished shard is reused only if it matches."""
         rows = [[example.id, example.labels, example.files, file_bytes[example.id]] for example in self.examples]
         form = [schema.digest(), schema.num_classes, schema.single_label, size, self.filename]
         return hashlib.sha256(json.dumps([VERSION, form, rows]).encode()).hexdigest()
@@ -74,7 +74,7 @@ def plan(
       max_examples: keep only this many examples of each split, the first ones, for a trial.
 
     Raises:
-      InputError: a count below one.
+      InputError: a number that is not above 0.
     """
     for name, value in (("num_shards", num_shards), ("shard_mib", shard_mib), ("max_examples", max_examples)):
         if value is not None and value <= 0:

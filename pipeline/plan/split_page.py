@@ -19,7 +19,7 @@ def write(path: Path, splits: Splits, others: Sequence[Other], *, title: str) ->
 
 
 def html(splits: Splits, others: Sequence[Other], *, title: str) -> str:
-    """Returns the page of a split, beside the same table split by others."""
+    """Returns the page of a split, compared with splits of the same table by other methods."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -77,7 +77,7 @@ def _method(name: str, splits: Splits, other: Other) -> dict[str, Any]:
 
 
 def _chart(splits: Splits, others: Sequence[Other]) -> dict[str, Any]:
-    """Returns the places of dots: the largest deviation of each class, on an axis of square roots, 0 to 1."""
+    """Returns the positions of dots: the largest deviation of each class, on a square-root axis, 0 to 1."""
     series = [("this split", splits.counts)] + [(other.name, other.counts) for other in others]
     largest = [(name, np.abs(counts - splits.shares).max(axis=0)) for name, counts in series]
     top = max(1.0, max(float(off.max(initial=0)) for _, off in largest))

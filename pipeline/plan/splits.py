@@ -27,13 +27,13 @@ PAPER_SIZES = (24_000, 3_000, 4_072)
 """Sizes of train, dev and test in the report that the project follows (Mylavarapu 2020, section 4.3)."""
 
 SHORT, LONG = (0.1, 0.1, 0.1), (0.8, 0.8)
-"""Efforts of the searches for a split of groups, of which the best counts. The long ones follow only if necessary."""
+"""Efforts of the searches for a split of groups; the best counts. Long ones follow if it is not good enough."""
 
 GOOD_ENOUGH = 1.1
-"""It is not necessary if the cost is within this factor of the lower bound."""
+"""A split of groups is good enough if its cost is within this factor of the lower bound."""
 
 POLISHED_KINDS, POLISH_NODES = 1000, 20
-"""Kinds of several groups that the integer program divides anew after the search, and the nodes of its search tree."""
+"""How many kinds of several groups the integer program divides again after the search, and its search nodes."""
 
 Unit = tuple[str, ...]
 """The ids of an example, or of all examples of a group: what goes to one split together."""
@@ -58,9 +58,9 @@ class Splits:
       num_groups: groups in all.
       num_kinds: different multisets of label sets among them.
       bound: no split has a smaller sum of deviations.
-      size_bound: nor sizes that differ less from those wanted, in sum.
+      size_bound: no split has sizes that differ less from those wanted, in sum.
       num_kept: examples that are where an earlier split has them.
-      num_moved: examples that are elsewhere: none.
+      num_moved: examples that are elsewhere; always 0.
       vanished: ids of the earlier split that no longer exist, ascending.
     """
 
@@ -91,7 +91,7 @@ class Splits:
 
     @property
     def optimal(self) -> bool:
-        """Whether the bounds prove that no split is nearer."""
+        """Whether the bounds prove that no split is better."""
         return self.size_deviation <= self.size_bound and self.deviation <= self.bound + 1e-6
 
     @property
@@ -131,7 +131,7 @@ class Splits:
         return f"{found}; no split has less than {self.bound:.2f}{times}{sizes}"
 
     def kept_lines(self) -> list[str]:
-        """Returns what became of the earlier split, if there was one: nothing moves."""
+        """Returns lines on what happened to the earlier split; empty if there was none."""
         if not self.num_kept and not self.vanished:
             return []
         new = len(self.of) - self.num_kept - self.num_moved
@@ -203,7 +203,7 @@ def assign(
 
     Sizes are met exactly (with groups: as nearly as whole groups allow), and the counts of each class in each split
     are as near their exact share as whole numbers allow (with groups: as near as was found, `Splits.bound` says how
-    much nearer they could be). With groups or an earlier split, each class stands in every split if it has enough
+    much nearer they could be). With groups or an earlier split, each class is in every split if it has enough
     groups.
 
     Args:
@@ -216,7 +216,7 @@ def assign(
       names: of the splits.
 
     Raises:
-      InputError: sizes that are not whole numbers that add up to the number of examples, or a group that lies in two
+      InputError: sizes that are not whole numbers that add up to the number of examples, or a group that is in two
         splits of the earlier split.
       JobError: the solver found no solution.
     """
@@ -358,10 +358,10 @@ def _hash(seed: int, purpose: str, name: str) -> bytes:
 
 
 def _divide(problem: Problem, seed: int) -> tuple[np.ndarray, float]:
-    """Returns (quotas of the free units, a lower bound of the sum of deviations).
+    """Returns (quotas of the free units, a lower bound on the sum of deviations).
 
-    No split of a wanted size above 0 is empty if there are enough units: if the nearest sizes leave one without any,
-    the unit that suits it best is placed in it, and the others are divided again.
+    No split of a wanted size above 0 is empty if there are enough units: if the nearest sizes leave a split empty, the
+    unit that suits it best is placed in it, and the other units are divided again.
     """
     quotas, bound = _divide_nearest(problem, seed)
     occupied = problem.placed.any(axis=0)
@@ -395,12 +395,12 @@ def _divide_nearest(problem: Problem, seed: int) -> tuple[np.ndarray, float]:
 
 
 def _divide_new(problem: Problem, bound: float) -> tuple[np.ndarray, float]:
-    """As `_divide`, for examples without groups beside those that stay."""
+    """As `_divide`, for new examples without groups, where others stay."""
     kinds = np.flatnonzero(problem.units)
     quotas = np.zeros_like(problem.placed)
     solved = program.solve(program.remaining(problem, kinds, quotas))
     quotas[kinds] = solved.quotas
-    # What the solver proves is of sizes and classes together.
+    # The solver's bound is on sizes and classes together.
     proven = solved.bound - SIZE_WEIGHT * problem.size_deviation(quotas)
     bound = max(bound, min(proven, problem.deviation(quotas)))
     if problem.value(quotas)[0]:
@@ -422,7 +422,7 @@ def _divide_groups(problem: Problem, seed: int, bound: float) -> np.ndarray:
 
 
 def _polished(problem: Problem, quotas: np.ndarray, bound: float) -> np.ndarray:
-    """Returns the quotas with those of the kinds that have several units divided anew, if that is better."""
+    """Returns the quotas, with the kinds that have several units divided again if that is better."""
     several = np.flatnonzero(problem.units > 1)
     kinds = np.sort(several[np.argsort(problem.examples[several], kind="stable")][:POLISHED_KINDS])
     if len(kinds) == 0 or problem.value(quotas) <= (0, bound + 1e-6):

@@ -21,7 +21,7 @@ from pipeline.schema.declared import placeholders
 from pipeline.store.files import Place
 
 MAX_LISTED = 10
-NEAR = 0.5  # similarity from which on a class is suggested for a label
+NEAR = 0.5  # least similarity at which a class is suggested for a label
 MAX_SHOWN = 120  # characters of a row or header in a message
 
 
@@ -97,7 +97,7 @@ def read_groups(path: Place, examples: Sequence[Example], *, extra: str = "error
     `extra` says what to do with ids that are not in the label table: "error" or "ignore".
 
     Raises:
-      InputError: a row that names an id twice, or one that is not in the label table.
+      InputError: a row that is not 'id,group', a repeated id, or one that is not in the label table.
     """
     known = {example.id for example in examples}
     groups: dict[str, str] = {}
@@ -178,7 +178,7 @@ def _numbered(path: Place, reader: Any) -> Iterator[tuple[int, list[str]]]:
 
 
 def _read(path: Place, member: str) -> bytes:
-    """Returns the bytes of a table; `member` is its name, should `path` be a zip."""
+    """Returns the bytes of a table; `member` is its name if `path` is a zip."""
     if not path.name.endswith(".zip"):
         return path.read_bytes()
     return zips.read(path, member)
@@ -295,5 +295,5 @@ def _name_parser(schema: Schema) -> Callable[[str], int]:
 
 
 def cut(text: str) -> str:
-    """Returns text as a message quotes it."""
+    """Returns text, shortened for a message."""
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

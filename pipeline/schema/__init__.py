@@ -1,6 +1,6 @@
 """Schemas, and the names and version that all datasets share.
 
-The names are part of the bytes of shards and metadata. A change of one of them needs a new `VERSION` and a line in
+The names are part of the bytes of shards and metadata. Changing one needs a new `VERSION` and a line in
 `RELEASE_NOTES`.
 """
 

@@ -17,8 +17,8 @@ from pipeline.errors import InputError
 DEPTHS = ("file", "8", "12", "16", "percentile", "uint16")
 """How pixel values become those of the dataset.
 
-file: 8-bit files as they are, 16-bit files divided by 257; both may occur. 8, 12, 16: files whose values use so many
-bits, scaled to 0..255. percentile: values between a channel's `range` scaled to 0..255, the rest clipped. uint16: 16-bit
+file: 8-bit files as they are, 16-bit files divided by 257; both may occur. 8, 12, 16: files whose values use that many
+bits, scaled to 0..255. percentile: values in a channel's `range` scaled to 0..255, the rest clipped. uint16: 16-bit
 files as they are; the published image is uint16.
 """
 
@@ -54,7 +54,7 @@ class Channel:
       shows: what is seen in it, such as "nucleus".
       colour: `#rrggbb`, in which it is drawn.
       file: pattern of its file, if it does not follow the schema's.
-      planes: planes of the file that it is the rounded mean of, from 0; empty if the file has one plane, and that is it.
+      planes: planes of the file, counted from 0, whose rounded mean it is; empty for a file of one plane.
       range: (lowest, highest) value of depth `percentile`.
     """
 
@@ -116,10 +116,10 @@ class Schema:
       patterns: of the files' names in that folder; the one that most files follow is used.
       file_planes: planes that every file must have; `None` for as many as the channels name.
       depth: one of `DEPTHS`.
-      percentiles: lower and upper, which the channels' ranges were computed as.
+      percentiles: lower and upper percentile from which the channels' ranges were computed.
 
     Raises:
-      InputError: values that contradict each other, every one named.
+      InputError: invalid or contradictory values, all of them named.
     """
 
     name: str
@@ -196,7 +196,7 @@ class Schema:
 
     @functools.cached_property
     def further_columns(self) -> tuple[str, ...]:
-        """Columns that are needed beside id and labels: for names of files, groups, and to carry along."""
+        """Columns that are needed besides id and labels: for file names, groups, and to carry along."""
         named = [*self.table.groups, *self.table.carry]
         for pattern in self.patterns or ("",):
             named += [name for source in self.sources(pattern) for name in placeholders(source.pattern)]
@@ -235,7 +235,7 @@ class Schema:
             raise InputError(f"not a schema: {str(error)[:120]}") from None
 
     def digest(self) -> str:
-        """SHA-256 (hex) of what decides the pixels: channels, files, depth. Texts and colours have no part in it."""
+        """SHA-256 (hex) of what decides the pixels: channels, files, depth. Texts and colours are left out."""
         channels = [[channel.name, channel.file, channel.planes, channel.range] for channel in self.channels]
         decisive = [channels, self.patterns, self.file_planes, self.depth]
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
@@ -358,7 +358,7 @@ def _pattern_problems(schema: Schema) -> Iterator[str]:
 
 
 def _sharing_problems(schema: Schema) -> Iterator[str]:
-    """Yields channels of one file that do not say which plane each of them is."""
+    """Yields what is wrong with channels that share a file."""
     for pattern in schema.patterns or ("",):
         for file in schema.sources(pattern):
             unstated = [schema.channels[index].name for index in file.channels if not schema.channels[index].planes]

@@ -121,7 +121,7 @@ def _path(section: str, name: str) -> str:
 
 
 def _fits(kind: str, value: Any) -> bool:
-    """Returns whether a value of TOML is what a key holds."""
+    """Returns whether a TOML value is of the kind that a key holds."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     numbers = isinstance(value, list) and all(isinstance(n, int | float) and not isinstance(n, bool) for n in value)
     wholes = isinstance(value, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in value)

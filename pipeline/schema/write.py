@@ -9,7 +9,7 @@ _COLOUR_NAMES = {code: name for name, code in COLOURS.items()}
 
 
 def to_toml(schema: Schema, comment: str = "") -> str:
-    """Returns the text from which `parse.parse` makes the schema again; `comment` stands on top."""
+    """Returns the text from which `parse.parse` makes the schema again; `comment` goes on top."""
     return "\n".join([*(f"# {line}" for line in comment.splitlines()), *_lines(schema)]) + "\n"
 
 
@@ -70,7 +70,7 @@ def _channel_lines(channel: Channel) -> Iterator[str]:
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace(
         "\x7f", "\\u007f"
-    )  # the one that TOML escapes and JSON does not
+    )  # the only character that TOML escapes and JSON does not
 
 
 def _list(values: Sequence[str]) -> str:

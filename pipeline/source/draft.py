@@ -18,7 +18,7 @@ from pipeline.store import files
 from pipeline.store.files import Place
 
 NUM_ROWS = 40
-"""Rows by which the names of files are matched with the table."""
+"""Rows used to match the names of files with the table."""
 
 NUM_IMAGES = 10
 """Images that are decoded to see how many planes and bits they have."""
@@ -118,7 +118,7 @@ def _match(folder: Place, rows: Rows, names: Sequence[str]) -> _Names:
 
 
 def _usual_templates(rows: Rows, columns: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Returns the templates that most of the rows have a file of, each with such a file."""
+    """Returns the templates that match a file for most of the rows, each with such a file."""
     counts: Counter[str] = Counter()
     files_of: dict[str, str] = {}
     for row in rows:
@@ -127,7 +127,7 @@ def _usual_templates(rows: Rows, columns: Sequence[str], names: Sequence[str]) -
             template, replaced = _template(name, row, columns)
             if replaced:
                 found[template] = (replaced, name)
-        # The files of a row have more of its values in their names than those of other rows.
+        # A row's own files have more of its values in their names than other files have.
         most = max((replaced for replaced, _ in found.values()), default=0)
         own = {template: name for template, (replaced, name) in found.items() if replaced == most}
         counts.update(own.keys())
@@ -163,7 +163,7 @@ def _joined(templates: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 
 
 def _common_start(texts: Sequence[str]) -> str:
-    """Returns the longest start that all texts have."""
+    """Returns the longest common start of the texts."""
     shortest = min(texts, key=len)
     return next((shortest[:k] for k, mark in enumerate(shortest) if any(t[k] != mark for t in texts)), shortest)
 

@@ -26,7 +26,7 @@ def measure(
     threads: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Schema:
-    """Returns the schema with depth `percentile` and, for each channel, the range between two percentiles of its pixels.
+    """Returns the schema with depth `percentile` and, for each channel, the range between percentiles of its pixels.
 
     Args:
       source: the examples and their files.

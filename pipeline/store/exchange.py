@@ -10,7 +10,7 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Lets two existing folders of one file system change places; returns whether the system could."""
+    """Swaps two existing folders of one file system; returns whether the system could."""
     with contextlib.suppress(AttributeError, OSError):  # not Linux, or an older C library
         rename = ctypes.CDLL(None).renameat2
         return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)

@@ -35,8 +35,8 @@ Place = Path | ObjectPath
 class Stored:
     """A file in a listing.
 
-    `stamp` is the store's own checksum of an object, empty on a disk; `times` are those of the last change of content
-    and of anything on a disk, empty in a store.
+    `stamp` is the store's own checksum of an object, empty on a disk; `times` are the modification and change times
+    (mtime and ctime) on a disk, empty in a store.
     """
 
     num_bytes: int
@@ -90,7 +90,7 @@ def entries(folder: Place) -> Iterator[tuple[str, Stored]]:
 def entries_below(folder: Place, prefix: str = "") -> Iterator[tuple[str, Stored]]:
     """Yields (path below `folder` with slashes, Stored) of every file in it and in its folders, at any depth.
 
-    Links to folders are not followed, so that a loop of links cannot go on for ever.
+    Links to folders are not followed, so that a loop of links cannot go on forever.
     """
     if isinstance(folder, ObjectPath):
         for info in folder.descendants():
@@ -141,7 +141,7 @@ def reading(path: Place) -> Iterator[BinaryIO]:
 
 
 def open_seekable(path: Place) -> BinaryIO:
-    """Returns an open file of which only the parts that are read are fetched."""
+    """Returns an open file; only the parts that are read are fetched."""
     if isinstance(path, Path):
         return open(path, "rb")
     with store_errors(path):
@@ -150,7 +150,7 @@ def open_seekable(path: Place) -> BinaryIO:
 
 @contextlib.contextmanager
 def replacing(path: Place) -> Iterator[BinaryIO]:
-    """Yields a binary file that appears at `path` when the block ends well, and leaves nothing otherwise.
+    """Yields a binary file that appears at `path` when the block succeeds, and leaves nothing otherwise.
 
     Raises:
       OSError: the file cannot be written; the message names it.
@@ -167,7 +167,7 @@ def replacing(path: Place) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def staged(path: Path) -> Iterator[Path]:
-    """Yields a temporary path, with the same ending, for a file that is renamed to `path` when the block ends well.
+    """Yields a temporary path, with the same ending, for a file that is renamed to `path` when the block succeeds.
 
     Folders are created. If the block fails, the temporary file is removed and `path` stays as it was.
     """
@@ -188,7 +188,7 @@ def staged(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def named_errors(place: Place, temporary: Place | None = None) -> Iterator[None]:
-    """Adds the place to errors of the system that name none, such as "No space left on device", or a temporary file.
+    """Adds the place to system errors that name no file, such as "No space left on device", or the temporary one.
 
     Raises:
       OSError: with a message that names a place.
@@ -215,14 +215,14 @@ def remove(paths: Iterable[Place]) -> None:
 
 
 def remove_temporaries_of(path: Place) -> None:
-    """Removes what killed writers of this very file left beside it. Only while none is at work."""
+    """Removes what killed writers of this file left beside it. Call only while no writer is running."""
     if isinstance(path, Path):
         for temporary in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
             temporary.unlink(missing_ok=True)
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Removes what killed writers left in the folders below `directory`. Only while no writer is at work."""
+    """Removes what killed writers left in the folders below `directory`. Call only while no writer is running."""
     for path in directory.glob(f"*/{TEMPORARY}*"):
         path.unlink(missing_ok=True)
 

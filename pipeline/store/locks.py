@@ -2,7 +2,7 @@
 
 On a disk the kernel's lock ends with the process that holds it. An object store has no such locks, so there a lock is
 an object that its holder rewrites three times in `LEASE_SECONDS`. It is taken, renewed and taken over only by
-conditional writes, so of two builds that find a dead holder's lock one wins. Age is measured by the store's clock.
+conditional writes, so only one of two builds that find a dead holder's lock wins. Age is measured by the store's clock.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def disk_lock(path: Path) -> Iterator[CheckHeld]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A link could make this open, or create, any file that its owner may write.
+        # Through a link, this could open or create any file that the user may write.
         file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "rb")  # noqa: SIM115
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -78,7 +78,7 @@ def store_lock(path: ObjectPath) -> Iterator[CheckHeld]:
         with calling_every(LEASE_SECONDS / 3, lease.renew, name="lock"):
             yield lease.check_held
     except KeyboardInterrupt:
-        lease.check_held()  # the message of a lost lock is the better one
+        lease.check_held()  # the message about a lost lock is the better one
         raise
     finally:
         lease.release()
@@ -92,7 +92,7 @@ class _Lease:
         self._thread = threading.current_thread()
 
     def take(self) -> None:
-        """Writes the lock object, or takes it over from a holder that is dead."""
+        """Writes the lock object, or takes it over from a dead holder."""
         try:
             self._write(None)
         except ChangedError:
@@ -106,8 +106,8 @@ class _Lease:
     def renew(self) -> None:
         """Rewrites the lock object; a store that fails is tried again at the next call.
 
-        A build whose lock is lost is stopped like with Ctrl-C: in a store, shards are written where they will be
-        published, and there another build is at work by now.
+        A build that lost its lock is stopped as by Ctrl-C: in a store, shards are written where they will be
+        published, and another build may be writing there by now.
         """
         if self._lost:
             return
@@ -140,7 +140,7 @@ class _Lease:
         try:
             self._version = self._path.write_if(json.dumps(holder).encode(), version)
         except ChangedError:
-            # A library repeats a request whose answer was lost: the first one was served, and the second refused.
+            # A library repeats a request whose answer was lost: the first succeeded, and the second was refused.
             own = self._own_version()
             if own is None:
                 raise
@@ -159,7 +159,7 @@ class _Lease:
         host, pid = holder
         here = host == socket.gethostname()
         age = self._age()
-        # A process that is alive here may be another one with the same number, as after a restart: then age decides.
+        # A live process with this number may be a different one, as after a restart: then the lock's age decides.
         if age < LEASE_SECONDS and not (here and not _is_alive(pid)):
             who = f"process {pid} on {host}, last active {age:.0f} s ago"
             raise self._busy(who, f"; its lock expires {LEASE_SECONDS:.0f} s after its last renewal")
@@ -180,12 +180,12 @@ class _Lease:
 
 
 def _now() -> float:
-    """Returns seconds of a clock that goes on while the machine sleeps, as `time.monotonic` does not on Linux."""
+    """Returns seconds of a clock that keeps running while the machine sleeps, as `time.monotonic` does not on Linux."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _holder(data: bytes) -> tuple[str, int]:
-    """Returns (host, process id) of a lock object; of a damaged one, of which only the age counts, a host of no name."""
+    """Returns (host, process id) of a lock object; ("", 0) for a damaged object, of which only the age counts."""
     try:
         holder = json.loads(data)
         return str(holder["host"]), int(holder["pid"])

@@ -174,7 +174,7 @@ def _write_gcs_if(path: ObjectPath, data: bytes, version: str | None) -> str:
     condition = {"ifGenerationMatch": version or "0"}
     try:
         answer = filesystem.call("POST", url, uploadType="media", name=key, data=data, json_out=True, **condition)
-    except FileExistsError:  # what gcsfs makes of status 412
+    except FileExistsError:  # gcsfs raises this for status 412
         raise ChangedError(str(path)) from None
     return str(answer["generation"])
 
@@ -252,6 +252,6 @@ def store_errors(place: object) -> Iterator[None]:
 
 
 def store_error(place: object, error: BaseException) -> StorageError:
-    """Returns the message for a request that failed for good."""
+    """Returns the error for a request that failed for good."""
     text = " ".join(str(error).split())[:300] or type(error).__name__
     return StorageError(f"{place}: the store failed after every try ({text}); run the same command again to continue")

@@ -2,7 +2,7 @@
 
 A build works in `.<version>.building/` beside the dataset's folder. On a disk, shards are written to its `shards/`
 folder, which is renamed as a whole to publish. An object store cannot rename: there shards are written where they will
-be published, and count as a dataset only when `dataset_info.json` stands beside them.
+be published, and count as a dataset only when `dataset_info.json` is beside them.
 """
 
 import abc
@@ -30,13 +30,13 @@ P = TypeVar("P", Path, ObjectPath)
 class _Workspace(abc.ABC, Generic[P]):
     """The place of one dataset; `target` is the folder that is published.
 
-    A small immutable value that travels to the workers.
+    A small immutable value that is sent to the workers.
     """
 
     target: P
 
     poll_seconds = 0.2
-    """Seconds between two looks at the reports while workers write."""
+    """Seconds between checks of the reports while workers write."""
 
     @property
     def directory(self) -> P:
@@ -119,7 +119,7 @@ class _Workspace(abc.ABC, Generic[P]):
 
     @abc.abstractmethod
     def discard(self, keep: Container[str]) -> None:
-        """Removes all files from the folder of shards but those to keep; a published dataset disappears first."""
+        """Removes all files but those to keep from the folder of shards; in a store, a dataset is unpublished first."""
 
     @abc.abstractmethod
     def is_published(self) -> bool:
@@ -199,9 +199,9 @@ class DiskWorkspace(_Workspace[Path]):
         yield self.shards
 
     def publish(self, completed: Path) -> None:
-        """Renames the complete folder; an older dataset changes places with it and is deleted after.
+        """Renames the complete folder; an older dataset is swapped with it and then deleted.
 
-        Where the system cannot exchange two folders in one step, the older one is moved aside before. Killed between
+        Where the system cannot swap two folders in one step, the older one is moved aside first. After a kill between
         those two renames, the next run of the same command finds all shards finished and repeats the rename.
         """
         for path in completed.iterdir():
@@ -253,7 +253,7 @@ class StoreWorkspace(_Workspace[ObjectPath]):
         return True  # the stamp was compared
 
     def discard(self, keep: Container[str]) -> None:
-        (self.target / INFO).unlink(missing_ok=True)  # a list may lag behind, and not have it yet
+        (self.target / INFO).unlink(missing_ok=True)  # a listing may lag behind and not have it yet
         files.remove(self.target / name for name in self.finished() if name not in keep)
 
     def is_published(self) -> bool:

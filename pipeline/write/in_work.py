@@ -1,8 +1,9 @@
 """Which examples a process is decoding, in a file that outlives the process.
 
 A decoder that crashes, or a killed process, cannot report what it was decoding. Each thread therefore has a slot in a
-memory-mapped file, and writes the id of an example there before it decodes it. This takes no system call and well below
-a microsecond, and the kernel keeps the page when the process dies. The next run reads the slots that were not cleared.
+memory-mapped file, and writes the id of an example there before it decodes it. This takes no system call and much less
+than a microsecond, and the kernel keeps the page when the process dies. The next run reads the slots that were not
+cleared.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ class Slots:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{uuid.uuid4().hex}{_ENDING}"
         with open(self._path, "xb+") as file:
-            # Not a hole: on a full disk, the first write to its mapped page would end the process (SIGBUS).
+            # Not left sparse: on a full disk, the first write to a mapped hole would end the process (SIGBUS).
             file.write(bytes(num * SLOT_BYTES))
             file.flush()
             self._map = mmap.mmap(file.fileno(), num * SLOT_BYTES)
@@ -52,7 +53,7 @@ class Slots:
             start = self._mine.start = next(self._next) * SLOT_BYTES
         data = example_id.encode()[: SLOT_BYTES - 1]
         self._map[start + 1 : start + 1 + len(data)] = data
-        self._map[start] = len(data)  # last: a slot with a length is whole
+        self._map[start] = len(data)  # last: a slot with a length is complete
         try:
             yield
         finally:
@@ -66,7 +67,7 @@ class Slots:
 
 @contextlib.contextmanager
 def marking(folder: Path | None, num: int) -> Iterator[Mark]:
-    """Yields a function to mark examples in a new file in `folder`, for `num` threads; without one it does nothing."""
+    """Yields a function that marks examples in a new file in `folder`, for `num` threads; marks nothing if `None`."""
     if folder is None:
         yield unmarked
         return
@@ -78,7 +79,7 @@ def marking(folder: Path | None, num: int) -> Iterator[Mark]:
 
 
 def left(folder: Path) -> set[str]:
-    """Returns the ids that dead processes were decoding. Only while no process is at work."""
+    """Returns the ids that dead processes were decoding. Call only while no process is running."""
     return {example_id for path in folder.glob(f"*{_ENDING}") for example_id in _marked(path.read_bytes())}
 
 

@@ -22,7 +22,7 @@ FRAME_BYTES = _HEADER_BYTES + _CRC.size
 
 _HEAD_BYTES = 256 + 64  # an id (200 bytes at most) and the lengths before it
 
-_BLOCK_BYTES = 1 << 24  # read at once; as a record of 2048 x 2048 pixels
+_BLOCK_BYTES = 1 << 24  # read at once; about a record of 2048 x 2048 pixels
 
 _TAG = b"\x0a"  # field 1, length-delimited
 
@@ -90,7 +90,7 @@ def encode(
 ) -> bytes:
     """Returns the serialised `tf.train.Example` of the fields of a `Record`; labels are int64, not negative."""
     image = memoryview(image).cast("B")
-    # The heads of the messages around the image, innermost first: its bytes are copied once.
+    # The heads of the messages around the image, innermost first, so that the image's bytes are copied only once.
     value = _head(1, len(image))
     bytes_list = _head(1, len(value) + len(image))
     feature = _head(2, len(bytes_list) + len(value) + len(image))

@@ -29,10 +29,10 @@ class BadImageRow:
 class ShardReport:
     """What a worker states about the shard it wrote.
 
-    `ids` are in the order of the records; `channel_sums` and `channel_squares` are the exact sums of all pixels
-    and of their squares, per channel; `num_dim` counts dim images by channel (`stack.DIM`);
-    `stamp` is an object store's own checksum of the file; `listed` is that of the task; `digests` stand for the contents
-    of the source files of each example of the plan (`images.reading.Digested`).
+    `ids` are in the order of the records; `channel_sums` and `channel_squares` are the exact sums of all pixels and of
+    their squares, per channel; `num_dim` counts dim images by channel (`stack.DIM`); `stamp` is an object store's own
+    checksum of the file; `listed` is copied from the task; `digests` has one digest of the source files for each
+    example of the plan (`images.reading.Digested`).
     """
 
     filename: str
@@ -56,7 +56,7 @@ class ShardReport:
         return {row.id for row in self.bad}
 
     def to_json(self) -> str:
-        """Returns the report on one line, after a line with the checksum of that."""
+        """Returns a line with a checksum, and the report on a second line."""
         text = json.dumps(dataclasses.asdict(self))
         return f"{_checksum(text)}\n{text}"
 
@@ -65,7 +65,7 @@ class ShardReport:
         """Returns the report that `to_json` wrote.
 
         Raises:
-          ValueError: it wrote something else.
+          ValueError: any other text.
         """
         checksum, _, body = text.partition("\n")
         if checksum != _checksum(body):
@@ -115,7 +115,7 @@ def write(workspace: Workspace, report: ShardReport) -> None:
 
 
 def read(workspace: Workspace, shard: str) -> ShardReport | None:
-    """Returns the report on the shard of that name; `None` if there is none, or none that can be trusted."""
+    """Returns the report on the shard of that name; `None` if there is none, or if it cannot be trusted."""
     try:
         report = ShardReport.from_json((workspace.reports / report_name(shard)).read_text())
     except (FileNotFoundError, ValueError):

@@ -36,8 +36,8 @@ def parse_options(args: Sequence[str] | Any) -> Any:
 
 
 def unknown_flags(args: Sequence[str]) -> list[str]:
-    """Returns the words of a command line that are no options of Beam."""
-    # Beam's public parser never rejects a flag; its private one can be asked which flags it does not know.
+    """Returns the words of a command line that are not options of Beam."""
+    # Beam's public parser never rejects a flag; its private one returns those that it does not know.
     with quiet(logging.ERROR):
         from apache_beam.options import pipeline_options
 
@@ -67,8 +67,8 @@ def check_reach(runner: Any, places: dict[str, Place]) -> None:
     """Checks that a runner's workers can reach the named places.
 
     Raises:
-      InputError: Dataflow, and a place on this machine's disk. On other runners a path may be on a file system that
-        all workers share.
+      InputError: the runner is Dataflow, and a place is on this machine's disk. On other runners, a path may be on a
+        file system that all workers share.
     """
     if runner != "DataflowRunner":
         return
@@ -78,10 +78,10 @@ def check_reach(runner: Any, places: dict[str, Place]) -> None:
 
 
 def check_job_server(options: Any) -> None:
-    """Checks that something listens at `--job_endpoint`, if it is given: Beam waits for minutes.
+    """Checks that something listens at `--job_endpoint`, if it is given: Beam would wait for minutes.
 
     Raises:
-      InputError: nothing does.
+      InputError: nothing listens there.
     """
     from apache_beam.options.pipeline_options import PortableOptions
 
@@ -98,7 +98,7 @@ def check_job_server(options: Any) -> None:
 
 
 def limit_workers(runner: Any, options: Any, num_tasks: int) -> None:
-    """Sets the largest number of Dataflow's workers, unless it is given, to what so many tasks can occupy.
+    """Sets the largest number of Dataflow's workers, unless it is given, to what `num_tasks` can keep busy.
 
     A worker runs one process a core, and a process one task at a time. The last number in the name of a machine type is
     its number of cores (https://cloud.google.com/compute/docs/machine-resource); without one, it is taken as 1.
@@ -150,7 +150,7 @@ def run(pipeline: Any, runner: Any = None) -> Any:
 
 
 def _submit(pipeline: Any, runner: Any) -> Any:
-    """Starts the pipeline; what fails before it runs on a cluster is the configuration or the connection."""
+    """Starts the pipeline; a failure before it runs on a cluster is due to the configuration or the connection."""
     try:
         return pipeline.run()
     except Exception as error:
@@ -171,9 +171,9 @@ def _only_submits(pipeline: Any, runner: Any) -> bool:
 
 @contextlib.contextmanager
 def _telling_ended_jobs(result: Any, runner: Any) -> Iterator[None]:
-    """Makes an `EndedJobError` of a failure in the block if the job has ended as failed on a cluster.
+    """Turns a failure in the block into an `EndedJobError` if the job has ended as failed on a cluster.
 
-    A job that was cancelled, or whose end was not seen, is none: its workers may still write.
+    Not if the job was cancelled, or its end was not seen: its workers may still write.
     """
     try:
         with _plain_errors(runner):
@@ -186,9 +186,9 @@ def _telling_ended_jobs(result: Any, runner: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cancelling_when_stopped(result: Any, runner: Any) -> Iterator[None]:
-    """Cancels the job if Ctrl-C ends the block: on a cluster it would go on without this process.
+    """Cancels the job if Ctrl-C ends the block: on a cluster it would continue without this process.
 
-    Beam's job server for Flink only stops waiting for its job, which then runs to its end; so the note says to look.
+    Beam's job server for Flink only stops waiting for its job, which then runs to its end, so the note says to check.
     """
     try:
         yield
@@ -206,7 +206,7 @@ def _cancelling_when_stopped(result: Any, runner: Any) -> Iterator[None]:
 def _has_failed(result: Any) -> bool:
     try:
         return bool(result.state == "FAILED")
-    except Exception:  # the cluster is asked, and may be gone
+    except Exception:  # this asks the cluster, which may be gone
         return False
 
 
@@ -236,8 +236,8 @@ def importing_beam() -> Iterator[None]:
 def _light_imports() -> Iterator[None]:
     """Makes the imports in the block cheaper: half a second and 45 MB for Beam's.
 
-    Garbage is not collected: imports make little, and each collection walks over all that was imported so far. pandas
-    is hidden: where it is installed, Beam imports it for type hints of data frames, which this job does not use.
+    Garbage is not collected: imports make little, and each collection walks everything imported so far. pandas is
+    hidden: where it is installed, Beam imports it for type hints of data frames, which this job does not use.
     """
     hidden = sys.modules.setdefault("pandas", None) is None  # type: ignore[arg-type]
     collecting = gc.isenabled()
@@ -247,7 +247,7 @@ def _light_imports() -> Iterator[None]:
     finally:
         if hidden:
             del sys.modules["pandas"]
-        gc.freeze()  # what was imported stays: later collections leave it out
+        gc.freeze()  # what was imported stays, so later collections skip it
         if collecting:
             gc.enable()
 
@@ -266,10 +266,10 @@ def quiet(level: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_errors(runner: Any) -> Iterator[None]:
-    """Reduces the pages that Beam makes of an error, or of Ctrl-C, to the line that matters.
+    """Reduces Beam's long report of an error, or of Ctrl-C, to the line that matters.
 
     On this machine that is the message of a worker's `OSError` or store error; anything else is a defect and keeps its
-    traceback. On a cluster, where machines come and go, it is done for every error.
+    traceback. On a cluster, where machines come and go, every error is reduced.
     """
     try:
         yield
@@ -281,7 +281,7 @@ def _plain_errors(runner: Any) -> Iterator[None]:
     except Exception as error:
         text = str(error)
         if re.search(r"^KeyboardInterrupt(?: \[while running .*)?$", text, re.MULTILINE):
-            raise KeyboardInterrupt from None  # in the thread that runs Beam, which makes an error of it
+            raise KeyboardInterrupt from None  # raised in the thread that runs Beam, which turns it into an error
         if store := re.search(r"StorageError: (.+?)(?: \[while running .*)?$", text, re.MULTILINE):
             raise StorageError(store[1]) from error
         pattern = r"^(?:\w+: )*(?:\w*Error|OSError): \[Errno \d+\] (.+?)(?: \[while running .*)?$"
@@ -296,7 +296,7 @@ def _cluster_error(runner: str, text: str) -> str:
 
 
 def _last_line(text: str) -> str:
-    """Returns the last line that names an error, or the last one, of the pages that a runner says; empty if it says nothing."""
+    """Returns the last line of a runner's message that names an error, or else its last line; empty if it has none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b|details = ", line)]
     return (named or lines or [""])[-1][:300]

@@ -11,9 +11,9 @@ from pipeline.write import records
 from pipeline.write.records import RecordError
 
 ARRAY_RECORD_OPTIONS = "group_size:1,uncompressed,max_parallelism:1"
-"""One record a group, so that any one is read alone, as TFDS writes them. Uncompressed, so that the bytes do not depend
-on the version of a compressor; zstd would halve the size and read at 0.7 of the rate. The options are part of the file,
-so the number of threads is fixed too."""
+"""One record per group, as TFDS writes them, so that each can be read alone. Uncompressed, so that the bytes do not
+depend on the version of a compressor; zstd would halve the size and read at 0.7 of the rate. The options are part of
+the file, so the number of threads is fixed too."""
 
 # Records are read one after the other, mostly from the page cache: reading ahead would only copy them once more.
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:1"
@@ -30,7 +30,7 @@ class Sink(Protocol):
 
 
 class ShardFormat(Protocol):
-    """A file format of shards. `name` is TFDS's, which is the ending of the files too."""
+    """A file format of shards. `name` is TFDS's name of the format, which is also in the names of the files."""
 
     name: str
 
@@ -170,7 +170,7 @@ class _ArrayRecordSink:
 
 @contextlib.contextmanager
 def _system_errors() -> Iterator[None]:
-    """Turns errors of the library into those of the system, which it states only in words."""
+    """Turns errors of the library, which names system errors only in words, into `OSError`."""
     try:
         yield
     except RuntimeError as error:

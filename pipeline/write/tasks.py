@@ -19,7 +19,7 @@ from pipeline.store.files import Place
 from pipeline.store.workspace import Workspace
 
 MAX_RANGES = 256
-"""Most ranges in a job: enough to spread their reading over many workers."""
+"""Largest number of ranges in a job: enough to spread their reading over many workers."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,7 +50,7 @@ class ReadTasks(beam.DoFn):
 
 
 class StackAndWrite(beam.DoFn):
-    """`Task` -> `(filename, examples written)`; the shard and its report are files by then."""
+    """`Task` -> `(filename, examples written)`; the shard and its report are written by then."""
 
     def __init__(self, config: WriteConfig):
         self._config = config

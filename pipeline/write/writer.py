@@ -62,8 +62,8 @@ def write_shard(
 ) -> ShardReport:
     """Writes one shard and its report into `workspace`, and returns the report.
 
-    Images are decoded in `pool`, at most `look_ahead` examples ahead, each marked by `mark`; those in `skip` are reported
-    as bad. `observe` receives the milliseconds that each example took: ("decode_ms", ...) and ("write_ms", ...).
+    Images are decoded in `pool`, at most `look_ahead` examples ahead, each marked by `mark`; those in `skip` are
+    reported as bad. `observe` receives the milliseconds of each example: ("decode_ms", ...) and ("write_ms", ...).
 
     Raises:
       OSError: the file cannot be written; nothing of it is left behind.
