@@ -54,8 +54,8 @@ def run(
 ) -> None:
     """Measure, and add all values to a results file.
 
-    Every contender runs in a separate process, alternating with the others. All must produce the same content
-    before anything is timed. Values in the file that were measured on the same commit, machine and versions are kept
+    Every contender runs in a separate process, alternating with the others. What builders write and readers return is
+    compared before they are timed. Values in the file that were measured on the same commit, machine and versions are kept
     and pooled with the new ones; others are replaced.
     """
     options = Options(rounds, num, num_read, full, before=beside)

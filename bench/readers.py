@@ -233,7 +233,7 @@ def _fields(message: memoryview) -> Iterator[memoryview]:
 
 
 def sedpack(out: Path, batch_size: int, times: int) -> Batches:
-    """sedpack's batches, read and shuffled in Rust by two threads."""
+    """sedpack's batches, read and shuffled in Rust."""
     from sedpack.io import Dataset
 
     dataset = Dataset(out / "sedpack")

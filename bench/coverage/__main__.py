@@ -138,7 +138,10 @@ def _draw_codes(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _difficulty(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns standard normal values `[N, 28]`, correlated within an example (0.3) and within a group (0.8)."""
+    """Returns standard normal values `[N, 28]`.
+
+    The classes of an example are correlated by 0.3 (0.24 if there are groups), the examples of a group by 0.8.
+    """
     groups = codes[-1] + 1
     by_group = np.sqrt(0.3) * rng.normal(size=(groups, 1)) + np.sqrt(0.7) * rng.normal(
         size=(groups, HPA_KAGGLE_2018.num_classes)

@@ -9,7 +9,8 @@ from model.scores import intervals
 
 NAMES = ("percentile", "BCa", "bootstrap-t", "Bayesian")
 """Percentile (Efron 1979), bias-corrected and accelerated (Efron 1987), studentised (Hall 1988), gamma posterior with
-pseudo-counts of 0.5 for each class (Goutte and Gaussier 2005)."""
+pseudo-counts of 0.5 for the true positives, false positives and false negatives of each class (Goutte and Gaussier
+2005)."""
 
 NUM = 400
 """Replicates."""
