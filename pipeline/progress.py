@@ -51,8 +51,13 @@ class Bar:
 
     def close(self) -> None:
         """Ends the bar and leaves the terminal in order."""
-        if self._tqdm is not None:
+        if self._tqdm is None:
+            return
+        try:
             self._tqdm.close()
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")  # the error must not follow the bar on its line
+            raise
 
     def __enter__(self) -> "Bar":
         return self
