@@ -29,9 +29,15 @@ def test_a_grid_holds_the_means_by_area(shape):
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     fine, coarse = grids.means(image)
     for found, side in ((fine, 128), (coarse, 32)):
-        wide = np.repeat(np.repeat(image.astype(np.float64), side, axis=0), side, axis=1)
-        expected = wide.reshape(side, shape[0], side, shape[1]).mean(axis=(1, 3)) * grids.STEPS
-        np.testing.assert_array_equal(found, np.floor(expected + 1e-6))
+        rows, columns = (overlaps(length, side) for length in shape)
+        sums = rows @ image.astype(np.int64) @ columns.T
+        np.testing.assert_array_equal(found, sums * grids.STEPS // (shape[0] * shape[1]))
+
+
+def overlaps(length: int, side: int) -> np.ndarray:
+    """Returns how much each of `length` pixels covers of each of `side` cells, in steps of `1 / side` of a pixel."""
+    pixels, cells = np.arange(length) * side, np.arange(side)[:, None] * length
+    return np.maximum(np.minimum(pixels + side, cells + length) - np.maximum(pixels, cells), 0)
 
 
 def test_a_hash_is_the_same_at_another_brightness_depth_and_size():
