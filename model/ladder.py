@@ -5,7 +5,6 @@ four filters. Here all see the same number of training images of one dataset and
 model and its input differ. `--models ablation` does the same for `best` and variants with one choice changed.
 """
 
-import concurrent.futures
 import dataclasses
 import datetime
 import json
@@ -119,12 +118,8 @@ def train_all(
     def train(model: tuple[Rung, int]) -> Path:
         return train_rung(model[0], data_dir, out, processes, seed=model[1], **form)
 
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        try:
-            return {(rung.name, seed): path for (rung, seed), path in zip(models, pool.map(train, models), strict=True)}
-        except KeyboardInterrupt:  # SIGTERM reaches this process alone
-            processes.terminate()
-            raise
+    with processes.pool(jobs) as pool:
+        return {(rung.name, seed): path for (rung, seed), path in zip(models, pool.map(train, models), strict=True)}
 
 
 def train_rung(rung: Rung, data_dir: Path, out: Path, processes: Processes, *, seed: int, **form: Any) -> Path:

@@ -1,11 +1,12 @@
 """Commands of this project that run in separate processes and can be ended together."""
 
+import contextlib
 import dataclasses
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,19 @@ class Processes:
     ended: bool = False
     starting: threading.Lock = dataclasses.field(default_factory=threading.Lock)
     """Held while a process starts: one that `terminate` did not see would run to its end."""
+
+    @contextlib.contextmanager
+    def pool(self, jobs: int) -> Iterator[ThreadPoolExecutor]:
+        """Yields a pool of threads; if the block fails or is stopped, nothing more is started and all processes end."""
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.terminate()
+            raise
+        finally:
+            pool.shutdown()
 
     def run(self, what: str, command: Sequence[object], log: Path) -> None:
         """Runs `python` with these arguments; its output goes to the end of the file `log`.

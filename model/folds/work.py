@@ -1,12 +1,11 @@
 """The steps of a cross-validation, run as commands of this project in separate processes."""
 
-import contextlib
 import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
 
 from model import presets, runs
 from model import settings as settings_module
@@ -45,24 +44,10 @@ def run(plan: Plan, folds: Sequence[Fold], jobs: int, log: Log) -> None:
         if not is_finished(fold):
             prepare(plan, fold, processes)
         check_settings(plan, fold)
-    with _pool(processes, jobs) as pool:
+    with processes.pool(jobs) as pool:
         futures = [pool.submit(train, fold, processes) for fold in folds]
         for number, future in enumerate(as_completed(futures), 1):
             log(f"[{number}/{len(folds)}] {future.result()}")
-
-
-@contextlib.contextmanager
-def _pool(processes: Processes, jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Yields a pool of threads; if the block fails or is stopped, nothing more is started and all processes end."""
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        processes.terminate()
-        raise
-    finally:
-        pool.shutdown()
 
 
 def is_finished(fold: Fold) -> bool:

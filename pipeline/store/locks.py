@@ -160,7 +160,7 @@ class _Lease:
         here = host == socket.gethostname()
         age = self._age()
         # A live process with this number may be a different one, as after a restart: then the lock's age decides.
-        if age < LEASE_SECONDS and not (here and not _is_alive(pid)):
+        if age < LEASE_SECONDS and (not here or _is_alive(pid)):
             who = f"process {pid} on {host}, last active {age:.0f} s ago"
             raise self._busy(who, f"; its lock expires {LEASE_SECONDS:.0f} s after its last renewal")
 

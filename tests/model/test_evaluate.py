@@ -137,7 +137,7 @@ def test_the_command_prints_and_writes(run_copy):
     assert (list(found["splits"]), found["limit_examples"], found["views"]) == (["dev", "test"], 16, "flips")
 
 
-def test_an_evaluation_that_was_cut_short_leaves_none(run_copy, monkeypatch):
+def test_an_evaluation_that_was_cut_short_leaves_none(run_copy):
     """Scores of one evaluation do not stay beside predictions of another."""
 
     def crash(*_):

@@ -128,7 +128,7 @@ def test_several_labels_or_no_groups_are_refused(plan):
 
 def test_what_is_running_ends_when_another_fold_fails(tmp_path):
     processes, command = work.Processes({}), ["-c", "import time; time.sleep(60)"]
-    with pytest.raises(InputError, match="^failed$"), work._pool(processes, 2) as pool:
+    with pytest.raises(InputError, match="^failed$"), processes.pool(2) as pool:
         slow = [pool.submit(processes.run, "slow", command, tmp_path / f"{number}.log") for number in range(4)]
         while not processes.running:
             time.sleep(0.001)

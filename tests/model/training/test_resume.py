@@ -209,7 +209,7 @@ def test_a_run_that_was_stopped_at_the_last_step_of_an_epoch_resumes(tiny_data_d
     assert np.isfinite(float(rows[0]["loss"]))
 
 
-def test_rows_stay_if_their_removal_is_cut_short(tmp_path, monkeypatch):
+def test_rows_stay_if_their_removal_is_cut_short(tmp_path):
     path = tmp_path / "steps.csv"
     path.write_text("step,epoch,loss,learning_rate\n4,1,0.5,0.001\n8,1,0.4,0.001\n")
     before = path.read_bytes()
