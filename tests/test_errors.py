@@ -66,14 +66,14 @@ def test_a_command_that_is_stopped_exits_with_130(tmp_path, number):
     options = ["--size", "32", "--num-shards", "30"]
     process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     reports = tmp_path / "data/hpa_stacked/32/.1.1.0.building/reports"
-    while not list(reports.glob("*.json")) and process.poll() is None:
+    while not list(reports.glob("[!.]*.json")) and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(number)
     _, shown = process.communicate()
     assert process.returncode == 130, shown
     stopped = r"Error: stopped; (\d+) of \d+ shards are finished, the same command makes the rest"
     num = int(re.fullmatch(stopped, shown.splitlines()[-1])[1])
-    assert 1 <= num <= len(list(reports.glob("*.json")))
+    assert 1 <= num <= len(list(reports.glob("[!.]*.json")))
     assert "Traceback" not in shown
     assert not list(tmp_path.glob("data/**/.tmp-*"))
 

@@ -75,7 +75,7 @@ def test_spark_gives_the_same_bytes(sources, tmp_path):
 def started(command: list[str], reports: Path, num: int) -> subprocess.Popen[str]:
     """Starts a build, and returns it when it has written so many shards."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(list(reports.glob("*.json"))) < num:
+    while len(list(reports.glob("[!.]*.json"))) < num:
         assert process.poll() is None, f"ended before it had written {num} shards"
         time.sleep(0.02)
     return process
@@ -89,7 +89,7 @@ def test_finished_shards_survive_a_killed_task_manager(sources, tmp_path):
         process = started(command, reports, 4)
         os.killpg(running.task_managers[0].pid, signal.SIGKILL)
         running.task_managers[0].wait()
-        finished = len(list(reports.glob("*.json")))
+        finished = len(list(reports.glob("[!.]*.json")))
         output, errors = process.communicate(timeout=600)
         outcome = "recovered" if process.returncode == 0 else errors.splitlines()[-1]
         print(f"\ntask manager killed after {finished} shards: {outcome}")

@@ -253,7 +253,7 @@ def test_a_killed_build_continues_and_gives_the_same_bytes(tmp_path):
     building = tmp_path / "data/hpa_stacked/32/.1.1.0.building"
     for finished in (5, 20):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-        while len(list(building.glob("reports/*.json"))) < finished and process.poll() is None:
+        while len(list(building.glob("reports/[!.]*.json"))) < finished and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.communicate()
